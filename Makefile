@@ -1,0 +1,93 @@
+# `make help` lists the targets. Nothing but Go, git and make is needed.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Without tags it is the commit, without a repository it is "dev".
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# No C compiler needed. For the race detector: make test CGO_ENABLED=1 ARGS=-race
+CGO_ENABLED ?= 0
+export CGO_ENABLED
+
+# Further flags and packages of `go test`, or flags of the demo and the sandbox.
+ARGS ?=
+PKGS ?= ./...
+
+# How long `make fuzz` gives each target, and what `make cover` asks for.
+FUZZTIME ?= 10s
+MIN_COVERAGE ?= 90
+
+# Where `make generate` writes; `make verify-generated` sets it.
+OUT ?= .
+
+LINT := go tool -modfile=hack/tools/go.mod golangci-lint
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: controlplane build ## Play the whole story on a control plane of its own, and clean up
+	@go build -o bin/demo ./hack/demo
+	@exec bin/demo $(ARGS)
+
+.PHONY: sandbox
+sandbox: controlplane build ## Start a control plane and the broker, and leave them running until Ctrl-C
+	@go build -o bin/sandbox ./hack/sandbox
+	@exec bin/sandbox $(ARGS)
+
+# The tests of several packages start control planes: -p keeps them apart. The
+# cache is off because it does not see the manifests that kubectl reads.
+.PHONY: test
+test: controlplane build ## Run all tests, e.g. make test PKGS=./test/e2e ARGS='-run Expiry -v'
+	@go test -p 2 -count=1 -timeout 40m $(ARGS) $(PKGS)
+
+.PHONY: cover
+cover: ## Check the statement coverage of the pure packages
+	@hack/tools/cover.sh $(MIN_COVERAGE)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME
+	@hack/tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: controlplane
+controlplane: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl, once
+	@hack/controlplane/build.sh
+
+.PHONY: build
+build: ## Build the commands into bin/
+	@mkdir -p bin
+	@go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
+
+# The CRDs keep their descriptions whole: kubectl explain shows them.
+.PHONY: generate
+generate: ## Generate deep copies, CRDs and the broker's ClusterRole
+	@go tool controller-gen object paths=./api/... output:object:dir=$(OUT)/api/v1alpha1
+	@go tool controller-gen crd:generateEmbeddedObjectMeta=false paths=./api/... output:crd:dir=$(OUT)/config/crd/bases
+	@go tool controller-gen rbac:roleName=access-broker paths=./controllers/... output:rbac:dir=$(OUT)/config/rbac
+
+.PHONY: verify-generated
+verify-generated: ## Fail when a generated file is stale
+	@hack/tools/verify-generated.sh
+
+.PHONY: fmt
+fmt: ## Format the Go code
+	@$(LINT) fmt
+
+.PHONY: vet
+vet: ## Run go vet
+	@go vet ./...
+
+.PHONY: lint
+lint: ## Run golangci-lint
+	@$(LINT) run
+
+.PHONY: ci
+ci: ## Run what CI runs
+	@bash .ci/run
+
+.PHONY: clean
+clean: ## Remove all that was built, the control plane too
+	@rm -rf bin tmp cover.out

@@ -1,0 +1,281 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// AccessGrantSpec is what was approved, and all that the bindings are made
+// from. It never changes.
+type AccessGrantSpec struct {
+	// requestRef is the request that was approved.
+	// +required
+	RequestRef RequestRef `json:"requestRef"`
+	// requester who asked.
+	// +required
+	Requester UserInfo `json:"requester"`
+	// subjects who get the access.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Subjects []GrantSubject `json:"subjects"`
+	// roleRef is the role that is bound.
+	// +optional
+	RoleRef *RoleRef `json:"roleRef,omitempty"`
+	// roleUID pins a ClusterRole; a Role is pinned in each namespace.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	RoleUID types.UID `json:"roleUID,omitempty"`
+	// namespaces in which the access holds, resolved and pinned.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=1024
+	Namespaces []GrantNamespace `json:"namespaces,omitempty"`
+	// cluster is true when the access holds in the whole cluster.
+	// +optional
+	Cluster bool `json:"cluster,omitempty"`
+	// policyRef is the policy that allowed it.
+	// +required
+	PolicyRef PolicyRef `json:"policyRef"`
+	// decisions that it was granted on.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Decisions []Decision `json:"decisions,omitempty"`
+	// reason that the requester gave.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	Reason string `json:"reason"`
+	// ticket that the requester gave.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Ticket string `json:"ticket,omitempty"`
+	// rules as approved.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=512
+	Rules []PolicyRule `json:"rules,omitempty"`
+	// rulesHash of the rules as approved.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	RulesHash string `json:"rulesHash,omitempty"`
+	// notBefore is the moment of the grant.
+	// +required
+	NotBefore metav1.Time `json:"notBefore"`
+	// expirationTime is the moment at which the access ends, whatever happens.
+	// +required
+	ExpirationTime metav1.Time `json:"expirationTime"`
+	// task whose end ends the access.
+	// +optional
+	Task *GrantTask `json:"task,omitempty"`
+	// summary holds lists of the spec as one line each, for kubectl get.
+	// +optional
+	Summary GrantSummary `json:"summary,omitempty"`
+}
+
+// RequestRef pins an AccessRequest.
+type RequestRef struct {
+	// namespace of the request.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace"`
+	ObjectRef `json:",inline"`
+}
+
+// GrantSubject is a subject, a ServiceAccount pinned by its UID.
+type GrantSubject struct {
+	Subject `json:",inline"`
+	// uid of a ServiceAccount.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	UID types.UID `json:"uid,omitempty"`
+}
+
+// GrantNamespace is a namespace, pinned by its UID.
+type GrantNamespace struct {
+	ObjectRef `json:",inline"`
+	// roleUID pins the Role of this namespace, if a Role is granted.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	RoleUID types.UID `json:"roleUID,omitempty"`
+}
+
+// GrantTask is a task, pinned by its UID.
+type GrantTask struct {
+	TaskRef `json:",inline"`
+	// uid of the task.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	UID types.UID `json:"uid"`
+}
+
+// GrantSummary holds what kubectl get prints and JSONPath cannot join.
+type GrantSummary struct {
+	// subjects, such as alice or sa:payments/migrate.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Subjects string `json:"subjects,omitempty"`
+	// role, such as ClusterRole/edit.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Role string `json:"role,omitempty"`
+	// scope: the namespaces, or * for the cluster.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Scope string `json:"scope,omitempty"`
+	// approvers whose decisions it was granted on.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Approvers string `json:"approvers,omitempty"`
+}
+
+// GrantPhase is where a grant stands.
+//
+// +kubebuilder:validation:Enum=Pending;Active;Ended
+type GrantPhase string
+
+const (
+	// GrantPending has been decided but not all of its bindings exist.
+	GrantPending GrantPhase = "Pending"
+	// GrantActive means that all of its bindings exist.
+	GrantActive GrantPhase = "Active"
+	// GrantEnded means that none of its bindings is left.
+	GrantEnded GrantPhase = "Ended"
+)
+
+// EndReason says why a grant ended.
+//
+// +kubebuilder:validation:MaxLength=64
+type EndReason string
+
+const (
+	// EndExpired: the time was up.
+	EndExpired EndReason = "Expired"
+	// EndTaskCompleted: the task completed.
+	EndTaskCompleted EndReason = "TaskCompleted"
+	// EndTaskFailed: the task failed.
+	EndTaskFailed EndReason = "TaskFailed"
+	// EndTaskGone: the task was deleted, or replaced by another of its name.
+	EndTaskGone EndReason = "TaskGone"
+	// EndReleased: the requester or a subject gave the access back.
+	EndReleased EndReason = "Released"
+	// EndRevoked: an approver took the access away.
+	EndRevoked EndReason = "Revoked"
+	// EndDenied: a Deny came in while the grant was being made.
+	EndDenied EndReason = "Denied"
+	// EndRequestDeleted: the request was deleted.
+	EndRequestDeleted EndReason = "RequestDeleted"
+	// EndGrantDeleted: somebody deleted the grant itself.
+	EndGrantDeleted EndReason = "GrantDeleted"
+	// EndPolicyGone: the policy was deleted.
+	EndPolicyGone EndReason = "PolicyGone"
+	// EndPolicyChanged: the policy no longer allows it.
+	EndPolicyChanged EndReason = "PolicyChanged"
+	// EndBindingTouched: a binding was changed, deleted or recreated.
+	EndBindingTouched EndReason = "BindingTouched"
+	// EndRoleWidened: the role came to allow more than was approved.
+	EndRoleWidened EndReason = "RoleWidened"
+	// EndRoleGone: the role was deleted, or replaced by another of its name.
+	EndRoleGone EndReason = "RoleGone"
+	// EndSubjectGone: a ServiceAccount was deleted, or replaced.
+	EndSubjectGone EndReason = "SubjectGone"
+	// EndNamespaceGone: a namespace was deleted, or replaced.
+	EndNamespaceGone EndReason = "NamespaceGone"
+	// EndNameTaken: an object that is not the broker's has the binding's name.
+	EndNameTaken EndReason = "NameTaken"
+	// EndNotGrantable: the API server refused the binding for good.
+	EndNotGrantable EndReason = "NotGrantable"
+)
+
+// AccessGrantStatus is what became of a grant.
+type AccessGrantStatus struct {
+	// phase of the grant.
+	// +optional
+	Phase GrantPhase `json:"phase,omitempty"`
+	// bindings that were created for the grant.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1024
+	Bindings []BindingRef `json:"bindings,omitempty"`
+	// grantedTime is when the access was first held.
+	// +optional
+	GrantedTime *metav1.Time `json:"grantedTime,omitempty"`
+	// endedTime is when the access was seen to be gone.
+	// +optional
+	EndedTime *metav1.Time `json:"endedTime,omitempty"`
+	// endReason says why it ended.
+	// +optional
+	EndReason EndReason `json:"endReason,omitempty"`
+	// endedBy is who ended it, when that is known.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	EndedBy string `json:"endedBy,omitempty"`
+	// conditions: AccessGiven, AccessRemoved, StandingAccess.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// BindingRef pins a RoleBinding or ClusterRoleBinding of a grant.
+type BindingRef struct {
+	// kind: RoleBinding or ClusterRoleBinding.
+	// +required
+	// +kubebuilder:validation:Enum=RoleBinding;ClusterRoleBinding
+	Kind string `json:"kind"`
+	// namespace of a RoleBinding.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+	ObjectRef `json:",inline"`
+}
+
+// AccessGrant records access that was given: to whom, what, where, why, by
+// whose decision, until when, and how it ended. Only the broker writes it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=agrant,categories=access
+// +kubebuilder:printcolumn:name="Requester",type=string,JSONPath=`.spec.requester.username`
+// +kubebuilder:printcolumn:name="Subjects",type=string,JSONPath=`.spec.summary.subjects`
+// +kubebuilder:printcolumn:name="Role",type=string,JSONPath=`.spec.summary.role`
+// +kubebuilder:printcolumn:name="Scope",type=string,JSONPath=`.spec.summary.scope`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expirationTime`
+// +kubebuilder:printcolumn:name="Ended",type=string,JSONPath=`.status.endedTime`
+// +kubebuilder:printcolumn:name="Why",type=string,JSONPath=`.status.endReason`
+// +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.spec.policyRef.name`,priority=1
+// +kubebuilder:printcolumn:name="Approvers",type=string,JSONPath=`.spec.summary.approvers`,priority=1
+// +kubebuilder:printcolumn:name="Ticket",type=string,JSONPath=`.spec.ticket`,priority=1
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.spec.reason`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type AccessGrant struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what was approved; immutable.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable"
+	Spec AccessGrantSpec `json:"spec"`
+	// status is what became of it.
+	// +optional
+	Status AccessGrantStatus `json:"status,omitempty"`
+}
+
+// AccessGrantList is a list of AccessGrants.
+//
+// +kubebuilder:object:root=true
+type AccessGrantList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []AccessGrant `json:"items"`
+}

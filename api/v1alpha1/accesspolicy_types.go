@@ -1,0 +1,235 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ClusterScopeRule says whether a policy allows cluster-wide access.
+//
+// +kubebuilder:validation:Enum=Allowed;Forbidden
+type ClusterScopeRule string
+
+const (
+	// ClusterScopeAllowed allows cluster-wide access.
+	ClusterScopeAllowed ClusterScopeRule = "Allowed"
+	// ClusterScopeForbidden allows access in namespaces only.
+	ClusterScopeForbidden ClusterScopeRule = "Forbidden"
+)
+
+// SubjectsRule says for whom access may be asked.
+//
+// +kubebuilder:validation:Enum=Self;ServiceAccounts;Any
+type SubjectsRule string
+
+const (
+	// SubjectsSelf allows access for the requester only.
+	SubjectsSelf SubjectsRule = "Self"
+	// SubjectsServiceAccounts allows ServiceAccounts of the request's
+	// namespace too.
+	SubjectsServiceAccounts SubjectsRule = "ServiceAccounts"
+	// SubjectsAny allows any user, group or ServiceAccount.
+	SubjectsAny SubjectsRule = "Any"
+)
+
+// TaskRule says whether a request must name a task.
+//
+// +kubebuilder:validation:Enum=Optional;Required
+type TaskRule string
+
+const (
+	// TaskOptional allows requests without a task.
+	TaskOptional TaskRule = "Optional"
+	// TaskRequired allows only requests that end with a task.
+	TaskRequired TaskRule = "Required"
+)
+
+// OnRoleWidened says what happens to an active grant whose role comes to
+// allow more than was approved.
+//
+// +kubebuilder:validation:Enum=Revoke;Keep
+type OnRoleWidened string
+
+const (
+	// OnRoleWidenedRevoke ends the grant.
+	OnRoleWidenedRevoke OnRoleWidened = "Revoke"
+	// OnRoleWidenedKeep lets the grant go on.
+	OnRoleWidenedKeep OnRoleWidened = "Keep"
+)
+
+// AccessPolicySpec says who may ask for what and who decides.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.roles) || has(self.rules)",message="at least one of roles and rules is required"
+// +kubebuilder:validation:XValidation:rule="has(self.namespaces) || self.clusterScope == 'Allowed'",message="at least one of namespaces and clusterScope: Allowed is required"
+// +kubebuilder:validation:XValidation:rule="self.requiredApprovals == 0 || (has(self.approvers) && size(self.approvers) > 0)",message="approvers are required when requiredApprovals is above 0"
+// +kubebuilder:validation:XValidation:rule="!has(self.approvers) || self.approvers.exists(a, a.kind == 'Group') || self.requiredApprovals <= size(self.approvers)",message="requiredApprovals is more than the approvers could ever give"
+// +kubebuilder:validation:XValidation:rule="!has(self.defaultDuration) || duration(self.defaultDuration) <= duration(self.maxDuration)",message="defaultDuration must not be above maxDuration"
+type AccessPolicySpec struct {
+	// requesters may use the policy.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Requesters []Subject `json:"requesters"`
+	// approvers may approve, deny and revoke.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	Approvers []Subject `json:"approvers,omitempty"`
+	// requiredApprovals by different people; 0 grants automatically.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=16
+	RequiredApprovals *int32 `json:"requiredApprovals"`
+	// roles that may be asked for.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Roles []RoleRef `json:"roles,omitempty"`
+	// rules are the ceiling for requests with rules of their own.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Rules []PolicyRule `json:"rules,omitempty"`
+	// namespaces in which access may be asked for.
+	// +optional
+	Namespaces *PolicyNamespaces `json:"namespaces,omitempty"`
+	// clusterScope alone decides about cluster-wide requests.
+	// +optional
+	// +kubebuilder:default=Forbidden
+	ClusterScope ClusterScopeRule `json:"clusterScope,omitempty"`
+	// subjects for whom access may be asked.
+	// +optional
+	// +kubebuilder:default=Self
+	Subjects SubjectsRule `json:"subjects,omitempty"`
+	// maxDuration of the access. A request for more is denied, never shortened.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="maxDuration must be between 1s and 720h"
+	MaxDuration metav1.Duration `json:"maxDuration"`
+	// defaultDuration of the access when the request names none; by default
+	// maxDuration.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="defaultDuration must be at least 1s"
+	DefaultDuration *metav1.Duration `json:"defaultDuration,omitempty"`
+	// pendingTimeout after which an undecided request lapses.
+	// +optional
+	// +kubebuilder:default="24h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="pendingTimeout must be between 1s and 720h"
+	PendingTimeout *metav1.Duration `json:"pendingTimeout,omitempty"`
+	// maxPendingPerRequester bounds how many requests of one requester may
+	// wait under this policy at a time.
+	// +optional
+	// +kubebuilder:default=10
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MaxPendingPerRequester *int32 `json:"maxPendingPerRequester,omitempty"`
+	// task: whether a request must name one.
+	// +optional
+	// +kubebuilder:default=Optional
+	Task TaskRule `json:"task,omitempty"`
+	// onRoleWidened: what happens when the role comes to allow more.
+	// +optional
+	// +kubebuilder:default=Revoke
+	OnRoleWidened OnRoleWidened `json:"onRoleWidened,omitempty"`
+	// conditions that must all hold, in CEL.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []PolicyCondition `json:"conditions,omitempty"`
+}
+
+// PolicyNamespaces selects namespaces by name, by label, or both: a namespace
+// that either names is in.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.names) || has(self.selector)",message="at least one of names and selector is required"
+type PolicyNamespaces struct {
+	// names of namespaces.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Names []string `json:"names,omitempty"`
+	// selector of namespaces by label; an empty one selects all.
+	// +optional
+	Selector *NamespaceSelector `json:"selector,omitempty"`
+}
+
+// PolicyCondition is a CEL expression over request, namespaceObject, task and
+// now that must be true. With several namespaces it must be true for each.
+type PolicyCondition struct {
+	// name of the condition.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Name string `json:"name"`
+	// expression in CEL, true or false.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Expression string `json:"expression"`
+	// message told to the requester when the expression is false.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$`
+	Message string `json:"message,omitempty"`
+}
+
+// AccessPolicyStatus says whether the policy can be used.
+type AccessPolicyStatus struct {
+	// conditions: Ready.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// AccessPolicy says who may ask for what, and who decides. Policies are
+// additive, each a permission of its own.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=apol,categories=access
+// +kubebuilder:printcolumn:name="Approvals",type=integer,JSONPath=`.spec.requiredApprovals`
+// +kubebuilder:printcolumn:name="Max",type=string,JSONPath=`.spec.maxDuration`
+// +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.clusterScope`,priority=1
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type AccessPolicy struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is who may ask for what and who decides.
+	// +required
+	Spec AccessPolicySpec `json:"spec"`
+	// status says whether the policy can be used.
+	// +optional
+	Status AccessPolicyStatus `json:"status,omitempty"`
+}
+
+// AccessPolicyList is a list of AccessPolicies.
+//
+// +kubebuilder:object:root=true
+type AccessPolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []AccessPolicy `json:"items"`
+}

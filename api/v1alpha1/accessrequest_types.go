@@ -1,0 +1,222 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// AccessRequestSpec is what somebody asks for. It never changes: to ask for
+// something else, make another request.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.roleRef) != has(self.rules)",message="exactly one of roleRef and rules is required"
+type AccessRequestSpec struct {
+	// requester is who asks. The API server stamps it from the authenticated
+	// user when it is left out, and refuses anybody else's.
+	// +required
+	Requester UserInfo `json:"requester,omitzero"`
+	// subjects get the access; by default the requester does.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="self.all(s, s.kind == 'ServiceAccount' || !s.name.startsWith('system:'))",message="users and groups whose name begins with system: belong to Kubernetes and cannot be given access"
+	Subjects []Subject `json:"subjects,omitempty"`
+	// roleRef names the existing role that is asked for.
+	// +optional
+	RoleRef *RoleRef `json:"roleRef,omitempty"`
+	// rules ask for exactly these permissions instead of an existing role.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Rules []PolicyRule `json:"rules,omitempty"`
+	// scope is where the access holds; by default the request's namespace.
+	// +optional
+	Scope *Scope `json:"scope,omitempty"`
+	// policyName picks one policy and no other, a break-glass policy say.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	PolicyName string `json:"policyName,omitempty"`
+	// duration of the access from the moment it is granted, such as 30m or
+	// 1h30m; by default the policy's. Between 1s and 720h.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="duration must be between 1s and 720h"
+	Duration *metav1.Duration `json:"duration,omitempty"`
+	// startTime is the moment before which nothing is granted.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// reason why the access is needed, one line.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$`
+	Reason string `json:"reason"`
+	// ticket is an external reference, such as INC-42 or a URL.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$`
+	Ticket string `json:"ticket,omitempty"`
+	// task ends the access when it is complete, failed, gone or replaced.
+	// +optional
+	Task *TaskRef `json:"task,omitempty"`
+}
+
+// Scope is where access holds: exactly one of its fields.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.namespaces), has(self.namespaceSelector), has(self.cluster)].filter(x, x).size() == 1",message="exactly one of namespaces, namespaceSelector and cluster is required"
+type Scope struct {
+	// namespaces by name.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Namespaces []string `json:"namespaces,omitempty"`
+	// namespaceSelector selects namespaces by label, once, at the grant.
+	// +optional
+	NamespaceSelector *NamespaceSelector `json:"namespaceSelector,omitempty"`
+	// cluster asks for the whole cluster.
+	// +optional
+	Cluster *ClusterScope `json:"cluster,omitempty"`
+}
+
+// ClusterScope is the whole cluster; it has no fields yet.
+type ClusterScope struct{}
+
+// RequestPhase is where a request stands.
+//
+// +kubebuilder:validation:Enum=Pending;Approved;Active;Completed;Expired;Revoked;Denied;Lapsed;Failed
+type RequestPhase string
+
+const (
+	// RequestPending waits for decisions, or for its task to appear.
+	RequestPending RequestPhase = "Pending"
+	// RequestApproved is approved and waits for its startTime.
+	RequestApproved RequestPhase = "Approved"
+	// RequestActive means that the access is held now.
+	RequestActive RequestPhase = "Active"
+	// RequestCompleted means that the task is over or the access was given back.
+	RequestCompleted RequestPhase = "Completed"
+	// RequestExpired means that the time was up.
+	RequestExpired RequestPhase = "Expired"
+	// RequestRevoked means that the access was taken away early.
+	RequestRevoked RequestPhase = "Revoked"
+	// RequestDenied means that an approver or the policies said no.
+	RequestDenied RequestPhase = "Denied"
+	// RequestLapsed means that it was not decided in time.
+	RequestLapsed RequestPhase = "Lapsed"
+	// RequestFailed means that it cannot be granted.
+	RequestFailed RequestPhase = "Failed"
+)
+
+// Ended tells whether the phase is final.
+func (p RequestPhase) Ended() bool {
+	switch p {
+	case RequestCompleted, RequestExpired, RequestRevoked, RequestDenied, RequestLapsed, RequestFailed:
+		return true
+	case "", RequestPending, RequestApproved, RequestActive:
+	}
+	return false
+}
+
+// AccessRequestStatus is where a request stands. The broker writes it, but
+// for decisions, which people add.
+type AccessRequestStatus struct {
+	// phase sums the conditions up.
+	// +optional
+	Phase RequestPhase `json:"phase,omitempty"`
+	// decisions of approvers and of the requester; append-only, each in its
+	// author's name.
+	// +optional
+	// +listType=map
+	// +listMapKey=username
+	// +listMapKey=verdict
+	// +kubebuilder:validation:MaxItems=64
+	Decisions []Decision `json:"decisions,omitempty"`
+	// policy that decides the request.
+	// +optional
+	Policy *PolicyRef `json:"policy,omitempty"`
+	// requiredApprovals of the policy.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=16
+	RequiredApprovals *int32 `json:"requiredApprovals,omitempty"`
+	// approvers of the policy: whom to ask.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Approvers []Subject `json:"approvers,omitempty"`
+	// rules that the role allows, expanded.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=512
+	Rules []PolicyRule `json:"rules,omitempty"`
+	// rulesHash identifies the rules.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	RulesHash string `json:"rulesHash,omitempty"`
+	// risks say what the holder of the rules could turn them into.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Risks []Risk `json:"risks,omitempty"`
+	// grantName of the AccessGrant.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	GrantName string `json:"grantName,omitempty"`
+	// expirationTime of the grant.
+	// +optional
+	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+	// conditions: PolicyMatched, Approved, Granted, Ended.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// AccessRequest asks for a role for a while, or for as long as a task lasts.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=areq,categories=access
+// +kubebuilder:printcolumn:name="Requester",type=string,JSONPath=`.spec.requester.username`
+// +kubebuilder:printcolumn:name="Role",type=string,JSONPath=`.spec.roleRef.name`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expirationTime`
+// +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.status.policy.name`,priority=1
+// +kubebuilder:printcolumn:name="Ticket",type=string,JSONPath=`.spec.ticket`,priority=1
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.spec.reason`,priority=1
+// +kubebuilder:printcolumn:name="Ended",type=string,JSONPath=`.status.conditions[?(@.type=="Ended")].message`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type AccessRequest struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what is asked for; immutable.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: create another request"
+	Spec AccessRequestSpec `json:"spec"`
+	// status is where the request stands.
+	// +optional
+	Status AccessRequestStatus `json:"status,omitempty"`
+}
+
+// AccessRequestList is a list of AccessRequests.
+//
+// +kubebuilder:object:root=true
+type AccessRequestList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []AccessRequest `json:"items"`
+}

@@ -1,0 +1,296 @@
+package v1alpha1
+
+import (
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Subject kinds, as RBAC names them.
+const (
+	UserKind           = rbacv1.UserKind
+	GroupKind          = rbacv1.GroupKind
+	ServiceAccountKind = rbacv1.ServiceAccountKind
+)
+
+// Role kinds, as RBAC names them.
+const (
+	RoleKind        = "Role"
+	ClusterRoleKind = "ClusterRole"
+)
+
+// Subject is an RBAC subject with bounds: a user, a group or a
+// ServiceAccount. Its fields are those of rbacv1.Subject, in the same order,
+// so that one converts to the other.
+//
+// +structType=atomic
+// +kubebuilder:validation:XValidation:rule="self.kind == 'ServiceAccount' ? has(self.__namespace__) && size(self.__namespace__) > 0 : !has(self.__namespace__)",message="namespace is required for a ServiceAccount and not allowed for a User or Group"
+// +kubebuilder:validation:XValidation:rule="!has(self.apiGroup) || (self.kind == 'ServiceAccount' ? size(self.apiGroup) == 0 : self.apiGroup == 'rbac.authorization.k8s.io')",message="apiGroup must be rbac.authorization.k8s.io for a User or Group, and empty for a ServiceAccount"
+type Subject struct {
+	// kind of the subject: User, Group or ServiceAccount.
+	// +required
+	// +kubebuilder:validation:Enum=User;Group;ServiceAccount
+	Kind string `json:"kind"`
+	// apiGroup may be given as RBAC writes it; it follows from the kind.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	APIGroup string `json:"apiGroup,omitempty"`
+	// name of the user, group or ServiceAccount.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$`
+	Name string `json:"name"`
+	// namespace of a ServiceAccount.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// PolicyRule is an RBAC rule with bounds. Its fields are those of
+// rbacv1.PolicyRule, in the same order, so that one converts to the other.
+//
+// +structType=atomic
+type PolicyRule struct {
+	// verbs that the rule allows.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=256
+	Verbs []string `json:"verbs"`
+	// apiGroups of the resources; "" is the core group.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=256
+	APIGroups []string `json:"apiGroups,omitempty"`
+	// resources, in the plural, with subresources as pods/log.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=256
+	Resources []string `json:"resources,omitempty"`
+	// resourceNames narrows the rule to objects of these names.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=256
+	ResourceNames []string `json:"resourceNames,omitempty"`
+	// nonResourceURLs are paths such as /metrics; cluster-wide only.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=256
+	NonResourceURLs []string `json:"nonResourceURLs,omitempty"`
+}
+
+// RoleRef names an existing role. A Role is looked up in each namespace of
+// the scope.
+//
+// +structType=atomic
+type RoleRef struct {
+	// kind of the role: Role or ClusterRole.
+	// +required
+	// +kubebuilder:validation:Enum=Role;ClusterRole
+	Kind string `json:"kind"`
+	// name of the role.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[^\p{C}\p{Z}/%*]+$`
+	Name string `json:"name"`
+}
+
+// UserInfo is who a request came from, in the shape of
+// authentication.k8s.io/v1 UserInfo, with bounds.
+type UserInfo struct {
+	// username that the API server authenticated.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$`
+	Username string `json:"username"`
+	// uid that the authenticator gave, if any.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	UID string `json:"uid,omitempty"`
+	// groups of the user.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=512
+	// +kubebuilder:validation:items:MaxLength=256
+	Groups []string `json:"groups,omitempty"`
+	// extra is what else the authenticator said of the user.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	Extra map[string]ExtraValue `json:"extra,omitempty"`
+}
+
+// ExtraValue is one entry of UserInfo's extra.
+//
+// +listType=atomic
+// +kubebuilder:validation:MaxItems=64
+// +kubebuilder:validation:items:MaxLength=1024
+type ExtraValue []string
+
+// NamespaceSelector selects namespaces by their labels: a bounded
+// metav1.LabelSelector. An empty one selects all.
+//
+// +structType=atomic
+type NamespaceSelector struct {
+	// matchLabels that a namespace must carry.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys must be label keys"
+	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
+	// matchExpressions that must all hold.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	MatchExpressions []NamespaceSelectorRequirement `json:"matchExpressions,omitempty"`
+}
+
+// LabelValue is the value of a label.
+//
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
+type LabelValue string
+
+// NamespaceSelectorRequirement is one expression of a NamespaceSelector.
+//
+// +kubebuilder:validation:XValidation:rule="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",message="values are required for In and NotIn, and not allowed for Exists and DoesNotExist"
+type NamespaceSelectorRequirement struct {
+	// key of the label.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`
+	Key string `json:"key"`
+	// operator: In, NotIn, Exists or DoesNotExist.
+	// +required
+	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
+	Operator metav1.LabelSelectorOperator `json:"operator"`
+	// values for In and NotIn.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Values []LabelValue `json:"values,omitempty"`
+}
+
+// TaskRef names the object whose end ends the access. It lies in the
+// request's namespace.
+type TaskRef struct {
+	// apiVersion of the task, such as batch/v1.
+	// +required
+	// +kubebuilder:validation:MaxLength=317
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[a-z0-9]+$`
+	APIVersion string `json:"apiVersion"`
+	// kind of the task, such as Job.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9]*$`
+	Kind string `json:"kind"`
+	// name of the task.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[^\p{C}\p{Z}/%]+$`
+	Name string `json:"name"`
+	// completeWhen is a CEL expression over `object`, true when the task is
+	// complete; for kinds without a Complete, Succeeded or Failed condition.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	CompleteWhen string `json:"completeWhen,omitempty"`
+}
+
+// ObjectRef pins an object by its UID: the same name with another UID is
+// another thing.
+type ObjectRef struct {
+	// name of the object.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// uid of the object.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	UID types.UID `json:"uid"`
+}
+
+// PolicyRef is the policy that a request was decided by.
+type PolicyRef struct {
+	ObjectRef `json:",inline"`
+	// generation of the policy at that moment.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Generation int64 `json:"generation"`
+}
+
+// Verdict is what a decision says.
+//
+// +kubebuilder:validation:Enum=Approve;Deny;Revoke;Release
+type Verdict string
+
+const (
+	// VerdictApprove counts towards the policy's requiredApprovals.
+	VerdictApprove Verdict = "Approve"
+	// VerdictDeny by one approver ends the request before it is granted.
+	VerdictDeny Verdict = "Deny"
+	// VerdictRevoke by one approver ends an active grant.
+	VerdictRevoke Verdict = "Revoke"
+	// VerdictRelease by the requester or a subject gives the access back.
+	VerdictRelease Verdict = "Release"
+)
+
+// Decision is what one person decided. Who it was is stamped by the API
+// server from the authenticated user.
+type Decision struct {
+	// username of the decider; stamped.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$`
+	Username string `json:"username"`
+	// groups of the decider; stamped.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=512
+	// +kubebuilder:validation:items:MaxLength=256
+	Groups []string `json:"groups,omitempty"`
+	// verdict: Approve, Deny, Revoke or Release.
+	// +required
+	Verdict Verdict `json:"verdict"`
+	// comment for the record.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$`
+	Comment string `json:"comment,omitempty"`
+	// requestUID of the request that the decider saw. When given it must be
+	// this request's.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	RequestUID types.UID `json:"requestUID,omitempty"`
+	// rulesHash is the hash of what the role allowed when it was decided;
+	// stamped when the decider does not quote it. An approval counts only
+	// while the role still has this hash.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	RulesHash string `json:"rulesHash,omitempty"`
+}
+
+// Risk is one thing that the holder of a role could turn it into.
+type Risk struct {
+	// kind of the risk, one CamelCase word for machines.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Kind string `json:"kind"`
+	// message says the risk in plain words.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message"`
+}

@@ -1,0 +1,89 @@
+package v1alpha1
+
+// Condition types of an AccessRequest.
+const (
+	// ConditionPolicyMatched tells which policy decides the request.
+	ConditionPolicyMatched = "PolicyMatched"
+	// ConditionApproved tells whether the decisions suffice, and whom to ask.
+	ConditionApproved = "Approved"
+	// ConditionGranted tells whether the access is held.
+	ConditionGranted = "Granted"
+	// ConditionEnded tells that the request is over, and why.
+	ConditionEnded = "Ended"
+)
+
+// Condition types of an AccessGrant.
+const (
+	// ConditionAccessGiven tells that every binding exists.
+	ConditionAccessGiven = "AccessGiven"
+	// ConditionAccessRemoved tells that no binding is left, and what the API
+	// server answered when it was asked for the subjects' access.
+	ConditionAccessRemoved = "AccessRemoved"
+	// ConditionStandingAccess lists access that the subjects hold by other means.
+	ConditionStandingAccess = "StandingAccess"
+)
+
+// ConditionReady tells whether an AccessPolicy can be used.
+const ConditionReady = "Ready"
+
+// Reasons of conditions. A request that is over carries the grant's EndReason,
+// or one of these, as the reason of Ended.
+const (
+	// ReasonMatched: a policy allows the request.
+	ReasonMatched = "Matched"
+	// ReasonNoPolicy: no policy allows the request.
+	ReasonNoPolicy = "NoPolicyAllows"
+	// ReasonPolicyNotReady: a policy that might allow it cannot be used now.
+	ReasonPolicyNotReady = "PolicyNotReady"
+	// ReasonInvalid: the request cannot be granted as it is written.
+	ReasonInvalid = "Invalid"
+	// ReasonRoleNotFound: the role does not exist.
+	ReasonRoleNotFound = "RoleNotFound"
+	// ReasonNamespaceNotFound: a namespace does not exist.
+	ReasonNamespaceNotFound = "NamespaceNotFound"
+	// ReasonSubjectNotFound: a ServiceAccount does not exist.
+	ReasonSubjectNotFound = "SubjectNotFound"
+	// ReasonNotSupported: the broker does not do this.
+	ReasonNotSupported = "NotSupported"
+	// ReasonTooManyPending: the requester has too many requests waiting.
+	ReasonTooManyPending = "TooManyPending"
+	// ReasonWaitingForApproval: decisions are missing.
+	ReasonWaitingForApproval = "WaitingForApproval"
+	// ReasonWaitingForStart: approved, startTime not reached.
+	ReasonWaitingForStart = "WaitingForStartTime"
+	// ReasonWaitingForTask: the task does not exist yet.
+	ReasonWaitingForTask = "WaitingForTask"
+	// ReasonTaskOver: the task was over before the grant.
+	ReasonTaskOver = "TaskOver"
+	// ReasonApproved: enough decisions.
+	ReasonApproved = "Approved"
+	// ReasonAutomatic: the policy asks for no approval.
+	ReasonAutomatic = "Automatic"
+	// ReasonDenied: an approver said no.
+	ReasonDenied = "Denied"
+	// ReasonWithdrawn: the requester took the request back.
+	ReasonWithdrawn = "Withdrawn"
+	// ReasonLapsed: not decided in time.
+	ReasonLapsed = "NotDecidedInTime"
+	// ReasonGranted: the access is given.
+	ReasonGranted = "Granted"
+	// ReasonBindingsMissing: not every binding exists yet.
+	ReasonBindingsMissing = "BindingsMissing"
+	// ReasonVerified: the API server was asked and said that it is gone.
+	ReasonVerified = "Verified"
+	// ReasonOtherBindings: the subjects hold access by other means.
+	ReasonOtherBindings = "OtherBindings"
+	// ReasonNone: nothing was found.
+	ReasonNone = "None"
+	// ReasonCompiles: the policy compiles.
+	ReasonCompiles = "Compiles"
+	// ReasonDoesNotCompile: the policy does not compile.
+	ReasonDoesNotCompile = "DoesNotCompile"
+)
+
+// LabelGrant marks every object that belongs to a grant; its value is the
+// grant's name.
+const LabelGrant = "jit.accessbroker.dev/grant"
+
+// FinalizerRevoke keeps a grant until the broker has taken its access away.
+const FinalizerRevoke = "jit.accessbroker.dev/revoke"

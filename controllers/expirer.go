@@ -1,0 +1,39 @@
+package controllers
+
+import (
+	"context"
+
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+)
+
+// Expirer removes the bindings of every grant whose deadline has passed. It
+// runs on every replica, leader or not: no lease stands between a deadline and
+// its revocation. It writes no status; the leader records the end when it
+// finds the bindings gone.
+type Expirer struct {
+	Client client.Client
+	// Live reads from the API server, not from the cache.
+	Live  client.Reader
+	Clock clock.PassiveClock
+}
+
+// Reconcile removes what is due, or waits for the deadline.
+func (r *Expirer) Reconcile(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
+	g := &v1alpha1.AccessGrant{}
+	if err := r.Client.Get(ctx, key.NamespacedName, g); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if g.Status.Phase == v1alpha1.GrantEnded {
+		return reconcile.Result{}, nil
+	}
+	now := r.Clock.Now()
+	if grant.Expired(g, now) == nil {
+		return reconcile.Result{RequeueAfter: g.Spec.ExpirationTime.Sub(now)}, nil
+	}
+	return reconcile.Result{}, removeBindings(ctx, r.Client, r.Live, g)
+}

@@ -1,0 +1,503 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/policy"
+	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/task"
+)
+
+// overdueGrace is how long after a deadline the grant controller leaves the
+// removal to the expirer, which runs on every replica, before it takes the
+// access away itself.
+const overdueGrace = time.Second
+
+// verifyAgain is when to ask again while the API server's authorizer has not
+// caught up with a removal.
+const verifyAgain = 100 * time.Millisecond
+
+// +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accessgrants/status,verbs=patch;update
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings;clusterrolebindings,verbs=get;list;watch;create;update;patch;delete
+
+// GrantReconciler gives what an AccessGrant says and takes it away.
+type GrantReconciler struct {
+	Client client.Client
+	// Live reads from the API server, not from the cache.
+	Live     client.Reader
+	Clock    clock.PassiveClock
+	Recorder events.EventRecorder
+	Policies *Policies
+	// Tasks watches the kinds of tasks; nil in tests that call Reconcile.
+	Tasks *TaskWatcher
+}
+
+// Reconcile brings one grant forward: is it over? then take, else give.
+func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
+	g := &v1alpha1.AccessGrant{}
+	if err := r.Client.Get(ctx, key.NamespacedName, g); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if g.Status.Phase == v1alpha1.GrantEnded {
+		return reconcile.Result{}, r.release(ctx, g)
+	}
+	now := r.Clock.Now()
+	end, err := r.over(ctx, g, now)
+	if end == nil && g.Status.Phase != v1alpha1.GrantActive {
+		// An error above is no reason not to look at the rest, but it is one
+		// not to give.
+		if err != nil {
+			return reconcile.Result{}, err
+		}
+		end, err = r.give(ctx, g, now)
+	}
+	if end != nil {
+		return r.take(ctx, g, *end, now)
+	}
+	wait := g.Spec.ExpirationTime.Sub(now) + overdueGrace
+	return reconcile.Result{RequeueAfter: wait}, err
+}
+
+// release lets a grant that is over be deleted.
+func (r *GrantReconciler) release(ctx context.Context, g *v1alpha1.AccessGrant) error {
+	if g.DeletionTimestamp == nil || !controllerutil.ContainsFinalizer(g, v1alpha1.FinalizerRevoke) {
+		return nil
+	}
+	next := g.DeepCopy()
+	controllerutil.RemoveFinalizer(next, v1alpha1.FinalizerRevoke)
+	if err := r.Client.Patch(ctx, next, client.MergeFromWithOptions(g, client.MergeFromWithOptimisticLock{})); err != nil && !apierrors.IsConflict(err) {
+		return client.IgnoreNotFound(err)
+	}
+	return nil
+}
+
+// over tells whether a grant is over, and why. The deadline comes first and
+// needs nothing else; a question that cannot be answered is an error, and never
+// an end.
+func (r *GrantReconciler) over(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (*grant.End, error) {
+	if end := grant.Expired(g, now); end != nil {
+		return end, nil
+	}
+	if g.DeletionTimestamp != nil {
+		return &grant.End{Reason: v1alpha1.EndGrantDeleted, Message: "the AccessGrant was deleted"}, nil
+	}
+	var errs []error
+	for _, check := range []func(context.Context, *v1alpha1.AccessGrant) (*grant.End, error){
+		r.requestOver, r.policyOver, r.taskOver, r.roleOver, r.subjectOver, r.namespaceOver, r.bindingOver,
+	} {
+		end, err := check(ctx, g)
+		if end != nil {
+			return end, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (r *GrantReconciler) reader() reader { return reader{cache: r.Client, live: r.Live} }
+
+// requestOver: the request was deleted, or somebody decided to end it.
+func (r *GrantReconciler) requestOver(ctx context.Context, g *v1alpha1.AccessGrant) (*grant.End, error) {
+	ref := g.Spec.RequestRef
+	request := &v1alpha1.AccessRequest{}
+	err := r.reader().Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, request)
+	if apierrors.IsNotFound(err) || (err == nil && (request.UID != ref.UID || request.DeletionTimestamp != nil)) {
+		return &grant.End{Reason: v1alpha1.EndRequestDeleted, Message: fmt.Sprintf("AccessRequest %s/%s was deleted", ref.Namespace, ref.Name)}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read request: %w", err)
+	}
+	outcome := weigh(request, 0)
+	switch {
+	case outcome.Denied:
+		return &grant.End{Reason: v1alpha1.EndDenied, By: outcome.By, Message: outcome.Message}, nil
+	case outcome.Revoked:
+		return &grant.End{Reason: v1alpha1.EndRevoked, By: outcome.By, Message: outcome.Message}, nil
+	case outcome.Withdrawn:
+		return &grant.End{Reason: v1alpha1.EndReleased, By: outcome.By, Message: outcome.Message}, nil
+	}
+	return nil, nil
+}
+
+// policyOver: the policy was deleted, or changed so that it no longer allows
+// this. Conditions are held against the moment of the grant: the end of the
+// working hours does not end access that began within them.
+func (r *GrantReconciler) policyOver(ctx context.Context, g *v1alpha1.AccessGrant) (*grant.End, error) {
+	ref := g.Spec.PolicyRef
+	object := &v1alpha1.AccessPolicy{}
+	err := r.reader().Get(ctx, client.ObjectKey{Name: ref.Name}, object)
+	if apierrors.IsNotFound(err) || (err == nil && (object.UID != ref.UID || object.DeletionTimestamp != nil)) {
+		return &grant.End{Reason: v1alpha1.EndPolicyGone, Message: fmt.Sprintf("AccessPolicy %s was deleted", ref.Name)}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read policy: %w", err)
+	}
+	if object.Generation == ref.Generation {
+		return nil, nil
+	}
+	ask, err := r.askOf(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	allows, why, err := r.Policies.Compile(object).Allows(ctx, *ask, g.Spec.NotBefore.Time)
+	if err != nil {
+		return nil, fmt.Errorf("policy %s: %w", ref.Name, err)
+	}
+	if !allows {
+		return &grant.End{Reason: v1alpha1.EndPolicyChanged, Message: fmt.Sprintf("AccessPolicy %s was changed and no longer allows this: it %s", ref.Name, why)}, nil
+	}
+	return nil, nil
+}
+
+// askOf is what was asked for, as the grant records it.
+func (r *GrantReconciler) askOf(ctx context.Context, g *v1alpha1.AccessGrant) (*policy.Request, error) {
+	ref := g.Spec.RequestRef
+	request := &v1alpha1.AccessRequest{}
+	if err := r.reader().Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, request); err != nil {
+		return nil, fmt.Errorf("read request: %w", err)
+	}
+	object, err := asMap(request)
+	if err != nil {
+		return nil, err
+	}
+	duration := g.Spec.ExpirationTime.Sub(g.Spec.NotBefore.Time)
+	ask := &policy.Request{
+		Object: object, Namespace: ref.Namespace, Requester: g.Spec.Requester,
+		RoleRef: g.Spec.RoleRef, Cluster: g.Spec.Cluster, Duration: &duration, HasTask: g.Spec.Task != nil,
+	}
+	for _, s := range g.Spec.Subjects {
+		ask.Subjects = append(ask.Subjects, s.Subject)
+	}
+	for _, ns := range g.Spec.Namespaces {
+		namespace := namespaceMetadata()
+		if err := r.reader().Get(ctx, client.ObjectKey{Name: ns.Name}, namespace); err != nil {
+			return nil, fmt.Errorf("read namespace: %w", err)
+		}
+		object, err := asMap(namespace)
+		if err != nil {
+			return nil, err
+		}
+		ask.Namespaces = append(ask.Namespaces, policy.Namespace{Name: ns.Name, Labels: namespace.Labels, Object: object})
+	}
+	if g.Spec.Task != nil {
+		object, err := r.reader().task(ctx, ref.Namespace, g.Spec.Task.TaskRef)
+		if err != nil {
+			return nil, err
+		}
+		if object != nil {
+			ask.Task = object.Object
+		}
+	}
+	return ask, nil
+}
+
+// taskOver: the task is complete, failed, gone or replaced.
+func (r *GrantReconciler) taskOver(ctx context.Context, g *v1alpha1.AccessGrant) (*grant.End, error) {
+	ref := g.Spec.Task
+	if ref == nil {
+		return nil, nil
+	}
+	r.Tasks.Watch(ref.TaskRef)
+	object, err := r.reader().task(ctx, g.Spec.RequestRef.Namespace, ref.TaskRef)
+	if err != nil {
+		return nil, err
+	}
+	if object == nil || object.GetUID() != ref.UID {
+		return &grant.End{Reason: v1alpha1.EndTaskGone, Message: fmt.Sprintf("%s %s was deleted or replaced", ref.Kind, ref.Name)}, nil
+	}
+	state, why, err := evaluateTask(ref.TaskRef, object)
+	if err != nil {
+		return nil, err
+	}
+	switch state {
+	case task.Completed:
+		return &grant.End{Reason: v1alpha1.EndTaskCompleted, Message: why}, nil
+	case task.Failed:
+		return &grant.End{Reason: v1alpha1.EndTaskFailed, Message: why}, nil
+	case task.Running:
+	}
+	return nil, nil
+}
+
+// roleOver: the role was deleted, replaced, or came to allow more than was
+// approved.
+func (r *GrantReconciler) roleOver(ctx context.Context, g *v1alpha1.AccessGrant) (*grant.End, error) {
+	if g.Spec.RoleRef == nil {
+		return nil, nil
+	}
+	gone := func(err error) (*grant.End, error) {
+		if no := (*impossible)(nil); errors.As(err, &no) {
+			return &grant.End{Reason: v1alpha1.EndRoleGone, Message: no.message}, nil
+		}
+		return nil, err
+	}
+	replaced := &grant.End{Reason: v1alpha1.EndRoleGone, Message: fmt.Sprintf("%s %s was deleted and made anew", g.Spec.RoleRef.Kind, g.Spec.RoleRef.Name)}
+	var held [][]rbacv1.PolicyRule
+	if g.Spec.RoleRef.Kind == v1alpha1.ClusterRoleKind {
+		uid, rules, err := r.reader().role(ctx, "", *g.Spec.RoleRef)
+		if err != nil {
+			return gone(err)
+		}
+		if uid != g.Spec.RoleUID {
+			return replaced, nil
+		}
+		held = append(held, rules)
+	} else {
+		for _, ns := range g.Spec.Namespaces {
+			uid, rules, err := r.reader().role(ctx, ns.Name, *g.Spec.RoleRef)
+			if err != nil {
+				return gone(err)
+			}
+			if uid != ns.RoleUID {
+				return replaced, nil
+			}
+			held = append(held, rules)
+		}
+	}
+	if hashOf(held) == g.Spec.RulesHash {
+		return nil, nil
+	}
+	return r.widened(ctx, g, held)
+}
+
+func (r *GrantReconciler) widened(ctx context.Context, g *v1alpha1.AccessGrant, held [][]rbacv1.PolicyRule) (*grant.End, error) {
+	approved := toRBAC(g.Spec.Rules)
+	// Of a Role that differs by namespace the grant knows the sum, not what
+	// was approved where: any change of it counts as widening.
+	wider := len(held) > 1
+	if !wider {
+		covered, _ := rbac.Covers(approved, held[0])
+		wider = !covered
+	}
+	if !wider {
+		return nil, nil
+	}
+	object := &v1alpha1.AccessPolicy{}
+	if err := r.reader().Get(ctx, client.ObjectKey{Name: g.Spec.PolicyRef.Name}, object); err != nil {
+		return nil, fmt.Errorf("read policy: %w", err)
+	}
+	if object.Spec.OnRoleWidened == v1alpha1.OnRoleWidenedKeep {
+		return nil, nil
+	}
+	return &grant.End{Reason: v1alpha1.EndRoleWidened, Message: fmt.Sprintf("%s %s came to allow more than was approved", g.Spec.RoleRef.Kind, g.Spec.RoleRef.Name)}, nil
+}
+
+// subjectOver: a ServiceAccount was deleted or replaced; one that is made anew
+// would inherit its predecessor's bindings.
+func (r *GrantReconciler) subjectOver(ctx context.Context, g *v1alpha1.AccessGrant) (*grant.End, error) {
+	for _, s := range g.Spec.Subjects {
+		if s.Kind != v1alpha1.ServiceAccountKind {
+			continue
+		}
+		gone, err := r.gone(ctx, client.ObjectKey{Namespace: s.Namespace, Name: s.Name}, serviceAccountMetadata(), s.UID)
+		if err != nil {
+			return nil, err
+		}
+		if gone {
+			return &grant.End{Reason: v1alpha1.EndSubjectGone, Message: fmt.Sprintf("ServiceAccount %s/%s was deleted", s.Namespace, s.Name)}, nil
+		}
+	}
+	return nil, nil
+}
+
+// namespaceOver: a namespace was deleted or replaced.
+func (r *GrantReconciler) namespaceOver(ctx context.Context, g *v1alpha1.AccessGrant) (*grant.End, error) {
+	for _, ns := range g.Spec.Namespaces {
+		gone, err := r.gone(ctx, client.ObjectKey{Name: ns.Name}, namespaceMetadata(), ns.UID)
+		if err != nil {
+			return nil, err
+		}
+		if gone {
+			return &grant.End{Reason: v1alpha1.EndNamespaceGone, Message: fmt.Sprintf("namespace %s was deleted", ns.Name)}, nil
+		}
+	}
+	return nil, nil
+}
+
+// gone tells whether an object was deleted, is being deleted or was replaced.
+func (r *GrantReconciler) gone(ctx context.Context, key client.ObjectKey, object *metav1.PartialObjectMetadata, uid types.UID) (bool, error) {
+	err := r.reader().Get(ctx, key, object)
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read %s %s: %w", object.Kind, key, err)
+	}
+	return object.UID != uid || object.DeletionTimestamp != nil, nil
+}
+
+// bindingOver: somebody deleted, changed or recreated a binding. What the
+// cache shows is confirmed by a live read: it may be older than the binding.
+func (r *GrantReconciler) bindingOver(ctx context.Context, g *v1alpha1.AccessGrant) (*grant.End, error) {
+	if g.Status.Phase != v1alpha1.GrantActive {
+		return nil, nil
+	}
+	for _, want := range grant.Bindings(g) {
+		uid := recordedUID(g, want)
+		intact := func(reader client.Reader) (bool, error) {
+			seen, err := rbac.Get(ctx, reader, want)
+			return seen != nil && seen.Meta.UID == uid && want.Intact(*seen), err
+		}
+		ok, err := intact(r.Client)
+		if err == nil && !ok {
+			ok, err = intact(r.Live)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return &grant.End{Reason: v1alpha1.EndBindingTouched, Message: fmt.Sprintf("%s %s was deleted, changed or recreated by somebody else", want.Kind, types.NamespacedName{Namespace: want.Namespace, Name: want.Name})}, nil
+		}
+	}
+	return nil, nil
+}
+
+// recordedUID is the UID that a binding was created with, empty when that was
+// not recorded.
+func recordedUID(g *v1alpha1.AccessGrant, want grant.Binding) types.UID {
+	i := slices.IndexFunc(g.Status.Bindings, func(ref v1alpha1.BindingRef) bool {
+		return ref.Kind == want.Kind && ref.Namespace == want.Namespace && ref.Name == want.Name
+	})
+	if i < 0 {
+		return ""
+	}
+	return g.Status.Bindings[i].UID
+}
+
+// give creates the bindings and records them. It returns an end when they can
+// never be created.
+func (r *GrantReconciler) give(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (*grant.End, error) {
+	next := g.DeepCopy()
+	next.Status.Bindings = nil
+	for _, want := range grant.Bindings(g) {
+		uid, err := rbac.Apply(ctx, r.Client, r.Live, want)
+		if err != nil {
+			return notGrantable(err)
+		}
+		next.Status.Bindings = append(next.Status.Bindings, want.Ref(uid))
+	}
+	next.Status.Phase = v1alpha1.GrantActive
+	next.Status.GrantedTime = &metav1.Time{Time: now}
+	setCondition(&next.Status.Conditions, now, v1alpha1.ConditionAccessGiven, metav1.ConditionTrue, v1alpha1.ReasonGranted,
+		fmt.Sprintf("%d bindings exist", len(next.Status.Bindings)))
+	written, err := patchStatus(ctx, r.Client, g, next)
+	if written {
+		recordEvent(r.Recorder, next, string(v1alpha1.GrantActive), "Give", fmt.Sprintf("%s in %s for %s until %s",
+			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, g.Spec.ExpirationTime.UTC().Format(time.RFC3339)))
+	}
+	return nil, err
+}
+
+// notGrantable sorts the errors of a creation: what will never succeed ends
+// the grant, anything else is tried again.
+func notGrantable(err error) (*grant.End, error) {
+	switch {
+	case errors.Is(err, rbac.ErrNameTaken):
+		return &grant.End{Reason: v1alpha1.EndNameTaken, Message: err.Error()}, nil
+	case apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return &grant.End{Reason: v1alpha1.EndNamespaceGone, Message: err.Error()}, nil
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return &grant.End{Reason: v1alpha1.EndNotGrantable, Message: err.Error()}, nil
+	}
+	return nil, err
+}
+
+// take removes the access, asks the API server whether it is gone, and only
+// then records the end.
+func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end grant.End, now time.Time) (reconcile.Result, error) {
+	if err := removeBindings(ctx, r.Client, r.Live, g); err != nil {
+		return reconcile.Result{}, err
+	}
+	remaining, err := askForAccess(ctx, r.Client, g)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if remaining.ours {
+		return reconcile.Result{RequeueAfter: verifyAgain}, nil
+	}
+	next := g.DeepCopy()
+	next.Status.Phase = v1alpha1.GrantEnded
+	next.Status.EndedTime = &metav1.Time{Time: now}
+	next.Status.EndReason, next.Status.EndedBy = end.Reason, end.By
+	setCondition(&next.Status.Conditions, now, v1alpha1.ConditionAccessGiven, metav1.ConditionFalse, string(end.Reason), end.Message)
+	remaining.report(&next.Status.Conditions, now)
+	written, err := patchStatus(ctx, r.Client, g, next)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if written {
+		recordEvent(r.Recorder, next, string(end.Reason), "Take", end.Message)
+	}
+	return reconcile.Result{}, r.release(ctx, next)
+}
+
+// removeBindings takes away every binding of a grant: those that it wants, and
+// whatever else carries its label and is owned by it. It returns nil once a
+// live read shows that they are gone.
+func removeBindings(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant) error {
+	var errs []error
+	wanted := grant.Bindings(g)
+	for _, want := range wanted {
+		errs = append(errs, rbac.Remove(ctx, c, live, want, recordedUID(g, want)))
+	}
+	strays, err := strayBindings(ctx, c, g, wanted)
+	errs = append(errs, err)
+	for _, stray := range strays {
+		errs = append(errs, rbac.Remove(ctx, c, live, stray, ""))
+	}
+	return errors.Join(errs...)
+}
+
+// strayBindings are bindings with the grant's label that the grant does not want.
+func strayBindings(ctx context.Context, c client.Reader, g *v1alpha1.AccessGrant, wanted []grant.Binding) ([]grant.Binding, error) {
+	var strays []grant.Binding
+	add := func(kind string, o client.Object) {
+		stray := grant.Binding{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName(), Grant: g.Name, GrantUID: g.UID}
+		if !slices.ContainsFunc(wanted, func(w grant.Binding) bool {
+			return w.Kind == kind && w.Namespace == stray.Namespace && w.Name == stray.Name
+		}) {
+			strays = append(strays, stray)
+		}
+	}
+	labelled := client.MatchingFields{indexBindingGrant: g.Name}
+	var namespaced rbacv1.RoleBindingList
+	if err := c.List(ctx, &namespaced, labelled); err != nil {
+		return nil, fmt.Errorf("list bindings of the grant: %w", err)
+	}
+	for i := range namespaced.Items {
+		add(grant.RoleBindingKind, &namespaced.Items[i])
+	}
+	var cluster rbacv1.ClusterRoleBindingList
+	if err := c.List(ctx, &cluster, labelled); err != nil {
+		return nil, fmt.Errorf("list bindings of the grant: %w", err)
+	}
+	for i := range cluster.Items {
+		add(grant.ClusterRoleBindingKind, &cluster.Items[i])
+	}
+	return strays, nil
+}
+
+func toRBAC(rules []v1alpha1.PolicyRule) []rbacv1.PolicyRule {
+	out := make([]rbacv1.PolicyRule, len(rules))
+	for i, rule := range rules {
+		out[i] = rbacv1.PolicyRule(rule)
+	}
+	return out
+}

@@ -1,0 +1,91 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/policy"
+)
+
+// Policies hands out the AccessPolicies compiled, each generation once.
+type Policies struct {
+	Client client.Reader
+	Live   client.Reader
+
+	mu       sync.Mutex
+	compiled map[types.UID]*policy.Policy
+}
+
+// All policies of the cluster.
+func (p *Policies) All(ctx context.Context) ([]*policy.Policy, error) {
+	list := &v1alpha1.AccessPolicyList{}
+	if err := p.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list policies: %w", err)
+	}
+	out := make([]*policy.Policy, 0, len(list.Items))
+	for i := range list.Items {
+		if list.Items[i].DeletionTimestamp == nil {
+			out = append(out, p.Compile(&list.Items[i]))
+		}
+	}
+	p.forget(out)
+	return out, nil
+}
+
+// Fresh is All with one of them, the one that is about to grant, read from the
+// API server.
+func (p *Policies) Fresh(ctx context.Context, name string) ([]*policy.Policy, error) {
+	all, err := p.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := slices.DeleteFunc(slices.Clone(all), func(c *policy.Policy) bool { return c.Name == name })
+	fresh := &v1alpha1.AccessPolicy{}
+	err = p.Live.Get(ctx, client.ObjectKey{Name: name}, fresh)
+	if apierrors.IsNotFound(err) {
+		return out, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read policy %s: %w", name, err)
+	}
+	if fresh.DeletionTimestamp != nil {
+		return out, nil
+	}
+	return append(out, p.Compile(fresh)), nil
+}
+
+// Compile compiles a policy, unless this generation of it was compiled before.
+func (p *Policies) Compile(object *v1alpha1.AccessPolicy) *policy.Policy {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c, ok := p.compiled[object.UID]; ok && c.Generation == object.Generation {
+		return c
+	}
+	if p.compiled == nil {
+		p.compiled = map[types.UID]*policy.Policy{}
+	}
+	c := policy.Compile(object.DeepCopy())
+	p.compiled[object.UID] = c
+	return c
+}
+
+// forget drops what belongs to policies that are gone.
+func (p *Policies) forget(current []*policy.Policy) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.compiled) <= 2*len(current) {
+		return
+	}
+	kept := make(map[types.UID]*policy.Policy, len(current))
+	for _, c := range current {
+		kept[c.UID] = c
+	}
+	p.compiled = kept
+}

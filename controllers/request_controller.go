@@ -1,0 +1,494 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/policy"
+	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/task"
+)
+
+// defaultPendingTimeout holds for a request that no policy has been matched to.
+const defaultPendingTimeout = 24 * time.Hour
+
+// +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accessrequests,verbs=get;list;watch
+// +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accessrequests/status,verbs=patch;update
+// +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accesspolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accessgrants,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups="",resources=namespaces;serviceaccounts,verbs=get;list;watch
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;clusterroles,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// RequestReconciler takes an AccessRequest from its creation to the
+// AccessGrant, and mirrors what becomes of the grant.
+type RequestReconciler struct {
+	Client client.Client
+	// Live reads from the API server, not from the cache.
+	Live     client.Reader
+	Clock    clock.PassiveClock
+	Recorder events.EventRecorder
+	// Policies are shared with the other reconcilers, compiled once.
+	Policies *Policies
+	// Tasks watches the kinds of tasks; nil in tests that call Reconcile.
+	Tasks *TaskWatcher
+}
+
+// Reconcile brings one request forward: look, decide, write the status once.
+func (r *RequestReconciler) Reconcile(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
+	request := &v1alpha1.AccessRequest{}
+	if err := r.Client.Get(ctx, key.NamespacedName, request); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if request.Status.Phase.Ended() || request.DeletionTimestamp != nil {
+		return reconcile.Result{}, nil
+	}
+	now := r.Clock.Now()
+	next := &requestStep{AccessRequest: request.DeepCopy(), now: now}
+	err := r.advance(ctx, next)
+	if no := (*impossible)(nil); errors.As(err, &no) {
+		next.end(v1alpha1.RequestFailed, no.reason, no.message)
+		err = nil
+	}
+	written, writeErr := patchStatus(ctx, r.Client, request, next.AccessRequest)
+	if written && request.Status.Phase != next.Status.Phase {
+		recordRequest(r.Recorder, next.AccessRequest)
+	}
+	if err = errors.Join(err, writeErr); err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: next.wait}, nil
+}
+
+// requestStep is a request on its way to its next status.
+type requestStep struct {
+	*v1alpha1.AccessRequest
+	now time.Time
+	// wait until something is due, 0 when only an event can change anything.
+	wait time.Duration
+}
+
+func (s *requestStep) set(kind string, status metav1.ConditionStatus, reason, message string) {
+	setCondition(&s.Status.Conditions, s.now, kind, status, reason, message)
+}
+
+func (s *requestStep) end(phase v1alpha1.RequestPhase, reason, message string) {
+	s.Status.Phase = phase
+	s.wait = 0
+	s.set(v1alpha1.ConditionEnded, metav1.ConditionTrue, reason, message)
+	if meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ConditionGranted) {
+		s.set(v1alpha1.ConditionGranted, metav1.ConditionFalse, reason, message)
+	}
+}
+
+// until makes the reconciler look again at a moment, the soonest of all asked for.
+func (s *requestStep) until(t time.Time) {
+	if d := max(t.Sub(s.now), time.Millisecond); s.wait == 0 || d < s.wait {
+		s.wait = d
+	}
+}
+
+// advance is the life of a request, read from top to bottom.
+func (r *RequestReconciler) advance(ctx context.Context, s *requestStep) error {
+	if s.Status.Phase == "" {
+		s.Status.Phase = v1alpha1.RequestPending
+	}
+	given, err := r.grantOf(ctx, s.AccessRequest)
+	if err != nil {
+		return err
+	}
+	if given != nil {
+		r.mirror(s, given)
+		return nil
+	}
+	if s.Status.GrantName != "" {
+		s.end(v1alpha1.RequestRevoked, string(v1alpha1.EndGrantDeleted), "the AccessGrant was deleted")
+		return nil
+	}
+	if err := r.lapse(ctx, s); err != nil || s.Status.Phase.Ended() {
+		return err
+	}
+	want, err := reader{cache: r.Client, live: r.Live}.resolve(ctx, s.AccessRequest)
+	if err != nil {
+		return err
+	}
+	decided, outcome, err := r.decide(ctx, s, want, r.Policies.All)
+	if err != nil || decided == nil {
+		return err
+	}
+	if !outcome.Approved || !r.started(s) || !r.taskIsThere(s, want) {
+		return nil
+	}
+	return r.grant(ctx, s)
+}
+
+// grantOf finds the grant of a request by its name, which follows from the
+// request's UID.
+func (r *RequestReconciler) grantOf(ctx context.Context, request *v1alpha1.AccessRequest) (*v1alpha1.AccessGrant, error) {
+	given := &v1alpha1.AccessGrant{}
+	key := client.ObjectKey{Name: grant.Name(request.Name, request.UID)}
+	err := r.Client.Get(ctx, key, given)
+	if apierrors.IsNotFound(err) && request.Status.GrantName != "" {
+		err = r.Live.Get(ctx, key, given)
+	}
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read grant: %w", err)
+	}
+	if given.Spec.RequestRef.UID != request.UID {
+		return nil, impossiblef(string(v1alpha1.EndNameTaken), "AccessGrant %s belongs to another request", given.Name)
+	}
+	return given, nil
+}
+
+// mirror tells the request what became of its grant.
+func (r *RequestReconciler) mirror(s *requestStep, given *v1alpha1.AccessGrant) {
+	switch given.Status.Phase {
+	case v1alpha1.GrantActive, v1alpha1.GrantEnded:
+	default:
+		return // the grant controller is at it
+	}
+	s.Status.GrantName = given.Name
+	s.Status.ExpirationTime = given.Spec.ExpirationTime.DeepCopy()
+	if given.Status.Phase == v1alpha1.GrantActive {
+		s.Status.Phase = v1alpha1.RequestActive
+		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonApproved, approvedBy(given))
+		s.set(v1alpha1.ConditionGranted, metav1.ConditionTrue, v1alpha1.ReasonGranted, fmt.Sprintf("%s in %s for %s until %s",
+			given.Spec.Summary.Role, given.Spec.Summary.Scope, given.Spec.Summary.Subjects, given.Spec.ExpirationTime.UTC().Format(time.RFC3339)))
+		return
+	}
+	message := string(given.Status.EndReason)
+	if c := meta.FindStatusCondition(given.Status.Conditions, v1alpha1.ConditionAccessGiven); c != nil {
+		message = c.Message
+	}
+	s.end(grant.RequestPhase(given.Status.EndReason), string(given.Status.EndReason), message)
+}
+
+func approvedBy(given *v1alpha1.AccessGrant) string {
+	if given.Spec.Summary.Approvers == "" {
+		return "policy " + given.Spec.PolicyRef.Name + " asks for no approval"
+	}
+	return "approved by " + given.Spec.Summary.Approvers
+}
+
+// lapse ends a request that was not decided in time, or whose task did not
+// appear in time. It needs nothing but the stored request and the clock.
+func (r *RequestReconciler) lapse(ctx context.Context, s *requestStep) error {
+	timeout := defaultPendingTimeout
+	if s.Status.Policy != nil {
+		p := &v1alpha1.AccessPolicy{}
+		err := r.Client.Get(ctx, client.ObjectKey{Name: s.Status.Policy.Name}, p)
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("read policy: %w", err)
+		}
+		if err == nil && p.Spec.PendingTimeout != nil {
+			timeout = p.Spec.PendingTimeout.Duration
+		}
+	}
+	since := s.CreationTimestamp.Time
+	if s.Status.Phase == v1alpha1.RequestApproved {
+		if s.Spec.Task == nil {
+			return nil
+		}
+		if s.Spec.StartTime != nil && s.Spec.StartTime.After(since) {
+			since = s.Spec.StartTime.Time
+		}
+	}
+	deadline := since.Add(timeout)
+	if s.now.Before(deadline) {
+		s.until(deadline)
+		return nil
+	}
+	message := fmt.Sprintf("not decided within %s; ask again", timeout)
+	if c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionApproved); c != nil && c.Reason == v1alpha1.ReasonWaitingForTask {
+		message = fmt.Sprintf("%s %s did not appear within %s; ask again", s.Spec.Task.Kind, s.Spec.Task.Name, timeout)
+	}
+	s.end(v1alpha1.RequestLapsed, v1alpha1.ReasonLapsed, message)
+	return nil
+}
+
+// decide matches the request to a policy, tells everybody whom to ask and
+// weighs the decisions. decided is nil when there is no policy to decide by.
+func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *resolved, policies func(context.Context) ([]*policy.Policy, error)) (*policy.Match, policy.Outcome, error) {
+	candidates, err := policies(ctx)
+	if err != nil {
+		return nil, policy.Outcome{}, err
+	}
+	begin := s.now
+	if s.Spec.StartTime != nil && s.Spec.StartTime.After(begin) {
+		begin = s.Spec.StartTime.Time
+	}
+	match := policy.Find(ctx, candidates, want.ask, begin)
+	switch match.Answer {
+	case policy.NotAllowed:
+		s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionFalse, v1alpha1.ReasonNoPolicy, match.Message)
+		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonNoPolicy, match.Message)
+		return nil, policy.Outcome{}, nil
+	case policy.Unknown:
+		s.Status.Policy, s.Status.RequiredApprovals, s.Status.Approvers = nil, nil, nil
+		s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionFalse, v1alpha1.ReasonPolicyNotReady, match.Message)
+		return nil, policy.Outcome{}, nil
+	case policy.Allowed:
+	}
+	if s.Status.Policy == nil {
+		if err := r.firstMatch(ctx, s, match.Policy, want); err != nil {
+			return nil, policy.Outcome{}, err
+		}
+		if s.Status.Phase.Ended() {
+			return nil, policy.Outcome{}, nil
+		}
+	}
+	s.Status.Policy = policyRef(match.Policy)
+	s.Status.RequiredApprovals = ptr.To(int32(match.Policy.Required())) //nolint:gosec // the schema bounds it to 16
+	s.Status.Approvers = match.Policy.Spec.Approvers
+	s.Status.Rules, s.Status.RulesHash = want.rules, want.rulesHash
+	s.Status.Risks = risks(want.rules)
+	s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionTrue, v1alpha1.ReasonMatched, match.Message)
+
+	outcome := weigh(s.AccessRequest, match.Policy.Required())
+	switch {
+	case outcome.Denied:
+		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonDenied, outcome.Message)
+	case outcome.Revoked:
+		s.end(v1alpha1.RequestRevoked, string(v1alpha1.EndRevoked), outcome.Message)
+	case outcome.Withdrawn:
+		s.end(v1alpha1.RequestCompleted, v1alpha1.ReasonWithdrawn, outcome.Message)
+	case !outcome.Approved:
+		s.Status.Phase = v1alpha1.RequestPending
+		s.set(v1alpha1.ConditionApproved, metav1.ConditionFalse, v1alpha1.ReasonWaitingForApproval, outcome.Message)
+	}
+	return &match, outcome, nil
+}
+
+// weigh counts the decisions of a request against what its status says of the
+// policy and the role.
+func weigh(request *v1alpha1.AccessRequest, required int) policy.Outcome {
+	return policy.Weigh(policy.Ballot{
+		RequestUID: request.UID,
+		RulesHash:  request.Status.RulesHash,
+		Requester:  request.Spec.Requester,
+		Subjects:   identity.Subjects(&request.Spec),
+		Approvers:  request.Status.Approvers,
+		Required:   required,
+		Decisions:  request.Status.Decisions,
+	})
+}
+
+// firstMatch refuses what is better told before anybody is asked to decide.
+func (r *RequestReconciler) firstMatch(ctx context.Context, s *requestStep, p *policy.Policy, want *resolved) error {
+	if most := p.Spec.MaxPendingPerRequester; most != nil {
+		waiting, err := r.waitingBefore(ctx, s.AccessRequest, p.Name)
+		if err != nil {
+			return err
+		}
+		if waiting >= int(*most) {
+			s.end(v1alpha1.RequestDenied, v1alpha1.ReasonTooManyPending, fmt.Sprintf(
+				"%s has %d requests waiting under policy %q, which allows %d at a time", s.Spec.Requester.Username, waiting, p.Name, *most))
+			return nil
+		}
+	}
+	return r.mayBind(ctx, want)
+}
+
+// waitingBefore counts the requester's older requests that wait under the
+// policy, or that have not been matched yet.
+func (r *RequestReconciler) waitingBefore(ctx context.Context, request *v1alpha1.AccessRequest, policyName string) (int, error) {
+	list := &v1alpha1.AccessRequestList{}
+	if err := r.Client.List(ctx, list, client.MatchingFields{indexPendingOf: request.Spec.Requester.Username}, client.UnsafeDisableDeepCopy); err != nil {
+		return 0, fmt.Errorf("count pending requests: %w", err)
+	}
+	count := 0
+	for i := range list.Items {
+		other := &list.Items[i]
+		if p := other.Status.Policy; p != nil && p.Name != policyName {
+			continue
+		}
+		if other.UID != request.UID && older(other, request) {
+			count++
+		}
+	}
+	return count, nil
+}
+
+func older(a, b *v1alpha1.AccessRequest) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.UID < b.UID
+}
+
+// mayBind asks whether the broker itself may bind the role, so that nobody is
+// asked to approve what cannot be granted.
+func (r *RequestReconciler) mayBind(ctx context.Context, want *resolved) error {
+	ref := want.ask.RoleRef
+	resource, namespaces := "clusterroles", []string{""}
+	if ref.Kind == v1alpha1.RoleKind {
+		resource, namespaces = "roles", nil
+		for _, ns := range want.namespaces {
+			namespaces = append(namespaces, ns.Name)
+		}
+	}
+	for _, namespace := range namespaces {
+		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+			ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Group: rbacv1.GroupName, Version: "v1", Resource: resource, Verb: "bind", Name: ref.Name, Namespace: namespace,
+			},
+		}}
+		if err := r.Client.Create(ctx, review); err != nil {
+			return fmt.Errorf("ask whether the broker may bind %s %s: %w", ref.Kind, ref.Name, err)
+		}
+		if !review.Status.Allowed {
+			return impossiblef(v1alpha1.ReasonNotSupported, "the broker may not bind %s %s: an administrator lists the roles it may bind in the ClusterRole access-broker-grantable-roles", ref.Kind, ref.Name)
+		}
+	}
+	return nil
+}
+
+// started holds an approved request back until its startTime.
+func (r *RequestReconciler) started(s *requestStep) bool {
+	if s.Spec.StartTime == nil || !s.now.Before(s.Spec.StartTime.Time) {
+		return true
+	}
+	s.Status.Phase = v1alpha1.RequestApproved
+	s.wait = 0
+	s.until(s.Spec.StartTime.Time)
+	s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonWaitingForStart, "approved; waits for "+s.Spec.StartTime.UTC().Format(time.RFC3339))
+	return false
+}
+
+// taskIsThere holds an approved request back until its task exists, and fails
+// one whose task is over.
+func (r *RequestReconciler) taskIsThere(s *requestStep, want *resolved) bool {
+	ref := s.Spec.Task
+	if ref == nil {
+		return true
+	}
+	r.Tasks.Watch(*ref)
+	if want.task == nil {
+		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonWaitingForTask, fmt.Sprintf("approved; waits for %s %s to exist", ref.Kind, ref.Name))
+		return false
+	}
+	state, why, err := evaluateTask(*ref, want.task)
+	switch {
+	case err != nil:
+		s.end(v1alpha1.RequestFailed, v1alpha1.ReasonInvalid, "task.completeWhen: "+err.Error())
+	case state != task.Running:
+		s.end(v1alpha1.RequestFailed, v1alpha1.ReasonTaskOver, "the task is over already: "+why)
+	default:
+		return true
+	}
+	return false
+}
+
+// grant looks at everything once more, live, and writes the AccessGrant: the
+// intent, with its deadline, before any binding.
+func (r *RequestReconciler) grant(ctx context.Context, s *requestStep) error {
+	fresh := &v1alpha1.AccessRequest{}
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.AccessRequest), fresh); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	if fresh.UID != s.UID || fresh.DeletionTimestamp != nil || fresh.Status.Phase.Ended() {
+		return nil
+	}
+	s.Status.Decisions = fresh.Status.Decisions
+	live := reader{cache: r.Live, live: r.Live}
+	want, err := live.resolve(ctx, s.AccessRequest)
+	if err != nil {
+		return err
+	}
+	match, outcome, err := r.decide(ctx, s, want, func(ctx context.Context) ([]*policy.Policy, error) {
+		return r.Policies.Fresh(ctx, s.Status.Policy.Name)
+	})
+	if err != nil || match == nil || !outcome.Approved || !r.taskIsThere(s, want) {
+		return err
+	}
+	given := newGrant(s.AccessRequest, want, match, s.now)
+	err = r.Client.Create(ctx, given)
+	if apierrors.IsAlreadyExists(err) {
+		return nil // it was made before a restart, or the cache is behind; its deadline stands
+	}
+	if err != nil {
+		return fmt.Errorf("write grant: %w", err)
+	}
+	// The grant is the record of the approval; the request follows it.
+	return nil
+}
+
+// newGrant is the record of what was approved, complete with its deadline. The
+// deadline is cut to whole seconds, as the API stores it: never later than
+// what was approved.
+func newGrant(request *v1alpha1.AccessRequest, want *resolved, match *policy.Match, now time.Time) *v1alpha1.AccessGrant {
+	given := &v1alpha1.AccessGrant{}
+	given.Name = grant.Name(request.Name, request.UID)
+	controllerutil.AddFinalizer(given, v1alpha1.FinalizerRevoke)
+	given.Spec = v1alpha1.AccessGrantSpec{
+		RequestRef:     v1alpha1.RequestRef{Namespace: request.Namespace, ObjectRef: v1alpha1.ObjectRef{Name: request.Name, UID: request.UID}},
+		Requester:      request.Spec.Requester,
+		Subjects:       want.subjects,
+		RoleRef:        request.Spec.RoleRef,
+		RoleUID:        want.roleUID,
+		Namespaces:     want.namespaces,
+		Cluster:        want.ask.Cluster,
+		PolicyRef:      *policyRef(match.Policy),
+		Decisions:      request.Status.Decisions,
+		Reason:         request.Spec.Reason,
+		Ticket:         request.Spec.Ticket,
+		Rules:          want.rules,
+		RulesHash:      want.rulesHash,
+		NotBefore:      metav1.NewTime(now.Truncate(time.Second)),
+		ExpirationTime: metav1.NewTime(now.Add(match.Duration).Truncate(time.Second)),
+	}
+	if want.task != nil {
+		given.Spec.Task = &v1alpha1.GrantTask{TaskRef: *request.Spec.Task, UID: want.task.GetUID()}
+	}
+	given.Spec.Summary = grant.Summarize(&given.Spec)
+	return given
+}
+
+func policyRef(p *policy.Policy) *v1alpha1.PolicyRef {
+	return &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: p.Name, UID: p.UID}, Generation: p.Generation}
+}
+
+func risks(rules []v1alpha1.PolicyRule) []v1alpha1.Risk {
+	plain := make([]rbacv1.PolicyRule, len(rules))
+	for i, rule := range rules {
+		plain[i] = rbacv1.PolicyRule(rule)
+	}
+	var out []v1alpha1.Risk
+	for _, risk := range rbac.Risks(plain) {
+		out = append(out, v1alpha1.Risk{Kind: risk.Kind, Message: risk.Message})
+	}
+	return slices.Clip(out)
+}
+
+// recordRequest tells of a transition, after the write that made it.
+func recordRequest(recorder events.EventRecorder, request *v1alpha1.AccessRequest) {
+	note := string(request.Status.Phase)
+	for _, kind := range []string{v1alpha1.ConditionEnded, v1alpha1.ConditionGranted, v1alpha1.ConditionApproved, v1alpha1.ConditionPolicyMatched} {
+		if c := meta.FindStatusCondition(request.Status.Conditions, kind); c != nil {
+			note = c.Message
+			break
+		}
+	}
+	recordEvent(recorder, request, string(request.Status.Phase), "Decide", note)
+}

@@ -1,0 +1,332 @@
+package controllers
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/policy"
+	"github.com/accessbroker/accessbroker/internal/rbac"
+)
+
+// Bounds of what the role of a request may hold, so that it fits into
+// status.rules.
+const (
+	maxRules      = 512
+	maxRuleItems  = 64
+	maxNamespaces = 1024
+)
+
+// maxStartAhead bounds how long a request may wait for its startTime.
+const maxStartAhead = 30 * 24 * time.Hour
+
+// impossible says why a request can never be granted as it is: a mistake of
+// the one who asked, not an error.
+type impossible struct{ reason, message string }
+
+func (e *impossible) Error() string { return e.message }
+
+func impossiblef(reason, format string, args ...any) error {
+	return &impossible{reason: reason, message: fmt.Sprintf(format, args...)}
+}
+
+// resolved is what a request comes to on this cluster at this moment, every
+// name pinned by its UID.
+type resolved struct {
+	ask        policy.Request
+	subjects   []v1alpha1.GrantSubject
+	namespaces []v1alpha1.GrantNamespace
+	roleUID    types.UID
+	rules      []v1alpha1.PolicyRule
+	rulesHash  string
+	// task, nil while it does not exist.
+	task *unstructured.Unstructured
+}
+
+// reader reads from the cache, and from the API server what the cache does not
+// have: a cold cache is no proof that a thing does not exist.
+type reader struct {
+	cache client.Reader
+	live  client.Reader
+}
+
+func (r reader) Get(ctx context.Context, key client.ObjectKey, object client.Object) error {
+	err := r.cache.Get(ctx, key, object)
+	if apierrors.IsNotFound(err) {
+		return r.live.Get(ctx, key, object)
+	}
+	return err
+}
+
+// resolve looks up what a request names. Its error is *impossible when the
+// request can never be granted; any other means that it cannot be told now.
+func (r reader) resolve(ctx context.Context, request *v1alpha1.AccessRequest) (*resolved, error) {
+	spec := &request.Spec
+	if spec.RoleRef == nil {
+		return nil, impossiblef(v1alpha1.ReasonNotSupported, "rules of one's own are not enabled in this installation: ask for an existing role with roleRef")
+	}
+	if spec.StartTime != nil && spec.StartTime.Sub(request.CreationTimestamp.Time) > maxStartAhead {
+		return nil, impossiblef(v1alpha1.ReasonInvalid, "startTime is more than %s after the request: ask again nearer to it", maxStartAhead)
+	}
+	object, err := asMap(request)
+	if err != nil {
+		return nil, err
+	}
+	out := &resolved{ask: policy.Request{
+		Object:     object,
+		Namespace:  request.Namespace,
+		Requester:  spec.Requester,
+		Subjects:   identity.Subjects(spec),
+		RoleRef:    spec.RoleRef,
+		Rules:      spec.Rules,
+		PolicyName: spec.PolicyName,
+		HasTask:    spec.Task != nil,
+	}}
+	if spec.Duration != nil {
+		out.ask.Duration = &spec.Duration.Duration
+	}
+	return out, errors.Join(
+		r.resolveScope(ctx, request, out),
+		r.resolveSubjects(ctx, out),
+		r.resolveRole(ctx, out),
+		r.resolveTask(ctx, request, out),
+	)
+}
+
+func (r reader) resolveScope(ctx context.Context, request *v1alpha1.AccessRequest, out *resolved) error {
+	scope := request.Spec.Scope
+	names := []string{request.Namespace}
+	switch {
+	case scope == nil:
+	case scope.Cluster != nil:
+		out.ask.Cluster = true
+		return nil
+	case scope.NamespaceSelector != nil:
+		selected, err := r.selectNamespaces(ctx, scope.NamespaceSelector)
+		if err != nil {
+			return err
+		}
+		names = selected
+	default:
+		names = slices.Sorted(slices.Values(scope.Namespaces))
+	}
+	for _, name := range names {
+		namespace := namespaceMetadata()
+		err := r.Get(ctx, client.ObjectKey{Name: name}, namespace)
+		if apierrors.IsNotFound(err) || (err == nil && namespace.DeletionTimestamp != nil) {
+			return impossiblef(v1alpha1.ReasonNamespaceNotFound, "namespace %s does not exist", name)
+		}
+		if err != nil {
+			return fmt.Errorf("read namespace %s: %w", name, err)
+		}
+		object, err := asMap(namespace)
+		if err != nil {
+			return err
+		}
+		out.ask.Namespaces = append(out.ask.Namespaces, policy.Namespace{Name: name, Labels: namespace.Labels, Object: object})
+		out.namespaces = append(out.namespaces, v1alpha1.GrantNamespace{ObjectRef: v1alpha1.ObjectRef{Name: name, UID: namespace.UID}})
+	}
+	return nil
+}
+
+func (r reader) selectNamespaces(ctx context.Context, s *v1alpha1.NamespaceSelector) ([]string, error) {
+	selector, err := policy.Selector(s)
+	if err != nil {
+		return nil, impossiblef(v1alpha1.ReasonInvalid, "scope.namespaceSelector: %v", err)
+	}
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
+	if err := r.cache.List(ctx, list, client.MatchingLabelsSelector{Selector: selector}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list namespaces: %w", err)
+	}
+	var names []string
+	for i := range list.Items {
+		if list.Items[i].DeletionTimestamp == nil {
+			names = append(names, list.Items[i].Name)
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return nil, impossiblef(v1alpha1.ReasonNamespaceNotFound, "scope.namespaceSelector selects no namespace")
+	case len(names) > maxNamespaces:
+		return nil, impossiblef(v1alpha1.ReasonInvalid, "scope.namespaceSelector selects %d namespaces, at most %d can be granted at once", len(names), maxNamespaces)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (r reader) resolveSubjects(ctx context.Context, out *resolved) error {
+	for _, s := range out.ask.Subjects {
+		subject := v1alpha1.GrantSubject{Subject: s}
+		if identity.Reserved(s) {
+			return impossiblef(v1alpha1.ReasonInvalid, "%s belongs to Kubernetes itself and cannot be given access", identity.String(s))
+		}
+		if s.Kind == v1alpha1.ServiceAccountKind {
+			account := serviceAccountMetadata()
+			err := r.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: s.Name}, account)
+			if apierrors.IsNotFound(err) {
+				return impossiblef(v1alpha1.ReasonSubjectNotFound, "ServiceAccount %s/%s does not exist", s.Namespace, s.Name)
+			}
+			if err != nil {
+				return fmt.Errorf("read ServiceAccount %s/%s: %w", s.Namespace, s.Name, err)
+			}
+			subject.UID = account.UID
+		}
+		out.subjects = append(out.subjects, subject)
+	}
+	return nil
+}
+
+func (r reader) resolveRole(ctx context.Context, out *resolved) error {
+	ref := out.ask.RoleRef
+	if ref.Kind == v1alpha1.RoleKind && out.ask.Cluster {
+		return impossiblef(v1alpha1.ReasonInvalid, "a Role cannot be granted in the whole cluster: name a ClusterRole")
+	}
+	if ref.Kind == v1alpha1.ClusterRoleKind {
+		uid, rules, err := r.role(ctx, "", *ref)
+		if err != nil {
+			return err
+		}
+		out.roleUID, out.rulesHash = uid, rbac.Hash(rules)
+		out.rules, err = bounded(*ref, rules)
+		return err
+	}
+	perNamespace := make([][]rbacv1.PolicyRule, 0, len(out.namespaces))
+	for i, ns := range out.namespaces {
+		uid, rules, err := r.role(ctx, ns.Name, *ref)
+		if err != nil {
+			return err
+		}
+		out.namespaces[i].RoleUID = uid
+		perNamespace = append(perNamespace, rules)
+	}
+	out.rulesHash = hashOf(perNamespace)
+	var err error
+	out.rules, err = bounded(*ref, slices.Concat(perNamespace...))
+	return err
+}
+
+// role reads a role; namespace is that of a Role.
+func (r reader) role(ctx context.Context, namespace string, ref v1alpha1.RoleRef) (types.UID, []rbacv1.PolicyRule, error) {
+	if ref.Kind == v1alpha1.ClusterRoleKind {
+		role := &rbacv1.ClusterRole{}
+		if err := r.Get(ctx, client.ObjectKey{Name: ref.Name}, role); err != nil {
+			return "", nil, roleError(err, "ClusterRole "+ref.Name)
+		}
+		return role.UID, role.Rules, nil
+	}
+	role := &rbacv1.Role{}
+	if err := r.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, role); err != nil {
+		return "", nil, roleError(err, "Role "+namespace+"/"+ref.Name)
+	}
+	return role.UID, role.Rules, nil
+}
+
+func roleError(err error, what string) error {
+	if apierrors.IsNotFound(err) {
+		return impossiblef(v1alpha1.ReasonRoleNotFound, "%s does not exist", what)
+	}
+	return fmt.Errorf("read %s: %w", what, err)
+}
+
+// hashOf is the hash of a Role that may differ from namespace to namespace:
+// that of its rules while they are the same everywhere.
+func hashOf(perNamespace [][]rbacv1.PolicyRule) string {
+	hashes := make([]string, len(perNamespace))
+	for i, rules := range perNamespace {
+		hashes[i] = rbac.Hash(rules)
+	}
+	if len(slices.Compact(slices.Clone(hashes))) == 1 {
+		return hashes[0]
+	}
+	sum := sha256.Sum256([]byte(strings.Join(hashes, ",")))
+	return hex.EncodeToString(sum[:16])
+}
+
+func bounded(ref v1alpha1.RoleRef, rules []rbacv1.PolicyRule) ([]v1alpha1.PolicyRule, error) {
+	rules = rbac.Normalize(rules)
+	if len(rules) > maxRules {
+		return nil, impossiblef(v1alpha1.ReasonInvalid, "%s %s has %d rules; no more than %d can be shown to those who approve", ref.Kind, ref.Name, len(rules), maxRules)
+	}
+	out := make([]v1alpha1.PolicyRule, len(rules))
+	for i, rule := range rules {
+		if len(rule.Verbs) > maxRuleItems || len(rule.APIGroups) > maxRuleItems || len(rule.NonResourceURLs) > maxRuleItems ||
+			len(rule.Resources) > 4*maxRuleItems || len(rule.ResourceNames) > 4*maxRuleItems {
+			return nil, impossiblef(v1alpha1.ReasonInvalid, "%s %s has a rule that is too long to be shown to those who approve", ref.Kind, ref.Name)
+		}
+		out[i] = v1alpha1.PolicyRule(rule)
+	}
+	return out, nil
+}
+
+// resolveTask reads the task live: whether it is over must not be told from an
+// old copy.
+func (r reader) resolveTask(ctx context.Context, request *v1alpha1.AccessRequest, out *resolved) error {
+	ref := request.Spec.Task
+	if ref == nil {
+		return nil
+	}
+	task, err := r.task(ctx, request.Namespace, *ref)
+	if err != nil || task == nil {
+		return err
+	}
+	out.task, out.ask.Task = task, task.Object
+	return nil
+}
+
+// task reads a task, nil when it does not exist.
+func (r reader) task(ctx context.Context, namespace string, ref v1alpha1.TaskRef) (*unstructured.Unstructured, error) {
+	task := &unstructured.Unstructured{}
+	task.SetGroupVersionKind(schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind))
+	err := r.live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, task)
+	switch {
+	case err == nil:
+		return task, nil
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case meta.IsNoMatchError(err):
+		return nil, impossiblef(v1alpha1.ReasonInvalid, "task: the API server knows no kind %s of %s", ref.Kind, ref.APIVersion)
+	case apierrors.IsForbidden(err):
+		return nil, impossiblef(v1alpha1.ReasonNotSupported, "task: the broker may not read objects of kind %s: an administrator lists the kinds in the ClusterRole access-broker-task-kinds", ref.Kind)
+	}
+	return nil, fmt.Errorf("read task %s %s/%s: %w", ref.Kind, namespace, ref.Name, err)
+}
+
+// asMap is an object as CEL expressions see it.
+func asMap(object runtime.Object) (map[string]any, error) {
+	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		return nil, fmt.Errorf("convert %T: %w", object, err)
+	}
+	return m, nil
+}
+
+func namespaceMetadata() *metav1.PartialObjectMetadata {
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return object
+}
+
+func serviceAccountMetadata() *metav1.PartialObjectMetadata {
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ServiceAccount"))
+	return object
+}

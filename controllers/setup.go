@@ -1,0 +1,304 @@
+// Package controllers holds the reconcilers: a request becomes a grant
+// (request_controller.go), a grant becomes bindings and ends
+// (grant_controller.go), every replica removes what is due (expirer.go), a
+// policy says whether it can be used (policy_controller.go).
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+)
+
+// Indexes of the cache, so that an event finds whom it concerns without a
+// list. Requests and grants that are over are in none of them.
+const (
+	indexPendingOf    = "pending-of"     // requests by username of the requester, while nothing is granted
+	indexOpen         = "open"           // requests that may still be granted
+	indexRole         = "role"           // requests and grants by role
+	indexTask         = "task"           // requests and grants by task
+	indexPolicy       = "policy"         // grants by policy
+	indexObject       = "object"         // grants by namespace or ServiceAccount
+	indexBindingGrant = "label-grant"    // bindings by grant
+	open              = "true"           // the one value of indexOpen
+	maxBackoff        = 5 * time.Second  // between tries to revoke
+	maxRequestBackoff = 60 * time.Second // between tries to grant
+)
+
+// CacheOptions of the manager: of bindings only those that belong to a grant
+// are kept, and of nothing the managedFields.
+func CacheOptions() cache.Options {
+	ofGrants, err := labels.NewRequirement(v1alpha1.LabelGrant, selection.Exists, nil)
+	if err != nil {
+		panic(err) // a constant
+	}
+	selector := labels.NewSelector().Add(*ofGrants)
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&rbacv1.RoleBinding{}:        {Label: selector},
+			&rbacv1.ClusterRoleBinding{}: {Label: selector},
+		},
+	}
+}
+
+// The metrics endpoint authenticates its clients by TokenReview and authorizes
+// them by SubjectAccessReview.
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+
+// Setup registers the reconcilers with a manager.
+func Setup(ctx context.Context, mgr manager.Manager, clk clock.PassiveClock) error {
+	if err := setupIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	c, live := mgr.GetClient(), mgr.GetAPIReader()
+	policies := &Policies{Client: c, Live: live}
+	tasks := &TaskWatcher{Cache: mgr.GetCache(), Client: c}
+	recorder := mgr.GetEventRecorder("access-broker")
+	w := wiring{client: c}
+
+	err := builder.ControllerManagedBy(mgr).Named("policy").
+		For(&v1alpha1.AccessPolicy{}).
+		Complete(&PolicyReconciler{Client: c, Clock: clk, Policies: policies})
+	if err != nil {
+		return fmt.Errorf("policy controller: %w", err)
+	}
+	requests, err := builder.ControllerManagedBy(mgr).Named("request").
+		For(&v1alpha1.AccessRequest{}).
+		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(w.openRequests)).
+		Watches(&v1alpha1.AccessGrant{}, handler.EnqueueRequestsFromMapFunc(requestOfGrant)).
+		Watches(&rbacv1.ClusterRole{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
+		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
+		WithOptions(options(maxRequestBackoff)).
+		Build(&RequestReconciler{Client: c, Live: live, Clock: clk, Recorder: recorder, Policies: policies, Tasks: tasks})
+	if err != nil {
+		return fmt.Errorf("request controller: %w", err)
+	}
+	tasks.add(requests, w.requestsBy(indexTask))
+
+	grants, err := builder.ControllerManagedBy(mgr).Named("grant").
+		For(&v1alpha1.AccessGrant{}).
+		Watches(&rbacv1.RoleBinding{}, handler.EnqueueRequestsFromMapFunc(grantOfBinding)).
+		Watches(&rbacv1.ClusterRoleBinding{}, handler.EnqueueRequestsFromMapFunc(grantOfBinding)).
+		Watches(&v1alpha1.AccessRequest{}, handler.EnqueueRequestsFromMapFunc(grantOfRequest)).
+		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfPolicy)).
+		Watches(&rbacv1.ClusterRole{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfRole)).
+		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfRole)).
+		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfObject)).
+		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfObject)).
+		WithOptions(options(maxBackoff)).
+		Build(&GrantReconciler{Client: c, Live: live, Clock: clk, Recorder: recorder, Policies: policies, Tasks: tasks})
+	if err != nil {
+		return fmt.Errorf("grant controller: %w", err)
+	}
+	tasks.add(grants, w.grantsBy(indexTask))
+
+	everywhere := options(maxBackoff)
+	everywhere.NeedLeaderElection = ptr.To(false)
+	err = builder.ControllerManagedBy(mgr).Named("expirer").
+		For(&v1alpha1.AccessGrant{}).
+		WithOptions(everywhere).
+		Complete(&Expirer{Client: c, Live: live, Clock: clk})
+	if err != nil {
+		return fmt.Errorf("expirer: %w", err)
+	}
+	return nil
+}
+
+func options(most time.Duration) controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: 10,
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, most),
+	}
+}
+
+func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, index := range []struct {
+		object client.Object
+		field  string
+		keys   func(client.Object) []string
+	}{
+		{&v1alpha1.AccessRequest{}, indexPendingOf, func(o client.Object) []string {
+			request := o.(*v1alpha1.AccessRequest)
+			if request.Status.Phase.Ended() || request.Status.Phase == v1alpha1.RequestActive {
+				return nil
+			}
+			return []string{request.Spec.Requester.Username}
+		}},
+		{&v1alpha1.AccessRequest{}, indexOpen, ofOpenRequest(func(*v1alpha1.AccessRequest) []string { return []string{open} })},
+		{&v1alpha1.AccessRequest{}, indexRole, ofOpenRequest(func(r *v1alpha1.AccessRequest) []string { return roleKeys(r.Spec.RoleRef) })},
+		{&v1alpha1.AccessRequest{}, indexTask, ofOpenRequest(func(r *v1alpha1.AccessRequest) []string {
+			if r.Spec.Task == nil {
+				return nil
+			}
+			return []string{taskKey(r.Spec.Task.APIVersion, r.Spec.Task.Kind, r.Namespace, r.Spec.Task.Name)}
+		})},
+		{&v1alpha1.AccessGrant{}, indexRole, ofLiveGrant(func(g *v1alpha1.AccessGrant) []string { return roleKeys(g.Spec.RoleRef) })},
+		{&v1alpha1.AccessGrant{}, indexPolicy, ofLiveGrant(func(g *v1alpha1.AccessGrant) []string { return []string{g.Spec.PolicyRef.Name} })},
+		{&v1alpha1.AccessGrant{}, indexTask, ofLiveGrant(func(g *v1alpha1.AccessGrant) []string {
+			if g.Spec.Task == nil {
+				return nil
+			}
+			return []string{taskKey(g.Spec.Task.APIVersion, g.Spec.Task.Kind, g.Spec.RequestRef.Namespace, g.Spec.Task.Name)}
+		})},
+		{&v1alpha1.AccessGrant{}, indexObject, ofLiveGrant(func(g *v1alpha1.AccessGrant) []string {
+			var keys []string
+			for _, ns := range g.Spec.Namespaces {
+				keys = append(keys, "/"+ns.Name)
+			}
+			for _, s := range g.Spec.Subjects {
+				if s.Kind == v1alpha1.ServiceAccountKind {
+					keys = append(keys, s.Namespace+"/"+s.Name)
+				}
+			}
+			return keys
+		})},
+		{&rbacv1.RoleBinding{}, indexBindingGrant, grantLabel},
+		{&rbacv1.ClusterRoleBinding{}, indexBindingGrant, grantLabel},
+	} {
+		if err := indexer.IndexField(ctx, index.object, index.field, index.keys); err != nil {
+			return fmt.Errorf("index %T by %s: %w", index.object, index.field, err)
+		}
+	}
+	return nil
+}
+
+func ofOpenRequest(keys func(*v1alpha1.AccessRequest) []string) func(client.Object) []string {
+	return func(o client.Object) []string {
+		request := o.(*v1alpha1.AccessRequest)
+		if request.Status.Phase.Ended() {
+			return nil
+		}
+		return keys(request)
+	}
+}
+
+func ofLiveGrant(keys func(*v1alpha1.AccessGrant) []string) func(client.Object) []string {
+	return func(o client.Object) []string {
+		g := o.(*v1alpha1.AccessGrant)
+		if g.Status.Phase == v1alpha1.GrantEnded {
+			return nil
+		}
+		return keys(g)
+	}
+}
+
+func roleKeys(ref *v1alpha1.RoleRef) []string {
+	if ref == nil {
+		return nil
+	}
+	return []string{ref.Kind + "/" + ref.Name}
+}
+
+func grantLabel(o client.Object) []string {
+	if name := o.GetLabels()[v1alpha1.LabelGrant]; name != "" {
+		return []string{name}
+	}
+	return nil
+}
+
+// wiring maps events to the requests and grants that they concern.
+type wiring struct{ client client.Client }
+
+func requestOfGrant(_ context.Context, o client.Object) []reconcile.Request {
+	ref := o.(*v1alpha1.AccessGrant).Spec.RequestRef
+	return requestsFor(types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name})
+}
+
+func grantOfRequest(_ context.Context, o client.Object) []reconcile.Request {
+	return requestsFor(types.NamespacedName{Name: grant.Name(o.GetName(), o.GetUID())})
+}
+
+func grantOfBinding(_ context.Context, o client.Object) []reconcile.Request {
+	return requestsFor(types.NamespacedName{Name: o.GetLabels()[v1alpha1.LabelGrant]})
+}
+
+func (w wiring) openRequests(ctx context.Context, _ client.Object) []reconcile.Request {
+	return w.requestsBy(indexOpen)(ctx, open)
+}
+
+func (w wiring) requestsOfRole(ctx context.Context, o client.Object) []reconcile.Request {
+	return w.requestsBy(indexRole)(ctx, roleKeyOf(o))
+}
+
+func (w wiring) grantsOfRole(ctx context.Context, o client.Object) []reconcile.Request {
+	return w.grantsBy(indexRole)(ctx, roleKeyOf(o))
+}
+
+func (w wiring) grantsOfPolicy(ctx context.Context, o client.Object) []reconcile.Request {
+	return w.grantsBy(indexPolicy)(ctx, o.GetName())
+}
+
+func (w wiring) grantsOfObject(ctx context.Context, o client.Object) []reconcile.Request {
+	return w.grantsBy(indexObject)(ctx, o.GetNamespace()+"/"+o.GetName())
+}
+
+func roleKeyOf(o client.Object) string {
+	if _, ok := o.(*rbacv1.Role); ok {
+		return v1alpha1.RoleKind + "/" + o.GetName()
+	}
+	return v1alpha1.ClusterRoleKind + "/" + o.GetName()
+}
+
+func (w wiring) requestsBy(field string) func(context.Context, string) []reconcile.Request {
+	return func(ctx context.Context, key string) []reconcile.Request {
+		return w.by(ctx, &v1alpha1.AccessRequestList{}, field, key)
+	}
+}
+
+func (w wiring) grantsBy(field string) func(context.Context, string) []reconcile.Request {
+	return func(ctx context.Context, key string) []reconcile.Request {
+		return w.by(ctx, &v1alpha1.AccessGrantList{}, field, key)
+	}
+}
+
+// by lists from an index of the cache, which cannot fail once it is synced.
+func (w wiring) by(ctx context.Context, list client.ObjectList, field, key string) []reconcile.Request {
+	if err := w.client.List(ctx, list, client.MatchingFields{field: key}, client.UnsafeDisableDeepCopy); err != nil {
+		logf.FromContext(ctx).Error(err, "find whom an event concerns", "index", field)
+		return nil
+	}
+	var out []reconcile.Request
+	_ = meta.EachListItem(list, func(o runtime.Object) error {
+		out = append(out, requestsFor(client.ObjectKeyFromObject(o.(client.Object)))...)
+		return nil
+	})
+	return out
+}
+
+// CachesSynced is a readiness check: a replica is ready when it has seen the
+// cluster, and so will revoke what is due.
+func CachesSynced(c cache.Cache) func(*http.Request) error {
+	return func(req *http.Request) error {
+		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
+		defer cancel()
+		if !c.WaitForCacheSync(ctx) {
+			return errors.New("the caches are not synced")
+		}
+		return nil
+	}
+}

@@ -1,0 +1,131 @@
+// Command demo plays the story of Access Broker on a real control plane of its
+// own: people ask for access, get it, and lose it again. It ends with an error
+// at the first step that does not come out as told.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/accessbroker/accessbroker/test/controlplane"
+	"github.com/accessbroker/accessbroker/test/stage"
+)
+
+// timeout is far more than the story takes.
+const timeout = 2 * time.Minute
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not done within %s", timeout))
+	defer cancel()
+
+	begin := time.Now()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "\ndemo:", err)
+		os.Exit(1)
+	}
+	fmt.Printf("\nAll came out as told, in %.0f seconds. Everything is stopped and cleaned away.\n", time.Since(begin).Seconds())
+}
+
+func run(ctx context.Context) (err error) {
+	s, err := stage.Set(ctx, os.Stdout)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Strike()) }()
+
+	for _, act := range story(s) {
+		if err := act.play(ctx, s); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("%w\n\nThe end of the broker's log:\n%s", err, s.Broker.LogTail())
+		}
+	}
+	return nil
+}
+
+// act is one thing that happens in the story.
+type act interface {
+	play(ctx context.Context, s *stage.Stage) error
+}
+
+// say tells what is going on.
+type say string
+
+func (text say) play(context.Context, *stage.Stage) error {
+	fmt.Printf("\n%s\n", text)
+	return nil
+}
+
+// do does what no command of the story can.
+type do func(ctx context.Context) error
+
+func (f do) play(ctx context.Context, _ *stage.Stage) error { return f(ctx) }
+
+// types is somebody typing a command.
+type types struct {
+	who, command string
+	// expect is what must have come of it, in words for the reader.
+	expect string
+	// refused tells that the API server must refuse it.
+	refused bool
+	// shows are texts that the output must have.
+	shows []string
+}
+
+func (t types) play(ctx context.Context, s *stage.Stage) error {
+	fmt.Printf("\n%s$ %s\n", t.who, t.command)
+	output, err := s.Run(ctx, t.who, t.command)
+	if output != "" {
+		fmt.Println("  " + strings.ReplaceAll(output, "\n", "\n  "))
+	}
+	if err := t.check(output, err); err != nil {
+		fmt.Printf("  ✗ %s: %v\n", t.expect, err)
+		return fmt.Errorf("it did not come out that %s: %w", t.expect, err)
+	}
+	fmt.Printf("  ✓ %s\n", t.expect)
+	return nil
+}
+
+// check tells a refusal from a command that went wrong in another way.
+func (t types) check(output string, err error) error {
+	switch exit := new(exec.ExitError); {
+	case err == nil && t.refused:
+		return errors.New("the command was allowed")
+	case err != nil && (!t.refused || !errors.As(err, &exit)):
+		return err
+	}
+	shows := t.shows
+	if t.refused {
+		shows = append([]string{"orbidden"}, shows...) // RBAC writes it small, kubectl large
+	}
+	for _, text := range shows {
+		if !strings.Contains(output, text) {
+			return fmt.Errorf("the output does not say %q", text)
+		}
+	}
+	return nil
+}
+
+// finishJob does what a kubelet would: it ends the Job's Pod.
+func finishJob(s *stage.Stage, namespace, name string) do {
+	return func(ctx context.Context) error {
+		client, err := kubernetes.NewForConfig(s.Admin())
+		if err != nil {
+			return err
+		}
+		return controlplane.FinishPod(ctx, client, namespace, name, corev1.PodSucceeded)
+	}
+}

@@ -1,0 +1,200 @@
+// Package expression compiles and evaluates the boolean CEL expressions that
+// users write: the conditions of a policy and the completeWhen of a task. It
+// is pure: the time, like everything else an expression sees, is a variable.
+//
+// The language is that of https://github.com/google/cel-spec with optional
+// values and cel-go's string and set functions, but for the few of them whose
+// cost cannot be bounded.
+package expression
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	_ "time/tzdata" // now.getHours('Europe/Berlin') in an image without time zones
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common"
+	celast "cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/ext"
+	"cel.dev/cel-go/interpreter"
+)
+
+// What an expression may be and may use up. cel charges a call only after it
+// was made, so costLimit alone does not stop one monstrous call: valueLimit
+// bounds what goes into a call, and unbounded names the calls that even then
+// could eat the broker. With these numbers the worst that is known takes a
+// second or two; see TestCostly.
+const (
+	maxLength = 4096 // characters of source
+	maxDepth  = 64   // parentheses inside one another
+	maxNodes  = 2048 // nodes of the syntax tree, macros expanded
+	maxLoops  = 5    // all, exists, map and filter inside or after one another
+	maxRegexp = 500  // instructions of a compiled regular expression
+
+	costLimit  = 100_000 // cel's own unit: a step, or ten characters read
+	valueLimit = 5_000   // elements of any one value, all levels counted
+	valueDepth = 64      // levels of any one value
+	charsEach  = 40      // characters of a string that count as one element
+	checkEvery = 100     // turns of a loop between two looks at the context
+
+	maxMessage = 300 // bytes of an error
+)
+
+// unbounded functions multiply: their work or their result grows with the
+// product of their arguments, to gigabytes within valueLimit.
+var unbounded = []string{"format", "indexOf", "join", "lastIndexOf", "replace"}
+
+// language is the environment that all expressions share, variables apart.
+var language = sync.OnceValues(func() (*cel.Env, error) {
+	return cel.NewEnv(
+		cel.OptionalTypes(),
+		ext.Strings(),
+		ext.Sets(),
+		cel.ParserExpressionSizeLimit(maxLength),
+		cel.ParserRecursionLimit(maxDepth),
+		cel.ExpressionNodeLimit(maxNodes),
+		cel.RegexProgramSizeLimit(maxRegexp),
+		cel.ASTValidators(
+			cel.ValidateComprehensionNestingLimit(maxLoops),
+			cel.ValidateDurationLiterals(),
+			cel.ValidateTimestampLiterals(),
+			cel.ValidateRegexLiterals(),
+		),
+	)
+})
+
+// Program is a compiled expression, safe for concurrent use.
+type Program struct {
+	program cel.Program
+	source  *celast.SourceInfo
+}
+
+// Compile compiles an expression over the variables of these names. They are
+// of any type; the result must be a bool, or of a type that only the
+// evaluation shows. The error is one printable line that begins with the
+// position as line:column.
+func Compile(expr string, vars ...string) (_ *Program, err error) {
+	defer recoverTo(&err)
+	env, err := language()
+	if err != nil {
+		return nil, err
+	}
+	declarations := make([]cel.EnvOption, len(vars))
+	for i, name := range vars {
+		declarations[i] = cel.Variable(name, cel.DynType)
+	}
+	if env, err = env.Extend(declarations...); err != nil {
+		return nil, errors.New(printable(err.Error()))
+	}
+	ast, issues := env.Compile(expr)
+	if all := issues.Errors(); len(all) > 0 {
+		return nil, at(all[0].Location, all[0].Message)
+	}
+	tree := ast.NativeRep()
+	root := celast.NavigateAST(tree)
+	for _, name := range unbounded {
+		for _, call := range celast.MatchDescendants(root, celast.FunctionMatcher(name)) {
+			return nil, at(tree.SourceInfo().GetStartLocation(call.ID()), name+" is not available, because its cost has no bound")
+		}
+	}
+	if result := ast.OutputType(); !result.IsExactType(cel.BoolType) && !result.IsExactType(cel.DynType) {
+		return nil, at(common.NewLocation(1, 0), fmt.Sprintf("the result must be true or false, but is of type %s", result))
+	}
+	program, err := env.Program(ast,
+		cel.EvalOptions(cel.OptOptimize),
+		cel.InterruptCheckFrequency(checkEvery),
+		cel.CostLimit(costLimit),
+		cel.MemoryLimit(valueLimit),
+		cel.MemoryTracking(types.MemoryTrackerSizeCalculator(types.NewSizeCalculator(
+			types.SizeCalculatorMaxTraversal(valueLimit),
+			types.SizeCalculatorMaxDepth(valueDepth),
+			types.SizeCalculatorStringUnitLength(charsEach),
+		))),
+	)
+	if err != nil {
+		return nil, errors.New(printable(err.Error()))
+	}
+	return &Program{program: program, source: tree.SourceInfo()}, nil
+}
+
+// Eval evaluates the program over the variables it was compiled with: JSON
+// values (map[string]any, []any and so on), or time.Time for a timestamp.
+// Whatever keeps the expression from being plainly true or false is an error,
+// one printable line that names the position where cel knows it: a missing
+// key, a result that is not a bool, a limit exceeded. When ctx is over, the
+// error wraps its cause.
+func (p *Program) Eval(ctx context.Context, vars map[string]any) (result bool, err error) {
+	defer recoverTo(&err)
+	if ctx.Err() != nil {
+		return false, fmt.Errorf("not evaluated: %w", context.Cause(ctx))
+	}
+	out, _, err := p.program.ContextEval(ctx, vars)
+	if err != nil {
+		return false, p.explain(ctx, err)
+	}
+	result, ok := out.Value().(bool)
+	if !ok {
+		return false, at(common.NewLocation(1, 0), fmt.Sprintf("the result must be true or false, but is of type %s", out.Type().TypeName()))
+	}
+	return result, nil
+}
+
+// explain puts an error of an evaluation into words.
+func (p *Program) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("evaluation stopped: %w", context.Cause(ctx))
+	}
+	var cancelled interpreter.EvalCancelledError
+	if errors.As(err, &cancelled) {
+		switch cancelled.Cause {
+		case interpreter.CostLimitExceeded:
+			return fmt.Errorf("the evaluation costs more than the limit of %d", costLimit)
+		case interpreter.MemoryLimitExceeded:
+			return fmt.Errorf("a value in the evaluation is larger than the limit of %d elements", valueLimit)
+		}
+	}
+	var located *types.Err
+	if errors.As(err, &located) {
+		return at(p.source.GetStartLocation(located.NodeID()), located.Error())
+	}
+	return errors.New(printable(err.Error()))
+}
+
+// at is an error at a place in the source, where that is known.
+func at(where common.Location, message string) error {
+	if where == common.NoLocation {
+		return errors.New(printable(message))
+	}
+	return fmt.Errorf("%d:%d: %s", where.Line(), max(where.Column(), 0)+1, printable(message))
+}
+
+// printable makes a message, which may quote the user's text, one line without
+// control, bidi and zero-width characters, and not too long.
+func printable(message string) string {
+	var b strings.Builder
+	for _, r := range message {
+		if b.Len() > maxMessage {
+			b.WriteString("…")
+			break
+		}
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
+}
+
+// recoverTo turns a panic inside cel into an error: an expression of a user
+// must not take the broker down.
+func recoverTo(err *error) {
+	if r := recover(); r != nil {
+		*err = errors.New(printable(fmt.Sprintf("cel panicked: %v", r)))
+	}
+}

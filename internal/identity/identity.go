@@ -1,0 +1,140 @@
+// Package identity answers who is who: whether a user is one of some
+// subjects, whether two usernames are the same person, who benefits from a
+// request. It is pure.
+package identity
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+const serviceAccountPrefix = "system:serviceaccount:"
+
+// Username is the name that the API server authenticates a subject by; a
+// group has none.
+func Username(s v1alpha1.Subject) (string, bool) {
+	switch s.Kind {
+	case v1alpha1.UserKind:
+		return s.Name, true
+	case v1alpha1.ServiceAccountKind:
+		return serviceAccountPrefix + s.Namespace + ":" + s.Name, true
+	}
+	return "", false
+}
+
+// Groups are the groups that the API server puts a subject into by itself,
+// which for a User is not known here.
+func Groups(s v1alpha1.Subject) []string {
+	switch s.Kind {
+	case v1alpha1.GroupKind:
+		return []string{s.Name}
+	case v1alpha1.ServiceAccountKind:
+		return []string{"system:serviceaccounts", "system:serviceaccounts:" + s.Namespace, "system:authenticated"}
+	}
+	return nil
+}
+
+// SubjectOf is the subject that stands for an authenticated user: a
+// ServiceAccount for a ServiceAccount, a User for everybody else.
+func SubjectOf(user v1alpha1.UserInfo) v1alpha1.Subject {
+	if rest, ok := strings.CutPrefix(user.Username, serviceAccountPrefix); ok {
+		if namespace, name, ok := strings.Cut(rest, ":"); ok && namespace != "" && name != "" && !strings.Contains(name, ":") {
+			return v1alpha1.Subject{Kind: v1alpha1.ServiceAccountKind, Namespace: namespace, Name: name}
+		}
+	}
+	return v1alpha1.Subject{Kind: v1alpha1.UserKind, Name: user.Username}
+}
+
+// Subjects who get the access of a request: those it names, or its requester.
+// The spelling is one and the same for one subject, without apiGroup.
+func Subjects(spec *v1alpha1.AccessRequestSpec) []v1alpha1.Subject {
+	if len(spec.Subjects) == 0 {
+		return []v1alpha1.Subject{SubjectOf(spec.Requester)}
+	}
+	subjects := make([]v1alpha1.Subject, 0, len(spec.Subjects))
+	for _, s := range spec.Subjects {
+		s.APIGroup = ""
+		if !slices.Contains(subjects, s) {
+			subjects = append(subjects, s)
+		}
+	}
+	return subjects
+}
+
+// Reserved tells whether a subject belongs to Kubernetes itself: a user or
+// group whose name begins with system:, however it is spelt.
+func Reserved(s v1alpha1.Subject) bool {
+	return s.Kind != v1alpha1.ServiceAccountKind && strings.HasPrefix(Fold(s.Name), "system:")
+}
+
+// Among tells whether a user is one of the subjects, by the exact comparison
+// that RBAC makes.
+func Among(subjects []v1alpha1.Subject, username string, groups []string) bool {
+	return slices.ContainsFunc(subjects, func(s v1alpha1.Subject) bool {
+		if s.Kind == v1alpha1.GroupKind {
+			return slices.Contains(groups, s.Name)
+		}
+		name, ok := Username(s)
+		return ok && name == username
+	})
+}
+
+// Benefits tells whether somebody would profit from access that the requester
+// asks for the subjects: he is the requester, a subject, or a member of a
+// subject group. Look-alike names count as the same person.
+func Benefits(username string, groups []string, requester string, subjects []v1alpha1.Subject) bool {
+	if SamePerson(username, requester) {
+		return true
+	}
+	return slices.ContainsFunc(subjects, func(s v1alpha1.Subject) bool {
+		if s.Kind == v1alpha1.GroupKind {
+			return slices.Contains(groups, s.Name)
+		}
+		name, ok := Username(s)
+		return ok && SamePerson(username, name)
+	})
+}
+
+// SamePerson tells whether two usernames look the same to a person.
+func SamePerson(a, b string) bool { return Fold(a) == Fold(b) }
+
+var caseFold = cases.Fold()
+
+// Fold maps usernames that look the same to the same string: compatibility
+// forms, case, white space around and characters that are not seen make no
+// difference (Unicode TR15 and TR36).
+func Fold(username string) string {
+	visible := strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
+			return -1
+		}
+		return r
+	}, username)
+	return strings.TrimSpace(norm.NFKC.String(caseFold.String(norm.NFKC.String(visible))))
+}
+
+// String names a subject for people: alice, group:dev, sa:payments/migrate.
+func String(s v1alpha1.Subject) string {
+	switch s.Kind {
+	case v1alpha1.GroupKind:
+		return "group:" + s.Name
+	case v1alpha1.ServiceAccountKind:
+		return "sa:" + s.Namespace + "/" + s.Name
+	}
+	return s.Name
+}
+
+// Strings names subjects for people.
+func Strings(subjects []v1alpha1.Subject) []string {
+	names := make([]string, len(subjects))
+	for i, s := range subjects {
+		names[i] = String(s)
+	}
+	return names
+}

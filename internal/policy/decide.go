@@ -1,0 +1,122 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/identity"
+)
+
+// Ballot is all that decisions are weighed by.
+type Ballot struct {
+	RequestUID types.UID
+	// RulesHash of what the role allows now.
+	RulesHash string
+	Requester v1alpha1.UserInfo
+	Subjects  []v1alpha1.Subject
+	Approvers []v1alpha1.Subject
+	// Required approvals by different people.
+	Required  int
+	Decisions []v1alpha1.Decision
+}
+
+// Outcome of weighing the decisions.
+type Outcome struct {
+	// Approved: enough people approved, and nobody denied.
+	Approved bool
+	// Denied: somebody denied; By is who.
+	Denied bool
+	// Withdrawn: the requester or a subject released the request; By is who.
+	Withdrawn bool
+	// Revoked: an approver took the access away; By is who.
+	Revoked bool
+	// By is who denied, withdrew or revoked, with his comment.
+	By, Comment string
+	// Approvers whose approval counts.
+	Approvers []string
+	// Message says what is missing, or who decided.
+	Message string
+}
+
+// Weigh counts decisions. It believes nothing that it can check again: who
+// decided must be an approver now, must not benefit, counts once however his
+// name is spelt, and must have seen this request and these rules. A decision
+// to take access away needs less: a Release by whom the access is for, a
+// Revoke or Deny by any approver.
+func Weigh(b Ballot) Outcome {
+	var (
+		out     Outcome
+		ignored []string
+		people  = map[string]bool{}
+	)
+	for _, d := range b.Decisions {
+		if d.RequestUID != "" && d.RequestUID != b.RequestUID {
+			ignored = append(ignored, d.Username+" decided about another request of this name")
+			continue
+		}
+		approver := identity.Among(b.Approvers, d.Username, d.Groups)
+		benefits := identity.Benefits(d.Username, d.Groups, b.Requester.Username, b.Subjects)
+		switch d.Verdict {
+		case v1alpha1.VerdictDeny:
+			if approver {
+				out.Denied, out.By, out.Comment = true, d.Username, d.Comment
+			}
+		case v1alpha1.VerdictRevoke:
+			if approver && !out.Denied {
+				out.Revoked, out.By, out.Comment = true, d.Username, d.Comment
+			}
+		case v1alpha1.VerdictRelease:
+			if benefits && !out.Denied && !out.Revoked {
+				out.Withdrawn, out.By, out.Comment = true, d.Username, d.Comment
+			}
+		case v1alpha1.VerdictApprove:
+			person := identity.Fold(d.Username)
+			switch {
+			case benefits:
+				ignored = append(ignored, d.Username+" would benefit")
+			case !approver:
+				ignored = append(ignored, d.Username+" is not an approver")
+			case d.RulesHash != b.RulesHash:
+				ignored = append(ignored, d.Username+" approved before the role changed and must approve again")
+			case people[person]:
+				ignored = append(ignored, d.Username+" has approved already")
+			default:
+				people[person] = true
+				out.Approvers = append(out.Approvers, d.Username)
+			}
+		}
+	}
+	if out.Denied || out.Withdrawn || out.Revoked {
+		out.Message = out.verb() + " by " + out.By
+		if out.Comment != "" {
+			out.Message += ": " + out.Comment
+		}
+		return out
+	}
+	out.Approved = len(out.Approvers) >= b.Required
+	switch missing := b.Required - len(out.Approvers); {
+	case b.Required == 0:
+		out.Message = "the policy asks for no approval"
+	case out.Approved:
+		out.Message = "approved by " + strings.Join(out.Approvers, ", ")
+	default:
+		out.Message = fmt.Sprintf("%d of %d approvals; %d more of %s", len(out.Approvers), b.Required, missing, strings.Join(identity.Strings(b.Approvers), ", "))
+	}
+	if len(ignored) > 0 {
+		out.Message += " (not counted: " + strings.Join(ignored, "; ") + ")"
+	}
+	return out
+}
+
+func (o Outcome) verb() string {
+	switch {
+	case o.Denied:
+		return "denied"
+	case o.Revoked:
+		return "revoked"
+	}
+	return "released"
+}

@@ -1,0 +1,335 @@
+package policy
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/rbac"
+)
+
+// Request is all of an AccessRequest that a policy decides on.
+type Request struct {
+	// Object is the request as conditions see it.
+	Object map[string]any
+	// Namespace that the request lies in.
+	Namespace  string
+	Requester  v1alpha1.UserInfo
+	Subjects   []v1alpha1.Subject
+	RoleRef    *v1alpha1.RoleRef
+	Rules      []v1alpha1.PolicyRule
+	Namespaces []Namespace
+	Cluster    bool
+	// Duration asked for; nil for the policy's default.
+	Duration *time.Duration
+	// PolicyName picks one policy, if set.
+	PolicyName string
+	// HasTask is true when the request names a task, whether or not it is there.
+	HasTask bool
+	// Task as conditions see it; nil while it is not there.
+	Task map[string]any
+}
+
+// Namespace is a namespace that access is asked in.
+type Namespace struct {
+	Name   string
+	Labels map[string]string
+	// Object is the namespace as conditions see it.
+	Object map[string]any
+}
+
+// Answer is what the policies say to a request.
+type Answer string
+
+const (
+	// Allowed: Match.Policy decides the request.
+	Allowed Answer = "Allowed"
+	// NotAllowed: no policy allows it.
+	NotAllowed Answer = "NotAllowed"
+	// Unknown: a policy that might allow it cannot be used at the moment.
+	Unknown Answer = "Unknown"
+)
+
+// Match is the outcome of matching a request to the policies.
+type Match struct {
+	Answer Answer
+	// Policy that decides, when Allowed.
+	Policy *Policy
+	// Duration of the access, when Allowed.
+	Duration time.Duration
+	// Message for the requester.
+	Message string
+}
+
+// Find matches a request to the policies: of those that allow it the most
+// careful one decides (most approvals, ties by name). now is the moment at
+// which the access would begin.
+func Find(ctx context.Context, policies []*Policy, r Request, now time.Time) Match {
+	var (
+		allowing []*Policy
+		nearest  *miss
+		unknown  []string
+	)
+	for _, p := range policies {
+		if r.PolicyName != "" && p.Name != r.PolicyName {
+			continue
+		}
+		switch m := p.check(ctx, r, now); {
+		case m.unknown != nil:
+			unknown = append(unknown, fmt.Sprintf("policy %q cannot be used: %v", p.Name, m.unknown))
+		case len(m.why) == 0:
+			allowing = append(allowing, p)
+		case nearest == nil || m.before(nearest):
+			nearest = m
+		}
+	}
+	if len(allowing) > 0 {
+		p := slices.MinFunc(allowing, func(a, b *Policy) int {
+			return cmp.Or(-cmp.Compare(a.Required(), b.Required()), strings.Compare(a.Name, b.Name))
+		})
+		return Match{Answer: Allowed, Policy: p, Duration: p.duration(r), Message: fmt.Sprintf("policy %q allows it", p.Name)}
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		return Match{Answer: Unknown, Message: strings.Join(unknown, "; ")}
+	}
+	return Match{Answer: NotAllowed, Message: refusal(r, nearest)}
+}
+
+// Allows tells whether a policy allows a request, and if not, why not. It is
+// asked again when the policy of an active grant changes; an error means that
+// it cannot be told.
+func (p *Policy) Allows(ctx context.Context, r Request, now time.Time) (bool, string, error) {
+	m := p.check(ctx, r, now)
+	if m.unknown != nil {
+		return false, "", m.unknown
+	}
+	return len(m.why) == 0, strings.Join(m.why, " and "), nil
+}
+
+// miss is how far a policy is from allowing a request.
+type miss struct {
+	policy *Policy
+	// stranger is true when the requester is not among the policy's requesters.
+	stranger bool
+	// why in words that go after "which", none when the policy allows it.
+	why     []string
+	unknown error
+}
+
+func (m *miss) before(other *miss) bool {
+	if m.stranger != other.stranger {
+		return !m.stranger
+	}
+	return cmp.Or(cmp.Compare(len(m.why), len(other.why)), strings.Compare(m.policy.Name, other.policy.Name)) < 0
+}
+
+// check holds a request against every part of a policy. Conditions come last
+// and only when all else fits: they are the only part that can fail to give
+// an answer, and a policy that is not for this request is no reason to wait.
+func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
+	m := &miss{policy: p}
+	add := func(format string, args ...any) { m.why = append(m.why, fmt.Sprintf(format, args...)) }
+
+	if !identity.Among(p.Spec.Requesters, r.Requester.Username, r.Requester.Groups) {
+		m.stranger = true
+		add("is for %s", strings.Join(identity.Strings(p.Spec.Requesters), ", "))
+	}
+	p.checkRole(r, add)
+	p.checkScope(r, add)
+	p.checkSubjects(r, add)
+	if d := p.duration(r); d > p.Spec.MaxDuration.Duration {
+		add("allows at most %s", p.Spec.MaxDuration.Duration)
+	}
+	if p.Spec.Task == v1alpha1.TaskRequired && !r.HasTask {
+		add("requires a task")
+	}
+	if len(m.why) > 0 {
+		return m
+	}
+	if p.notReady != nil {
+		m.unknown = p.notReady
+		return m
+	}
+	m.unknown = p.checkConditions(ctx, r, now, add)
+	return m
+}
+
+type addFunc func(format string, args ...any)
+
+func (p *Policy) checkRole(r Request, add addFunc) {
+	if r.RoleRef != nil {
+		if slices.Contains(p.Spec.Roles, *r.RoleRef) {
+			return
+		}
+		names := make([]string, len(p.Spec.Roles))
+		for i, role := range p.Spec.Roles {
+			names[i] = role.Name
+			if role.Kind != r.RoleRef.Kind {
+				names[i] = role.Kind + " " + role.Name
+			}
+		}
+		if len(names) == 0 {
+			add("allows rules only, no role")
+			return
+		}
+		add("allows %s", strings.Join(names, ", "))
+		return
+	}
+	if ok, _ := rbac.Covers(toRBAC(p.Spec.Rules), toRBAC(r.Rules)); !ok {
+		add("does not cover all of the rules")
+	}
+}
+
+func (p *Policy) checkScope(r Request, add addFunc) {
+	if r.Cluster {
+		if p.Spec.ClusterScope != v1alpha1.ClusterScopeAllowed {
+			add("forbids cluster-wide access")
+		}
+		return
+	}
+	var outside []string
+	for _, ns := range r.Namespaces {
+		if !p.covers(ns) {
+			outside = append(outside, ns.Name)
+		}
+	}
+	if len(outside) > 0 {
+		add("does not cover namespace %s", strings.Join(outside, ", "))
+	}
+}
+
+func (p *Policy) covers(ns Namespace) bool {
+	if p.Spec.Namespaces == nil {
+		return false
+	}
+	return slices.Contains(p.Spec.Namespaces.Names, ns.Name) ||
+		(p.namespaces != nil && p.namespaces.Matches(labels.Set(ns.Labels)))
+}
+
+func (p *Policy) checkSubjects(r Request, add addFunc) {
+	self := identity.SubjectOf(r.Requester)
+	for _, s := range r.Subjects {
+		switch {
+		case s == self, p.Spec.Subjects == v1alpha1.SubjectsAny:
+		case p.Spec.Subjects == v1alpha1.SubjectsServiceAccounts:
+			if s.Kind != v1alpha1.ServiceAccountKind || s.Namespace != r.Namespace {
+				add("allows other subjects only when they are ServiceAccounts of namespace %s, which %s is not", r.Namespace, identity.String(s))
+				return
+			}
+		default:
+			add("allows access for the requester only, not for %s", identity.String(s))
+			return
+		}
+	}
+}
+
+// checkConditions evaluates the CEL conditions, for each namespace.
+func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, add addFunc) error {
+	namespaces := r.Namespaces
+	if r.Cluster {
+		namespaces = []Namespace{{}}
+	}
+	for _, c := range p.conditions {
+		for _, ns := range namespaces {
+			holds, err := c.program.Eval(ctx, map[string]any{
+				"request":         r.Object,
+				"namespaceObject": nullable(ns.Object),
+				"task":            nullable(r.Task),
+				"now":             now,
+			})
+			if err != nil {
+				return fmt.Errorf("condition %q: %w", c.Name, err)
+			}
+			if !holds {
+				why := c.Message
+				if why == "" {
+					why = c.Expression
+				}
+				add("has the condition %q (%s), which does not hold", c.Name, why)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func nullable(object map[string]any) any {
+	if object == nil {
+		return nil
+	}
+	return object
+}
+
+func (p *Policy) duration(r Request) time.Duration {
+	switch {
+	case r.Duration != nil:
+		return *r.Duration
+	case p.Spec.DefaultDuration != nil:
+		return p.Spec.DefaultDuration.Duration
+	}
+	return p.Spec.MaxDuration.Duration
+}
+
+func refusal(r Request, nearest *miss) string {
+	what := "these rules"
+	if r.RoleRef != nil {
+		what = r.RoleRef.Kind + " " + r.RoleRef.Name
+	}
+	if nearest == nil {
+		if r.PolicyName != "" {
+			return fmt.Sprintf("there is no policy %q", r.PolicyName)
+		}
+		return fmt.Sprintf("no policy lets %s request %s: there are no policies yet", who(r.Requester), what)
+	}
+	if r.PolicyName != "" {
+		return fmt.Sprintf("policy %q does not let %s request %s%s: it %s", r.PolicyName, who(r.Requester), what, where(r), strings.Join(nearest.why, " and "))
+	}
+	return fmt.Sprintf("no policy lets %s request %s%s; closest is %q, which %s", who(r.Requester), what, where(r), nearest.policy.Name, strings.Join(nearest.why, " and "))
+}
+
+func who(user v1alpha1.UserInfo) string {
+	var groups []string
+	for _, g := range user.Groups {
+		if !strings.HasPrefix(g, "system:") {
+			groups = append(groups, g)
+		}
+	}
+	switch len(groups) {
+	case 0:
+		return user.Username
+	case 1:
+		return user.Username + " (group " + groups[0] + ")"
+	}
+	return user.Username + " (groups " + strings.Join(groups[:min(len(groups), 8)], ", ") + ")"
+}
+
+func where(r Request) string {
+	if r.Cluster {
+		return " in the whole cluster"
+	}
+	names := make([]string, 0, 8)
+	for _, ns := range r.Namespaces[:min(len(r.Namespaces), 8)] {
+		names = append(names, ns.Name)
+	}
+	if more := len(r.Namespaces) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return " in " + strings.Join(names, ", ")
+}
+
+func toRBAC(rules []v1alpha1.PolicyRule) []rbacv1.PolicyRule {
+	out := make([]rbacv1.PolicyRule, len(rules))
+	for i, r := range rules {
+		out[i] = rbacv1.PolicyRule(r)
+	}
+	return out
+}

@@ -1,0 +1,98 @@
+// Package policy decides, without I/O and without a clock: does a policy allow
+// a request, which policy decides it, and do the decisions suffice.
+package policy
+
+import (
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/expression"
+	"github.com/accessbroker/accessbroker/internal/identity"
+)
+
+// Policy is an AccessPolicy made ready to decide.
+type Policy struct {
+	*v1alpha1.AccessPolicy
+
+	namespaces labels.Selector
+	conditions []condition
+	notReady   error
+}
+
+type condition struct {
+	v1alpha1.PolicyCondition
+	program *expression.Program
+}
+
+// Compile makes a policy ready to decide. It never fails: a policy that does
+// not compile allows nothing and is not a reason to deny either; Err says
+// what is wrong with it.
+func Compile(p *v1alpha1.AccessPolicy) *Policy {
+	compiled := &Policy{AccessPolicy: p}
+	var errs []error
+	if ns := p.Spec.Namespaces; ns != nil && ns.Selector != nil {
+		selector, err := Selector(ns.Selector)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("namespaces.selector: %w", err))
+		}
+		compiled.namespaces = selector
+	}
+	for _, c := range p.Spec.Conditions {
+		program, err := expression.Compile(c.Expression, "request", "namespaceObject", "task", "now")
+		if err != nil {
+			errs = append(errs, fmt.Errorf("condition %q: %w", c.Name, err))
+			continue
+		}
+		compiled.conditions = append(compiled.conditions, condition{PolicyCondition: c, program: program})
+	}
+	if most, bounded := mostApprovals(p.Spec.Approvers); bounded && compiled.Required() > most {
+		errs = append(errs, fmt.Errorf("requiredApprovals is %d, but the approvers are %d people", compiled.Required(), most))
+	}
+	compiled.notReady = errors.Join(errs...)
+	return compiled
+}
+
+// Err says why the policy cannot be used, nil when it can.
+func (p *Policy) Err() error { return p.notReady }
+
+// Required is how many approvals the policy asks for.
+func (p *Policy) Required() int {
+	if p.Spec.RequiredApprovals == nil {
+		return 1
+	}
+	return int(*p.Spec.RequiredApprovals)
+}
+
+// Selector turns a bounded selector into one that matches labels.
+func Selector(s *v1alpha1.NamespaceSelector) (labels.Selector, error) {
+	plain := &metav1.LabelSelector{}
+	for k, v := range s.MatchLabels {
+		metav1.AddLabelToSelector(plain, k, string(v))
+	}
+	for _, e := range s.MatchExpressions {
+		values := make([]string, len(e.Values))
+		for i, v := range e.Values {
+			values[i] = string(v)
+		}
+		plain.MatchExpressions = append(plain.MatchExpressions, metav1.LabelSelectorRequirement{Key: e.Key, Operator: e.Operator, Values: values})
+	}
+	return metav1.LabelSelectorAsSelector(plain)
+}
+
+// mostApprovals is how many different people the approvers are, unless a
+// group is among them.
+func mostApprovals(approvers []v1alpha1.Subject) (int, bool) {
+	people := map[string]bool{}
+	for _, a := range approvers {
+		username, ok := identity.Username(a)
+		if !ok {
+			return 0, false
+		}
+		people[identity.Fold(username)] = true
+	}
+	return len(people), true
+}

@@ -1,0 +1,201 @@
+// Package env is the whole product running for real: a control plane, Access
+// Broker installed with kubectl, the broker's own binary under its own
+// ServiceAccount, and people with client certificates. The end-to-end tests,
+// the demo and the sandbox share it.
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/controlplane"
+)
+
+// Namespace and ServiceAccount of the broker.
+const (
+	BrokerNamespace      = "access-broker-system"
+	BrokerServiceAccount = "access-broker"
+)
+
+// Env is a running control plane with Access Broker installed.
+type Env struct {
+	*controlplane.ControlPlane
+	// Admin is a client of a cluster administrator.
+	Admin client.Client
+
+	root string
+}
+
+// Start starts a control plane and installs config/default; the broker does
+// not run yet. dir as in controlplane.Options.
+func Start(ctx context.Context, dir string, output io.Writer) (*Env, error) {
+	root, err := controlplane.ModuleRoot()
+	if err != nil {
+		return nil, err
+	}
+	cp, err := controlplane.Start(ctx, controlplane.Options{Dir: dir, Output: output})
+	if err != nil {
+		return nil, err
+	}
+	e := &Env{ControlPlane: cp, root: root}
+	if e.Admin, err = NewClient(cp.Admin()); err == nil {
+		err = e.install(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, cp.Stop())
+	}
+	return e, nil
+}
+
+// NewClient is an uncached client that knows the product's kinds.
+func NewClient(config *rest.Config) (client.Client, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	return client.New(config, client.Options{Scheme: scheme})
+}
+
+// As is a client of a user with a certificate of his own.
+func (e *Env) As(name string, groups ...string) (client.Client, error) {
+	config, err := e.User(name, groups...)
+	if err != nil {
+		return nil, err
+	}
+	return NewClient(config)
+}
+
+// AsServiceAccount is a client of a ServiceAccount with a token.
+func (e *Env) AsServiceAccount(ctx context.Context, namespace, name string) (client.Client, error) {
+	config, err := e.ServiceAccount(ctx, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return NewClient(config)
+}
+
+func (e *Env) install(ctx context.Context) error {
+	kubeconfig, err := e.Kubeconfig("admin", e.ControlPlane.Admin())
+	if err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"apply", "-k", filepath.Join(e.root, "config", "default")},
+		{"wait", "--for=condition=Established", "--timeout=60s",
+			"crd/accessrequests.jit.accessbroker.dev", "crd/accesspolicies.jit.accessbroker.dev", "crd/accessgrants.jit.accessbroker.dev"},
+	} {
+		if out, err := e.Kubectl(kubeconfig, args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return e.admissionReady(ctx)
+}
+
+// admissionReady waits until the admission policies refuse what they are to
+// refuse: the API server takes a moment to learn of them.
+func (e *Env) admissionReady(ctx context.Context) error {
+	forged := &v1alpha1.AccessRequest{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "probe"},
+		Spec: v1alpha1.AccessRequestSpec{
+			Requester: v1alpha1.UserInfo{Username: "somebody-else"}, Reason: "probe",
+			RoleRef: &v1alpha1.RoleRef{Kind: v1alpha1.ClusterRoleKind, Name: "view"},
+		},
+	}
+	stamped := forged.DeepCopy()
+	stamped.Spec.Requester = v1alpha1.UserInfo{}
+	labelled := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "probe", Labels: map[string]string{v1alpha1.LabelGrant: "probe"}},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: v1alpha1.ClusterRoleKind, Name: "view"},
+	}
+	return eventually(ctx, 30*time.Second, func(ctx context.Context) error {
+		if err := e.Admin.Create(ctx, forged.DeepCopy(), client.DryRunAll); !apierrors.IsForbidden(err) {
+			return fmt.Errorf("a forged requester is not refused yet: %w", errOr(err))
+		}
+		if err := e.Admin.Create(ctx, labelled.DeepCopy(), client.DryRunAll); !apierrors.IsForbidden(err) {
+			return fmt.Errorf("a forged binding is not refused yet: %w", errOr(err))
+		}
+		if err := e.Admin.Create(ctx, stamped.DeepCopy(), client.DryRunAll); err != nil {
+			return fmt.Errorf("the requester is not stamped yet: %w", err)
+		}
+		return nil
+	})
+}
+
+var errNone = errors.New("no error")
+
+func errOr(err error) error {
+	if err == nil {
+		return errNone
+	}
+	return err
+}
+
+// Broker is the broker's binary as a process that is not started yet, under
+// its own ServiceAccount. name tells replicas apart.
+func (e *Env) Broker(ctx context.Context, name string, args ...string) (*controlplane.Process, error) {
+	config, err := e.ServiceAccount(ctx, BrokerNamespace, BrokerServiceAccount)
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig, err := e.Kubeconfig(name, config)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	probes := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		return nil, err
+	}
+	ready := func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+probes+"/readyz", http.NoBody)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("readyz: %s", response.Status)
+		}
+		return nil
+	}
+	args = append([]string{"--kubeconfig", kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=" + probes}, args...)
+	binary := filepath.Join(e.root, "bin", "access-broker")
+	return controlplane.NewProcess(name, binary, filepath.Join(e.Dir(), name+".log"), ready, args...), nil
+}
+
+// eventually polls a condition until it holds or the time is up; its last
+// error says what was missing.
+func eventually(ctx context.Context, timeout time.Duration, condition func(context.Context) error) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
+		last = condition(ctx)
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, errOr(last))
+	}
+	return nil
+}
