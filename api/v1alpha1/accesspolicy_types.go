@@ -66,13 +66,13 @@ const (
 type AccessPolicySpec struct {
 	// requesters may use the policy.
 	// +required
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Requesters []Subject `json:"requesters"`
 	// approvers may approve, deny and revoke.
 	// +optional
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Approvers []Subject `json:"approvers,omitempty"`
 	// requiredApprovals by different people; 0 grants automatically.
@@ -82,7 +82,9 @@ type AccessPolicySpec struct {
 	RequiredApprovals *int32 `json:"requiredApprovals"`
 	// roles that may be asked for.
 	// +optional
-	// +listType=set
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=name
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Roles []RoleRef `json:"roles,omitempty"`

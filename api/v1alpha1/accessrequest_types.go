@@ -15,7 +15,7 @@ type AccessRequestSpec struct {
 	Requester UserInfo `json:"requester,omitzero"`
 	// subjects get the access; by default the requester does.
 	// +optional
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:XValidation:rule="self.all(s, s.kind == 'ServiceAccount' || !s.name.startsWith('system:'))",message="users and groups whose name begins with system: belong to Kubernetes and cannot be given access"

@@ -25,13 +25,17 @@ import (
 const timeout = 2 * time.Minute
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not done within %s", timeout))
+	ctx, cancel := context.WithTimeoutCause(interrupted, timeout, fmt.Errorf("not done within %s", timeout))
 	defer cancel()
 
 	begin := time.Now()
-	if err := run(ctx); err != nil {
+	switch err := run(ctx); {
+	case err != nil && interrupted.Err() != nil:
+		fmt.Fprintln(os.Stderr, "\ndemo: stopped before the end; everything is cleaned away")
+		os.Exit(1)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
 		os.Exit(1)
 	}
@@ -45,11 +49,15 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Strike()) }()
 
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		<-s.Broker.Exited()
+		cancel(errors.New("the broker ended")) // no use in waiting for what it will not do
+	}()
+
 	for _, act := range story(s) {
 		if err := act.play(ctx, s); err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
 			return fmt.Errorf("%w\n\nThe end of the broker's log:\n%s", err, s.Broker.LogTail())
 		}
 	}
@@ -83,15 +91,19 @@ type types struct {
 	refused bool
 	// shows are texts that the output must have.
 	shows []string
+	// lasts is how long the command must take at least.
+	lasts time.Duration
 }
 
 func (t types) play(ctx context.Context, s *stage.Stage) error {
 	fmt.Printf("\n%s$ %s\n", t.who, t.command)
+	begin := time.Now()
 	output, err := s.Run(ctx, t.who, t.command)
+	took := time.Since(begin)
 	if output != "" {
 		fmt.Println("  " + strings.ReplaceAll(output, "\n", "\n  "))
 	}
-	if err := t.check(output, err); err != nil {
+	if err := t.check(output, err, took); err != nil {
 		fmt.Printf("  ✗ %s: %v\n", t.expect, err)
 		return fmt.Errorf("it did not come out that %s: %w", t.expect, err)
 	}
@@ -100,12 +112,14 @@ func (t types) play(ctx context.Context, s *stage.Stage) error {
 }
 
 // check tells a refusal from a command that went wrong in another way.
-func (t types) check(output string, err error) error {
+func (t types) check(output string, err error, took time.Duration) error {
 	switch exit := new(exec.ExitError); {
 	case err == nil && t.refused:
 		return errors.New("the command was allowed")
 	case err != nil && (!t.refused || !errors.As(err, &exit)):
 		return err
+	case took < t.lasts:
+		return fmt.Errorf("it took only %s", took.Round(time.Millisecond))
 	}
 	shows := t.shows
 	if t.refused {

@@ -16,10 +16,15 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(ctx); err != nil && !interrupted(ctx, err) {
 		fmt.Fprintln(os.Stderr, "sandbox:", err)
 		os.Exit(1)
 	}
+}
+
+// interrupted tells whether the error is but the Ctrl-C that came during the start.
+func interrupted(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, context.Canceled))
 }
 
 func run(ctx context.Context) (err error) {
@@ -29,13 +34,7 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Strike()) }()
 
-	if err := s.MustRun(ctx,
-		"kubectl apply -f hack/demo/payments.yaml -f hack/demo/policy.yaml -f hack/sandbox/policy.yaml",
-		"kubectl wait --for=condition=Ready --timeout=10s accesspolicies --all",
-	); err != nil {
-		return err
-	}
-	if err := s.Cast(ctx); err != nil {
+	if err := furnish(ctx, s); err != nil {
 		return err
 	}
 	explain(s)
@@ -51,27 +50,37 @@ func run(ctx context.Context) (err error) {
 	}
 }
 
+// furnish brings in what the demo has, and a policy that needs two approvers.
+func furnish(ctx context.Context, s *stage.Stage) error {
+	if err := s.MustRun(ctx,
+		"kubectl apply -f hack/demo/payments.yaml -f hack/demo/policy.yaml -f hack/sandbox/policy.yaml",
+		"kubectl wait --for=condition=Ready --timeout=10s accesspolicies --all",
+	); err != nil {
+		return err
+	}
+	return s.Cast(ctx)
+}
+
 func explain(s *stage.Stage) {
+	fmt.Println("\nThe sandbox is ready, and stays so until Ctrl-C. alice is in the group dev, bob and carol in sre.")
+	fmt.Println("Their kubeconfigs, as commands for another terminal in this folder:")
+	fmt.Println()
+	for _, name := range []string{stage.Admin, "alice", "bob", "carol"} {
+		fmt.Printf("  alias %s='%s --kubeconfig=%s'\n", name, s.Binary("kubectl"), s.KubeconfigOf(name))
+	}
 	fmt.Printf(`
-The sandbox is ready, and stays so until Ctrl-C. In another terminal, here:
-
-  alias admin='%[1]s --kubeconfig=%[2]s'
-  alias alice='%[1]s --kubeconfig=%[3]s'   # group dev
-  alias bob='%[1]s --kubeconfig=%[4]s'     # group sre
-  alias carol='%[1]s --kubeconfig=%[5]s'   # group sre
-
 To try:
 
-  alice scale deployment checkout -n payments --replicas=3     # refused
-  alice create -f hack/demo/request.yaml                       # edit in payments, for 20 seconds
+  alice scale deployment checkout -n payments --replicas=3
+  alice create -f hack/demo/request.yaml
   bob get areq -n payments
   bob patch areq fix -n payments --subresource=status --type=merge -p '{"status":{"decisions":[{"verdict":"Approve"}]}}'
-  alice scale deployment checkout -n payments --replicas=3     # works, until it does not
+  alice scale deployment checkout -n payments --replicas=3
   bob get accessgrants
 
-The broker's log is %[6]s
-`,
-		s.Binary("kubectl"),
-		s.KubeconfigOf(stage.Admin), s.KubeconfigOf("alice"), s.KubeconfigOf("bob"), s.KubeconfigOf("carol"),
-		s.Log("access-broker"))
+Alice is refused at first, and again 20 seconds after the approval. The role
+admin takes both bob and carol: hack/sandbox/policy.yaml says so.
+
+The broker's log is %s
+`, s.Log("access-broker"))
 }

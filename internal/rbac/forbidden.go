@@ -44,21 +44,21 @@ func Forbidden(rules []rbacv1.PolicyRule) []Finding {
 			{"nonResourceURLs", rule.NonResourceURLs},
 		} {
 			if slices.ContainsFunc(field.items, func(item string) bool { return strings.Contains(item, "*") }) {
-				findings = append(findings, Finding{Wildcard, describe(rule) + " has a wildcard in " + field.name, rule})
+				findings = append(findings, Finding{Wildcard, inWords(rule) + " has a wildcard in " + field.name, rule})
 			}
 		}
 		for _, p := range powers {
 			if p.never && p.givenBy(rule) {
-				findings = append(findings, Finding{p.kind, "with " + describe(rule) + " the holder could " + p.message, rule})
+				findings = append(findings, Finding{p.kind, "with " + inWords(rule) + " the holder could " + p.message, rule})
 			}
 		}
 	}
 	return findings
 }
 
-// describe names a rule as people do: "update, patch on roles of
+// inWords names a rule as people do: "update, patch on roles of
 // rbac.authorization.k8s.io".
-func describe(rule rbacv1.PolicyRule) string {
+func inWords(rule rbacv1.PolicyRule) string {
 	text := list(rule.Verbs) + " on " + list(slices.Concat(rule.Resources, rule.NonResourceURLs))
 	if groups := slices.DeleteFunc(slices.Clone(rule.APIGroups), func(group string) bool { return group == "" }); len(groups) > 0 {
 		text += " of " + list(groups)

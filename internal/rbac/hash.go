@@ -1,3 +1,6 @@
+// Package rbac is about RBAC rules and bindings. What rules are, whether they
+// cover others and what their holder could become is pure; apply.go and
+// remove.go, which put bindings into the cluster and take them away, are not.
 package rbac
 
 import (

@@ -75,9 +75,8 @@ type power struct {
 }
 
 // path is a permission that gives a power: any of the verbs on any of the
-// resources of the group. A verb that ends in * stands for all that begin so.
-// Without resources it is everything in the group, and without a group too,
-// everything.
+// resources of the group, or on anything when it has none. A verb that ends in
+// * stands for all that begin so.
 type path struct {
 	verbs     []string
 	group     string
@@ -133,7 +132,7 @@ var powers = []power{
 		// paths are for a rule with all verbs.
 		kind: Impersonate, never: true, message: "act as other users, groups or ServiceAccounts, with all of their permissions",
 		paths: []path{
-			{[]string{"impersonate*"}, "", nil},
+			{verbs: []string{"impersonate*"}},
 			{[]string{"impersonate"}, "", []string{"users", "groups", "serviceaccounts"}},
 			{[]string{"impersonate"}, "authentication.k8s.io", []string{"users", "groups", "serviceaccounts", "nodes", "uids", "userextras"}},
 		},
@@ -172,7 +171,9 @@ var powers = []power{
 	},
 	{
 		kind: ControlBroker, never: true, message: "ask for, decide or rule over access through the broker itself",
-		paths: []path{{write, v1alpha1.GroupVersion.Group, nil}},
+		paths: []path{{write, v1alpha1.GroupVersion.Group, []string{
+			"accessrequests", "accessrequests/status", "accesspolicies", "accesspolicies/status", "accessgrants", "accessgrants/status",
+		}}},
 	},
 	{
 		kind: MintTokens, never: true, message: "make tokens of ServiceAccounts and act as them from anywhere",
@@ -244,10 +245,7 @@ func (p path) openedBy(rule rbacv1.PolicyRule) bool {
 	if !slices.ContainsFunc(p.verbs, func(verb string) bool { return hasVerb(rule, verb) }) {
 		return false
 	}
-	if p.resources == nil {
-		return p.group == "" || hasGroup(rule, p.group)
-	}
-	return hasGroup(rule, p.group) &&
+	return p.resources == nil || hasGroup(rule, p.group) &&
 		slices.ContainsFunc(p.resources, func(resource string) bool { return hasResource(rule, resource) })
 }
 
