@@ -310,8 +310,8 @@ func (r *RequestReconciler) firstMatch(ctx context.Context, s *requestStep, p *p
 	return r.mayBind(ctx, want)
 }
 
-// waitingBefore counts the requester's older requests that wait under the
-// policy, or that have not been matched yet.
+// waitingBefore counts the requester's other requests that wait under the
+// policy, and the older ones that have not been matched yet.
 func (r *RequestReconciler) waitingBefore(ctx context.Context, request *v1alpha1.AccessRequest, policyName string) (int, error) {
 	list := &v1alpha1.AccessRequestList{}
 	if err := r.Client.List(ctx, list, client.MatchingFields{indexPendingOf: request.Spec.Requester.Username}, client.UnsafeDisableDeepCopy); err != nil {
@@ -320,10 +320,11 @@ func (r *RequestReconciler) waitingBefore(ctx context.Context, request *v1alpha1
 	count := 0
 	for i := range list.Items {
 		other := &list.Items[i]
-		if p := other.Status.Policy; p != nil && p.Name != policyName {
+		if other.UID == request.UID {
 			continue
 		}
-		if other.UID != request.UID && older(other, request) {
+		matched := other.Status.Policy
+		if matched == nil && older(other, request) || matched != nil && matched.Name == policyName {
 			count++
 		}
 	}

@@ -120,6 +120,8 @@ type miss struct {
 	policy *Policy
 	// stranger is true when the requester is not among the policy's requesters.
 	stranger bool
+	// elsewhere is how many of role, scope and subjects the policy is not about.
+	elsewhere int
 	// why in words that go after "which", none when the policy allows it.
 	why     []string
 	unknown error
@@ -129,7 +131,7 @@ func (m *miss) before(other *miss) bool {
 	if m.stranger != other.stranger {
 		return !m.stranger
 	}
-	return cmp.Or(cmp.Compare(len(m.why), len(other.why)), strings.Compare(m.policy.Name, other.policy.Name)) < 0
+	return cmp.Or(cmp.Compare(m.elsewhere, other.elsewhere), cmp.Compare(len(m.why), len(other.why)), strings.Compare(m.policy.Name, other.policy.Name)) < 0
 }
 
 // check holds a request against every part of a policy. Conditions come last
@@ -143,9 +145,11 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 		m.stranger = true
 		add("is for %s", strings.Join(identity.Strings(p.Spec.Requesters), ", "))
 	}
+	known := len(m.why)
 	p.checkRole(r, add)
 	p.checkScope(r, add)
 	p.checkSubjects(r, add)
+	m.elsewhere = len(m.why) - known
 	if d := p.duration(r); d > p.Spec.MaxDuration.Duration {
 		add("allows at most %s", p.Spec.MaxDuration.Duration)
 	}

@@ -165,9 +165,11 @@ func TestRisksOfRoles(t *testing.T) {
 		"edit":          {editRole, edit},
 		"admin":         {adminRole, words(Impersonate, ChangeRBAC, MintTokens, RunPods, ReadSecrets, CreateSecrets, Exec, ReachPods, Persist)},
 		"cluster-admin": {clusterAdminRole, all},
-		"admin but for the wildcard of groups": {[]rbacv1.PolicyRule{rule(words("*"), words("*"), "")},
+		"all of the core group": {
+			[]rbacv1.PolicyRule{rule(words("*"), words("*"), "")},
 			words(Impersonate, ControlNodes, ChangeNodes, CreatePersistentVolumes, MintTokens, RunPods, ReadSecrets, CreateSecrets,
-				Exec, DebugPods, ReachPods, ChangeNamespaces, DeleteNamespaces, Persist)},
+				Exec, DebugPods, ReachPods, ChangeNamespaces, DeleteNamespaces, Persist),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(test.want, kinds(Risks(test.rules))); diff != "" {

@@ -7,8 +7,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// rule is what its words say: "get,list pods,services", with the group after
-// the resources as in "update roles rbac.authorization.k8s.io", and names.
+// rule allows verbs on resources of a group, on those of the names if given.
 func rule(verbs, resources []string, group string, names ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{Verbs: verbs, APIGroups: []string{group}, Resources: resources, ResourceNames: names}
 }

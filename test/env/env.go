@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +24,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/test/controlplane"
@@ -46,6 +48,7 @@ type Env struct {
 // Start starts a control plane and installs config/default; the broker does
 // not run yet. dir as in controlplane.Options.
 func Start(ctx context.Context, dir string, output io.Writer) (*Env, error) {
+	logf.SetLogger(logr.Discard()) // the clients' own; errors are returned
 	root, err := controlplane.ModuleRoot()
 	if err != nil {
 		return nil, err
