@@ -25,21 +25,25 @@ import (
 const timeout = 2 * time.Minute
 
 func main() {
+	begin := time.Now()
+	if err := runUnlessInterrupted(); err != nil {
+		fmt.Fprintln(os.Stderr, "\ndemo:", err)
+		os.Exit(1)
+	}
+	fmt.Printf("\nAll came out as told, in %.0f seconds. Everything is stopped and cleaned away.\n", time.Since(begin).Seconds())
+}
+
+func runUnlessInterrupted() error {
 	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(interrupted, timeout, fmt.Errorf("not done within %s", timeout))
 	defer cancel()
 
-	begin := time.Now()
-	switch err := run(ctx); {
-	case err != nil && interrupted.Err() != nil:
-		fmt.Fprintln(os.Stderr, "\ndemo: stopped before the end; everything is cleaned away")
-		os.Exit(1)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "\ndemo:", err)
-		os.Exit(1)
+	err := run(ctx)
+	if err != nil && interrupted.Err() != nil {
+		return errors.New("stopped before the end; everything is cleaned away")
 	}
-	fmt.Printf("\nAll came out as told, in %.0f seconds. Everything is stopped and cleaned away.\n", time.Since(begin).Seconds())
+	return err
 }
 
 func run(ctx context.Context) (err error) {

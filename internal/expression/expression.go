@@ -56,7 +56,7 @@ var language = sync.OnceValues(func() (*cel.Env, error) {
 		ext.Strings(),
 		ext.Sets(),
 		cel.ParserExpressionSizeLimit(maxLength),
-		cel.ParserRecursionLimit(maxDepth),
+
 		cel.ExpressionNodeLimit(maxNodes),
 		cel.RegexProgramSizeLimit(maxRegexp),
 		cel.ASTValidators(
@@ -108,7 +108,7 @@ func Compile(expr string, vars ...string) (_ *Program, err error) {
 	program, err := env.Program(ast,
 		cel.EvalOptions(cel.OptOptimize),
 		cel.InterruptCheckFrequency(checkEvery),
-
+		cel.CostLimit(costLimit),
 		cel.MemoryLimit(valueLimit),
 		cel.MemoryTracking(types.MemoryTrackerSizeCalculator(types.NewSizeCalculator(
 			types.SizeCalculatorMaxTraversal(valueLimit),

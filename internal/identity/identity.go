@@ -104,7 +104,8 @@ func Benefits(username string, groups []string, requester string, subjects []v1a
 // SamePerson tells whether two usernames look the same to a person.
 func SamePerson(a, b string) bool { return Fold(a) == Fold(b) }
 
-var caseFold = cases.Fold()
+// brailleBlank looks like a space without being one to Unicode.
+const brailleBlank = '\u2800'
 
 // Fold maps usernames that look the same to the same string: compatibility
 // forms, case, white space around and characters that are not seen make no
@@ -114,9 +115,15 @@ func Fold(username string) string {
 		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
 			return -1
 		}
+		if r == brailleBlank {
+			return ' '
+		}
 		return r
 	}, username)
-	return strings.TrimSpace(norm.NFKC.String(caseFold.String(norm.NFKC.String(visible))))
+	// The fold alone swaps the two cases of Cherokee (golang.org/issue/46101),
+	// which would make two people of one. A Caser must not be shared.
+	folded := strings.ToLower(cases.Fold().String(norm.NFKC.String(visible)))
+	return strings.TrimSpace(norm.NFKC.String(folded))
 }
 
 // String names a subject for people: alice, group:dev, sa:payments/migrate.

@@ -66,6 +66,8 @@ func TestForbiddenInRoles(t *testing.T) {
 		"view":  {viewRole, nil},
 		"edit":  {editRole, words(Impersonate, MintTokens)},
 		"admin": {adminRole, words(Impersonate, MintTokens, ChangeRBAC)},
+		"cluster-admin": {clusterAdminRole, words(Wildcard, Wildcard, Wildcard, Escalate, Impersonate, ChangeRBAC, ChangeAdmission,
+			ControlNodes, IssueCertificates, ControlBroker, MintTokens, Wildcard, Wildcard)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string

@@ -110,7 +110,7 @@ func (s *Stage) Cast(ctx context.Context) error {
 
 // Login lets Run run commands as that user.
 func (s *Stage) Login(name string, cfg *rest.Config) error {
-	path, err := s.ControlPlane.Kubeconfig(name, cfg)
+	path, err := s.Kubeconfig(name, cfg)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (s *Stage) runBroker(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	kubeconfig, err := s.ControlPlane.Kubeconfig(brokerName, cfg)
+	kubeconfig, err := s.Kubeconfig(brokerName, cfg)
 	if err != nil {
 		return err
 	}

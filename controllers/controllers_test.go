@@ -1,0 +1,578 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/cluster"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+// The reconcilers are called here by hand, against a real API server, with a
+// clock that the test moves; the broker's process does not run.
+var (
+	e          *env.Env
+	broker     cluster.Cluster
+	watching   client.WithWatch // the broker's client, for failing
+	alice, bob client.Client
+)
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if e, err = env.Start(ctx, "", nil); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, e.Stop()) }()
+	config, err := e.ServiceAccount(ctx, env.BrokerNamespace, env.BrokerServiceAccount)
+	if err != nil {
+		return 1, err
+	}
+	broker, err = cluster.New(config, func(o *cluster.Options) {
+		o.Scheme = e.Admin.Scheme()
+		o.Cache = CacheOptions()
+	})
+	if err != nil {
+		return 1, err
+	}
+	if err := setupIndexes(ctx, broker.GetFieldIndexer()); err != nil {
+		return 1, err
+	}
+	watching, err = client.NewWithWatch(config, client.Options{Scheme: e.Admin.Scheme(), Cache: &client.CacheOptions{Reader: broker.GetCache()}})
+	if err != nil {
+		return 1, err
+	}
+	go func() { _ = broker.Start(ctx) }()
+	if !broker.GetCache().WaitForCacheSync(ctx) {
+		return 1, errors.New("the cache does not sync")
+	}
+	if alice, err = e.As("alice", "dev"); err != nil {
+		return 1, err
+	}
+	if bob, err = e.As("bob", "sre"); err != nil {
+		return 1, err
+	}
+	for group, role := range map[string]string{"dev": "access-requester", "sre": "access-approver"} {
+		if err := e.Admin.Create(ctx, &rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: "test-" + role},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: group}},
+		}); err != nil {
+			return 1, err
+		}
+	}
+	return m.Run(), nil
+}
+
+// world is a broker in the hands of one test, in a namespace of its own.
+type world struct {
+	t         *testing.T
+	clock     *clocktesting.FakePassiveClock
+	namespace string
+	policy    *v1alpha1.AccessPolicy
+	requests  *RequestReconciler
+	grants    *GrantReconciler
+	expirer   *Expirer
+}
+
+// newWorld has a policy for alice, approved by one of sre.
+func newWorld(t *testing.T, edit func(*v1alpha1.AccessPolicySpec)) *world {
+	t.Helper()
+	w := &world{t: t, clock: clocktesting.NewFakePassiveClock(time.Now())}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-"}}
+	w.create(ns)
+	w.namespace = ns.Name
+	w.policy = &v1alpha1.AccessPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "p-" + ns.Name},
+		Spec: v1alpha1.AccessPolicySpec{
+			Requesters:        []v1alpha1.Subject{{Kind: "User", Name: "alice"}},
+			Approvers:         []v1alpha1.Subject{{Kind: "Group", Name: "sre"}},
+			RequiredApprovals: ptr.To[int32](1),
+			Roles:             []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
+			Namespaces:        &v1alpha1.PolicyNamespaces{Names: []string{ns.Name}},
+			MaxDuration:       metav1.Duration{Duration: time.Hour},
+		},
+	}
+	if edit != nil {
+		edit(&w.policy.Spec)
+	}
+	w.create(w.policy)
+	w.use(broker.GetClient(), broker.GetAPIReader())
+	return w
+}
+
+// use makes reconcilers anew, as a restart does.
+func (w *world) use(c client.Client, live client.Reader) {
+	policies := &Policies{Client: c, Live: live}
+	recorder := events.NewFakeRecorder(1000)
+	w.requests = &RequestReconciler{Client: c, Live: live, Clock: w.clock, Recorder: recorder, Policies: policies}
+	w.grants = &GrantReconciler{Client: c, Live: live, Clock: w.clock, Recorder: recorder, Policies: policies}
+	w.expirer = &Expirer{Client: c, Live: live, Clock: w.clock}
+}
+
+// failing is the broker's client with some calls failing.
+func failing(f interceptor.Funcs) client.Client {
+	return interceptor.NewClient(watching, f)
+}
+
+func (w *world) create(o client.Object) {
+	w.t.Helper()
+	if err := e.Admin.Create(w.t.Context(), o); err != nil {
+		w.t.Fatalf("create %T: %v", o, err)
+	}
+}
+
+// ask makes a request of alice's for ten minutes.
+func (w *world) ask(edit ...func(*v1alpha1.AccessRequestSpec)) *v1alpha1.AccessRequest {
+	w.t.Helper()
+	request := &v1alpha1.AccessRequest{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, GenerateName: "fix-"},
+		Spec: v1alpha1.AccessRequestSpec{
+			RoleRef: &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "edit"}, Reason: "INC-42",
+			Duration: &metav1.Duration{Duration: 10 * time.Minute}, PolicyName: w.policy.Name,
+		},
+	}
+	for _, f := range edit {
+		f(&request.Spec)
+	}
+	if err := alice.Create(w.t.Context(), request); err != nil {
+		w.t.Fatal(err)
+	}
+	return request
+}
+
+func (w *world) decide(c client.Client, request *v1alpha1.AccessRequest, verdict v1alpha1.Verdict) {
+	w.t.Helper()
+	body := fmt.Sprintf(`{"status":{"decisions":[{"verdict":%q}]}}`, verdict)
+	if err := c.Status().Patch(w.t.Context(), request.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(body))); err != nil {
+		w.t.Fatalf("%s: %v", verdict, err)
+	}
+}
+
+// approved is a request that has been approved and granted; its bindings are
+// not there yet.
+func (w *world) approved() (*v1alpha1.AccessRequest, *v1alpha1.AccessGrant) {
+	w.t.Helper()
+	request := w.ask()
+	w.reconcileRequest(request)
+	w.decide(bob, request, v1alpha1.VerdictApprove)
+	w.reconcileRequest(request)
+	return request, w.grantOf(request)
+}
+
+// active is a request whose access is held.
+func (w *world) active() (*v1alpha1.AccessRequest, *v1alpha1.AccessGrant) {
+	w.t.Helper()
+	request, g := w.approved()
+	w.reconcileGrant(g)
+	w.reconcileRequest(request)
+	if got := w.request(request).Status.Phase; got != v1alpha1.RequestActive {
+		w.t.Fatalf("the request is %s, want Active", got)
+	}
+	if !w.can() {
+		w.t.Fatal("alice has no access")
+	}
+	return request, w.grantOf(request)
+}
+
+func (w *world) reconcileRequest(request *v1alpha1.AccessRequest) {
+	w.t.Helper()
+	w.fresh(request)
+	w.fresh(&v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: grant.Name(request.Name, request.UID)}})
+	if _, err := w.requests.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(request)}); err != nil {
+		w.t.Fatalf("reconcile request: %v", err)
+	}
+}
+
+func (w *world) reconcileGrant(g *v1alpha1.AccessGrant) reconcile.Result {
+	w.t.Helper()
+	result, err := w.tryGrant(g)
+	if err != nil {
+		w.t.Fatalf("reconcile grant: %v", err)
+	}
+	return result
+}
+
+func (w *world) tryGrant(g *v1alpha1.AccessGrant) (reconcile.Result, error) {
+	w.t.Helper()
+	w.fresh(g)
+	w.fresh(&v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: g.Spec.RequestRef.Namespace, Name: g.Spec.RequestRef.Name}})
+	w.fresh(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name}})
+	return w.grants.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)})
+}
+
+func (w *world) reconcileExpirer(g *v1alpha1.AccessGrant) {
+	w.t.Helper()
+	w.fresh(g)
+	if _, err := w.expirer.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)}); err != nil {
+		w.t.Fatalf("reconcile expirer: %v", err)
+	}
+}
+
+// fresh waits until the cache has what the API server has.
+func (w *world) fresh(o client.Object) {
+	w.t.Helper()
+	key := client.ObjectKeyFromObject(o)
+	version := func(r client.Reader) (string, error) {
+		object := o.DeepCopyObject().(client.Object)
+		err := r.Get(w.t.Context(), key, object)
+		if apierrors.IsNotFound(err) {
+			return "none", nil
+		}
+		return object.GetResourceVersion(), err
+	}
+	err := wait.PollUntilContextTimeout(w.t.Context(), 2*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		// The binding of a stranger carries no label, so the cache never has it.
+		cached, err := version(broker.GetClient())
+		if err != nil {
+			return false, err
+		}
+		live, err := version(broker.GetAPIReader())
+		if binding, ok := o.(*rbacv1.RoleBinding); ok && cached == "none" && err == nil {
+			stored := &rbacv1.RoleBinding{}
+			if e.Admin.Get(w.t.Context(), client.ObjectKeyFromObject(binding), stored) == nil && stored.Labels[v1alpha1.LabelGrant] == "" {
+				return true, nil
+			}
+		}
+		return cached == live, err
+	})
+	if err != nil {
+		w.t.Fatalf("the cache does not follow %T %s: %v", o, key, err)
+	}
+}
+
+func (w *world) request(request *v1alpha1.AccessRequest) *v1alpha1.AccessRequest {
+	w.t.Helper()
+	current := &v1alpha1.AccessRequest{}
+	if err := e.Admin.Get(w.t.Context(), client.ObjectKeyFromObject(request), current); err != nil {
+		w.t.Fatal(err)
+	}
+	return current
+}
+
+func (w *world) grantOf(request *v1alpha1.AccessRequest) *v1alpha1.AccessGrant {
+	w.t.Helper()
+	g := &v1alpha1.AccessGrant{}
+	if err := e.Admin.Get(w.t.Context(), client.ObjectKey{Name: grant.Name(request.Name, request.UID)}, g); err != nil {
+		current := w.request(request)
+		w.t.Fatalf("no grant: %v; the request is %s: %v", err, current.Status.Phase, current.Status.Conditions)
+	}
+	return g
+}
+
+// can asks, as alice, whether she may delete pods.
+func (w *world) can() bool {
+	w.t.Helper()
+	err := alice.Delete(w.t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "nosuch"}})
+	switch {
+	case apierrors.IsNotFound(err):
+		return true
+	case apierrors.IsForbidden(err):
+		return false
+	}
+	w.t.Fatalf("delete a pod as alice: %v", err)
+	return false
+}
+
+func (w *world) bindings() []rbacv1.RoleBinding {
+	w.t.Helper()
+	list := &rbacv1.RoleBindingList{}
+	if err := e.Admin.List(w.t.Context(), list, client.InNamespace(w.namespace)); err != nil {
+		w.t.Fatal(err)
+	}
+	return list.Items
+}
+
+func (w *world) wantEnded(g *v1alpha1.AccessGrant, reason v1alpha1.EndReason) *v1alpha1.AccessGrant {
+	w.t.Helper()
+	current := &v1alpha1.AccessGrant{}
+	if err := e.Admin.Get(w.t.Context(), client.ObjectKeyFromObject(g), current); err != nil {
+		w.t.Fatal(err)
+	}
+	if current.Status.Phase != v1alpha1.GrantEnded || current.Status.EndReason != reason {
+		w.t.Errorf("the grant is %s %s, want Ended %s: %v", current.Status.Phase, current.Status.EndReason, reason, current.Status.Conditions)
+	}
+	if w.can() {
+		w.t.Error("alice still has access")
+	}
+	return current
+}
+
+var errBroken = errors.New("broken on purpose")
+
+// A status write that fails, and the time that passes until it succeeds, does
+// not move the deadline; neither does a restart.
+func TestFailedStatusWriteDoesNotMoveTheDeadline(t *testing.T) {
+	w := newWorld(t, nil)
+	_, g := w.approved()
+	deadline := g.Spec.ExpirationTime
+	if want := w.clock.Now().Add(10 * time.Minute).Truncate(time.Second); !deadline.Time.Equal(want) {
+		t.Fatalf("the deadline is %s, want %s", deadline, want)
+	}
+	w.use(failing(interceptor.Funcs{
+		SubResourcePatch: func(context.Context, client.Client, string, client.Object, client.Patch, ...client.SubResourcePatchOption) error {
+			return errBroken
+		},
+	}), broker.GetAPIReader())
+	if _, err := w.tryGrant(g); !errors.Is(err, errBroken) {
+		t.Fatalf("got %v, want the failed write", err)
+	}
+	w.clock.SetTime(w.clock.Now().Add(5 * time.Minute))
+	w.use(broker.GetClient(), broker.GetAPIReader())
+	w.reconcileGrant(g)
+	current := &v1alpha1.AccessGrant{}
+	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(g), current); err != nil {
+		t.Fatal(err)
+	}
+	if current.Status.Phase != v1alpha1.GrantActive || !current.Spec.ExpirationTime.Equal(&deadline) {
+		t.Errorf("the grant is %s until %s, want Active until %s", current.Status.Phase, current.Spec.ExpirationTime, deadline)
+	}
+	if n := len(w.bindings()); n != 1 {
+		t.Errorf("%d bindings, want 1", n)
+	}
+	w.clock.SetTime(deadline.Time)
+	w.reconcileGrant(g)
+	w.wantEnded(g, v1alpha1.EndExpired)
+}
+
+// The request is reconciled again and again, before and after the cache knows
+// of the grant: there is one grant, and its deadline stands.
+func TestOneGrantForOneRequest(t *testing.T) {
+	w := newWorld(t, nil)
+	request, g := w.approved()
+	w.clock.SetTime(w.clock.Now().Add(time.Minute))
+	blind := failing(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if _, ok := o.(*v1alpha1.AccessGrant); ok {
+				return apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("accessgrants").GroupResource(), key.Name)
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
+	})
+	w.use(blind, broker.GetAPIReader())
+	w.reconcileRequest(request)
+	again := w.grantOf(request)
+	if again.UID != g.UID || !again.Spec.ExpirationTime.Equal(&g.Spec.ExpirationTime) {
+		t.Errorf("the grant was made anew: %s until %s, before %s until %s", again.UID, again.Spec.ExpirationTime, g.UID, g.Spec.ExpirationTime)
+	}
+}
+
+// A clock that jumps back never extends access, and one that jumps ahead ends it.
+func TestClockJumps(t *testing.T) {
+	w := newWorld(t, nil)
+	_, g := w.active()
+	w.clock.SetTime(w.clock.Now().Add(-time.Hour))
+	w.reconcileGrant(g)
+	w.clock.SetTime(g.Spec.ExpirationTime.Add(-time.Nanosecond))
+	w.reconcileGrant(g)
+	if !w.can() {
+		t.Error("the access ended before its deadline")
+	}
+	w.clock.SetTime(g.Spec.ExpirationTime.Time)
+	w.reconcileGrant(g)
+	ended := w.wantEnded(g, v1alpha1.EndExpired)
+	if !ended.Spec.ExpirationTime.Equal(&g.Spec.ExpirationTime) {
+		t.Error("the deadline moved")
+	}
+}
+
+// The expirer takes access away by itself, and needs nothing of what a grant
+// is checked by: neither request nor policy nor role.
+func TestExpirerNeedsNothingButTheDeadline(t *testing.T) {
+	w := newWorld(t, nil)
+	request, g := w.active()
+	w.clock.SetTime(g.Spec.ExpirationTime.Time)
+	w.use(failing(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if _, ok := o.(*v1alpha1.AccessGrant); ok {
+				return c.Get(ctx, key, o, opts...)
+			}
+			return errBroken
+		},
+		SubResourcePatch: func(context.Context, client.Client, string, client.Object, client.Patch, ...client.SubResourcePatchOption) error {
+			return errBroken
+		},
+	}), broker.GetAPIReader())
+	w.reconcileExpirer(g)
+	if w.can() {
+		t.Fatal("alice still has access")
+	}
+	// The leader records what it finds.
+	w.use(broker.GetClient(), broker.GetAPIReader())
+	w.reconcileGrant(g)
+	w.wantEnded(g, v1alpha1.EndExpired)
+	w.reconcileRequest(request)
+	if got := w.request(request).Status.Phase; got != v1alpha1.RequestExpired {
+		t.Errorf("the request is %s, want Expired", got)
+	}
+}
+
+// A lookup that fails is no reason to end access.
+func TestLookupErrorIsNotADeletion(t *testing.T) {
+	w := newWorld(t, nil)
+	_, g := w.active()
+	w.use(failing(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if _, ok := o.(*v1alpha1.AccessPolicy); ok {
+				return errBroken
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
+	}), broker.GetAPIReader())
+	if _, err := w.tryGrant(g); !errors.Is(err, errBroken) {
+		t.Errorf("got %v, want the failed lookup", err)
+	}
+	if !w.can() {
+		t.Error("a failed lookup took the access away")
+	}
+}
+
+// An object that is not the broker's has the binding's name: the grant fails
+// and the object is left alone.
+func TestNameTaken(t *testing.T) {
+	w := newWorld(t, nil)
+	request, g := w.approved()
+	stranger := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
+	}
+	w.create(stranger)
+	w.reconcileGrant(g)
+	w.wantEnded(g, v1alpha1.EndNameTaken)
+	w.reconcileRequest(request)
+	current := w.request(request)
+	if current.Status.Phase != v1alpha1.RequestFailed {
+		t.Errorf("the request is %s, want Failed", current.Status.Phase)
+	}
+	if c := meta.FindStatusCondition(current.Status.Conditions, v1alpha1.ConditionEnded); c == nil || !strings.Contains(c.Message, g.Name) {
+		t.Errorf("nobody can tell why: %v", current.Status.Conditions)
+	}
+	if left := w.bindings(); len(left) != 1 || left[0].UID != stranger.UID {
+		t.Errorf("the stranger's binding was touched: %v", left)
+	}
+}
+
+// A finalizer keeps a deleted binding, and a kept binding still authorizes.
+func TestFinalizerOnTheBinding(t *testing.T) {
+	w := newWorld(t, nil)
+	_, g := w.active()
+	binding := &w.bindings()[0]
+	binding.Finalizers = []string{"example.com/keep"}
+	// The admission policies refuse this to everybody but the broker.
+	if err := e.Admin.Update(t.Context(), binding.DeepCopy()); !apierrors.IsForbidden(err) {
+		t.Fatalf("an administrator put a finalizer on a binding: %v", err)
+	}
+	if err := broker.GetClient().Update(t.Context(), binding.DeepCopy()); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.SetTime(g.Spec.ExpirationTime.Time)
+	w.reconcileGrant(g)
+	w.wantEnded(g, v1alpha1.EndExpired)
+	if left := w.bindings(); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// Access that is held by other means comes to light.
+func TestStandingAccess(t *testing.T) {
+	w := newWorld(t, nil)
+	_, g := w.active()
+	w.create(&rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "old-friends"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "dev"}},
+	})
+	w.clock.SetTime(g.Spec.ExpirationTime.Time)
+	w.reconcileGrant(g)
+	ended := w.wantEnded(g, v1alpha1.EndExpired)
+	c := meta.FindStatusCondition(ended.Status.Conditions, v1alpha1.ConditionStandingAccess)
+	if c == nil || c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, "old-friends") || !strings.Contains(c.Message, "alice may") {
+		t.Errorf("the standing access does not come to light: %v", ended.Status.Conditions)
+	}
+}
+
+// A Deny that comes in after the grant was written, before the request says
+// Active, wins.
+func TestDenyRacesTheLastApproval(t *testing.T) {
+	w := newWorld(t, nil)
+	request, g := w.approved()
+	w.decide(bob, request, v1alpha1.VerdictDeny)
+	w.reconcileGrant(g)
+	w.wantEnded(g, v1alpha1.EndDenied)
+	w.reconcileRequest(request)
+	if got := w.request(request).Status.Phase; got != v1alpha1.RequestDenied {
+		t.Errorf("the request is %s, want Denied", got)
+	}
+}
+
+// Conditions see the moment at which the access would begin.
+func TestWorkingHours(t *testing.T) {
+	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) {
+		s.RequiredApprovals = new(int32)
+		s.Conditions = []v1alpha1.PolicyCondition{{
+			Name: "working-hours", Message: "Monday to Friday, 9 to 17 in Berlin",
+			Expression: "now.getDayOfWeek('Europe/Berlin') in [1, 2, 3, 4, 5] && now.getHours('Europe/Berlin') >= 9 && now.getHours('Europe/Berlin') < 17",
+		}}
+	})
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	monday := time.Now().In(berlin)
+	for monday = monday.AddDate(0, 0, 1); monday.Weekday() != time.Monday; {
+		monday = monday.AddDate(0, 0, 1)
+	}
+	at := func(hour int) time.Time {
+		return time.Date(monday.Year(), monday.Month(), monday.Day(), hour, 0, 0, 0, berlin)
+	}
+	start := func(hour int) func(*v1alpha1.AccessRequestSpec) {
+		return func(s *v1alpha1.AccessRequestSpec) { s.StartTime = &metav1.Time{Time: at(hour)} }
+	}
+	late := w.ask(start(17))
+	w.reconcileRequest(late)
+	if got := w.request(late).Status; got.Phase != v1alpha1.RequestDenied {
+		t.Errorf("after hours the request is %s: %v", got.Phase, got.Conditions)
+	}
+	early := w.ask(start(9))
+	w.reconcileRequest(early)
+	w.clock.SetTime(at(9))
+	w.reconcileRequest(early)
+	g := w.grantOf(early)
+	w.reconcileGrant(g)
+	if !w.can() {
+		t.Error("in working hours alice has no access")
+	}
+	w.clock.SetTime(g.Spec.ExpirationTime.Time)
+	w.reconcileGrant(g)
+	w.wantEnded(g, v1alpha1.EndExpired)
+}
