@@ -56,7 +56,7 @@ var language = sync.OnceValues(func() (*cel.Env, error) {
 		ext.Strings(),
 		ext.Sets(),
 		cel.ParserExpressionSizeLimit(maxLength),
-
+		cel.ParserRecursionLimit(maxDepth),
 		cel.ExpressionNodeLimit(maxNodes),
 		cel.RegexProgramSizeLimit(maxRegexp),
 		cel.ASTValidators(
