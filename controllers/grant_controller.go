@@ -71,8 +71,10 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 	if end != nil {
 		return r.take(ctx, g, *end, now)
 	}
-	wait := g.Spec.ExpirationTime.Sub(now) + overdueGrace
-	return reconcile.Result{RequeueAfter: wait}, err
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: g.Spec.ExpirationTime.Sub(now) + overdueGrace}, nil
 }
 
 // release lets a grant that is over be deleted.

@@ -72,7 +72,7 @@ func (r *RequestReconciler) Reconcile(ctx context.Context, key reconcile.Request
 	if written && request.Status.Phase != next.Status.Phase {
 		recordRequest(r.Recorder, next.AccessRequest)
 	}
-	if err = errors.Join(err, writeErr); err != nil {
+	if err := errors.Join(err, writeErr); err != nil {
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: next.wait}, nil

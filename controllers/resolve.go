@@ -258,7 +258,7 @@ func hashOf(perNamespace [][]rbacv1.PolicyRule) string {
 		return hashes[0]
 	}
 	sum := sha256.Sum256([]byte(strings.Join(hashes, ",")))
-	return hex.EncodeToString(sum[:16])
+	return hex.EncodeToString(sum[:])
 }
 
 func bounded(ref v1alpha1.RoleRef, rules []rbacv1.PolicyRule) ([]v1alpha1.PolicyRule, error) {

@@ -140,7 +140,7 @@ func (t types) check(output string, err error, took time.Duration) error {
 // finishJob does what a kubelet would: it ends the Job's Pod.
 func finishJob(s *stage.Stage, namespace, name string) do {
 	return func(ctx context.Context) error {
-		client, err := kubernetes.NewForConfig(s.Admin())
+		client, err := kubernetes.NewForConfig(s.ControlPlane.Admin())
 		if err != nil {
 			return err
 		}

@@ -236,12 +236,15 @@ func (p *Policy) checkSubjects(r Request, add addFunc) {
 	}
 }
 
-// checkConditions evaluates the CEL conditions, for each namespace.
+// checkConditions evaluates the CEL conditions, for each namespace. One that
+// is plainly false is an answer, whatever becomes of the others.
 func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, add addFunc) error {
 	namespaces := r.Namespaces
 	if r.Cluster {
 		namespaces = []Namespace{{}}
 	}
+	var failed error
+	refused := false
 	for _, c := range p.conditions {
 		for _, ns := range namespaces {
 			holds, err := c.program.Eval(ctx, map[string]any{
@@ -251,9 +254,11 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 				"now":             now,
 			})
 			if err != nil {
-				return fmt.Errorf("condition %q: %w", c.Name, err)
+				failed = cmp.Or(failed, fmt.Errorf("condition %q: %w", c.Name, err))
+				continue
 			}
 			if !holds {
+				refused = true
 				why := c.Message
 				if why == "" {
 					why = c.Expression
@@ -263,7 +268,10 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 			}
 		}
 	}
-	return nil
+	if refused {
+		return nil
+	}
+	return failed
 }
 
 func nullable(object map[string]any) any {

@@ -38,6 +38,9 @@ func Compile(p *v1alpha1.AccessPolicy) *Policy {
 		selector, err := Selector(ns.Selector)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("namespaces.selector: %w", err))
+			// Nobody knows what it was to select, so no request is told that
+			// its namespace is not covered.
+			selector = labels.Everything()
 		}
 		compiled.namespaces = selector
 	}
@@ -69,9 +72,9 @@ func (p *Policy) Required() int {
 
 // Selector turns a bounded selector into one that matches labels.
 func Selector(s *v1alpha1.NamespaceSelector) (labels.Selector, error) {
-	plain := &metav1.LabelSelector{}
+	plain := &metav1.LabelSelector{MatchLabels: make(map[string]string, len(s.MatchLabels))}
 	for k, v := range s.MatchLabels {
-		metav1.AddLabelToSelector(plain, k, string(v))
+		plain.MatchLabels[k] = string(v)
 	}
 	for _, e := range s.MatchExpressions {
 		values := make([]string, len(e.Values))

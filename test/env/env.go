@@ -9,8 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -41,8 +40,8 @@ type Env struct {
 	*controlplane.ControlPlane
 	// Admin is a client of a cluster administrator.
 	Admin client.Client
-
-	root string
+	// Root is the folder of this module.
+	Root string
 }
 
 // Start starts a control plane and installs config/default; the broker does
@@ -57,7 +56,7 @@ func Start(ctx context.Context, dir string, output io.Writer) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Env{ControlPlane: cp, root: root}
+	e := &Env{ControlPlane: cp, Root: root}
 	if e.Admin, err = NewClient(cp.Admin()); err == nil {
 		err = e.install(ctx)
 	}
@@ -100,9 +99,11 @@ func (e *Env) install(ctx context.Context) error {
 		return err
 	}
 	for _, args := range [][]string{
-		{"apply", "-k", filepath.Join(e.root, "config", "default")},
-		{"wait", "--for=condition=Established", "--timeout=60s",
-			"crd/accessrequests.jit.accessbroker.dev", "crd/accesspolicies.jit.accessbroker.dev", "crd/accessgrants.jit.accessbroker.dev"},
+		{"apply", "-k", filepath.Join(e.Root, "config", "default")},
+		{
+			"wait", "--for=condition=Established", "--timeout=60s",
+			"crd/accessrequests.jit.accessbroker.dev", "crd/accesspolicies.jit.accessbroker.dev", "crd/accessgrants.jit.accessbroker.dev",
+		},
 	} {
 		if out, err := e.Kubectl(kubeconfig, args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
@@ -161,32 +162,18 @@ func (e *Env) Broker(ctx context.Context, name string, args ...string) (*control
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := controlplane.FreePorts(1)
 	if err != nil {
 		return nil, err
 	}
-	probes := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		return nil, err
-	}
-	ready := func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+probes+"/readyz", http.NoBody)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("readyz: %s", response.Status)
-		}
-		return nil
-	}
+	probes := fmt.Sprintf("127.0.0.1:%d", ports[0])
 	args = append([]string{"--kubeconfig", kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=" + probes}, args...)
-	binary := filepath.Join(e.root, "bin", "access-broker")
-	return controlplane.NewProcess(name, binary, filepath.Join(e.Dir(), name+".log"), ready, args...), nil
+	binary := filepath.Join(e.Root, "bin", "access-broker")
+	if _, err := os.Stat(binary); err != nil {
+		return nil, fmt.Errorf("the broker is missing, run `make build`: %w", err)
+	}
+	ready := controlplane.Healthy("http://"+probes+"/readyz", nil)
+	return controlplane.NewProcess(name, binary, e.Log(name), ready, args...), nil
 }
 
 // eventually polls a condition until it holds or the time is up; its last
