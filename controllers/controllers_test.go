@@ -134,9 +134,13 @@ func newWorld(t *testing.T, edit func(*v1alpha1.AccessPolicySpec)) *world {
 // use makes reconcilers anew, as a restart does.
 func (w *world) use(c client.Client, live client.Reader) {
 	policies := &Policies{Client: c, Live: live}
+	admission, err := NewAdmission(broker.GetClient())
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	recorder := events.NewFakeRecorder(1000)
 	w.requests = &RequestReconciler{Client: c, Live: live, Clock: w.clock, Recorder: recorder, Policies: policies}
-	w.grants = &GrantReconciler{Client: c, Live: live, Clock: w.clock, Recorder: recorder, Policies: policies}
+	w.grants = &GrantReconciler{Client: c, Live: live, Clock: w.clock, Recorder: recorder, Policies: policies, Admission: admission}
 	w.expirer = &Expirer{Client: c, Live: live, Clock: w.clock}
 }
 
@@ -465,6 +469,7 @@ func TestNameTaken(t *testing.T) {
 	stranger := &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "alice"}},
 	}
 	w.create(stranger)
 	w.reconcileGrant(g)

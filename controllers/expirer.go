@@ -29,7 +29,8 @@ func (r *Expirer) Reconcile(ctx context.Context, key reconcile.Request) (reconci
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if g.Status.Phase == v1alpha1.GrantEnded {
-		return reconcile.Result{}, nil
+		// Ended is what the broker wrote, or what somebody wrote to keep it away.
+		return reconcile.Result{}, removeStrays(ctx, r.Client, r.Live, g, nil)
 	}
 	now := r.Clock.Now()
 	if grant.Expired(g, now) == nil {

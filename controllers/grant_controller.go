@@ -10,7 +10,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -45,6 +47,8 @@ type GrantReconciler struct {
 	Clock    clock.PassiveClock
 	Recorder events.EventRecorder
 	Policies *Policies
+	// Admission tells whether identities could be verified.
+	Admission *Admission
 	// Tasks watches the kinds of tasks; nil in tests that call Reconcile.
 	Tasks *TaskWatcher
 }
@@ -53,10 +57,13 @@ type GrantReconciler struct {
 func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
 	g := &v1alpha1.AccessGrant{}
 	if err := r.Client.Get(ctx, key.NamespacedName, g); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+		if apierrors.IsNotFound(err) {
+			return reconcile.Result{}, r.removeOrphans(ctx, key.Name)
+		}
+		return reconcile.Result{}, fmt.Errorf("read grant: %w", err)
 	}
 	if g.Status.Phase == v1alpha1.GrantEnded {
-		return reconcile.Result{}, r.release(ctx, g)
+		return reconcile.Result{}, errors.Join(removeStrays(ctx, r.Client, r.Live, g, nil), r.release(ctx, g))
 	}
 	now := r.Clock.Now()
 	end, err := r.over(ctx, g, now)
@@ -66,7 +73,9 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 		if err != nil {
 			return reconcile.Result{}, err
 		}
-		end, err = r.give(ctx, g, now)
+		if end, err = r.notApproved(ctx, g, now); end == nil && err == nil {
+			end, err = r.give(ctx, g, now)
+		}
 	}
 	if end != nil {
 		return r.take(ctx, g, *end, now)
@@ -210,6 +219,15 @@ func (r *GrantReconciler) askOf(ctx context.Context, g *v1alpha1.AccessGrant) (*
 	return ask, nil
 }
 
+// impossibleEnd sorts an error of a look-up: what the lookup found to be
+// impossible is an end, a failure of the lookup is not.
+func impossibleEnd(err error, reason v1alpha1.EndReason) (*grant.End, error) {
+	if no := (*impossible)(nil); errors.As(err, &no) {
+		return &grant.End{Reason: reason, Message: no.message}, nil
+	}
+	return nil, err
+}
+
 // taskOver: the task is complete, failed, gone or replaced.
 func (r *GrantReconciler) taskOver(ctx context.Context, g *v1alpha1.AccessGrant) (*grant.End, error) {
 	ref := g.Spec.Task
@@ -244,14 +262,9 @@ func (r *GrantReconciler) roleOver(ctx context.Context, g *v1alpha1.AccessGrant)
 	if g.Spec.RoleRef == nil {
 		return nil, nil
 	}
-	gone := func(err error) (*grant.End, error) {
-		if no := (*impossible)(nil); errors.As(err, &no) {
-			return &grant.End{Reason: v1alpha1.EndRoleGone, Message: no.message}, nil
-		}
-		return nil, err
-	}
+	gone := func(err error) (*grant.End, error) { return impossibleEnd(err, v1alpha1.EndRoleGone) }
 	replaced := &grant.End{Reason: v1alpha1.EndRoleGone, Message: fmt.Sprintf("%s %s was deleted and made anew", g.Spec.RoleRef.Kind, g.Spec.RoleRef.Name)}
-	var held [][]rbacv1.PolicyRule
+	var held []heldRole
 	if g.Spec.RoleRef.Kind == v1alpha1.ClusterRoleKind {
 		uid, rules, err := r.reader().role(ctx, "", *g.Spec.RoleRef)
 		if err != nil {
@@ -260,7 +273,7 @@ func (r *GrantReconciler) roleOver(ctx context.Context, g *v1alpha1.AccessGrant)
 		if uid != g.Spec.RoleUID {
 			return replaced, nil
 		}
-		held = append(held, rules)
+		held = append(held, heldRole{uid, rules})
 	} else {
 		for _, ns := range g.Spec.Namespaces {
 			uid, rules, err := r.reader().role(ctx, ns.Name, *g.Spec.RoleRef)
@@ -270,22 +283,22 @@ func (r *GrantReconciler) roleOver(ctx context.Context, g *v1alpha1.AccessGrant)
 			if uid != ns.RoleUID {
 				return replaced, nil
 			}
-			held = append(held, rules)
+			held = append(held, heldRole{uid, rules})
 		}
 	}
-	if hashOf(held) == g.Spec.RulesHash {
+	if fingerprint(held...) == g.Spec.RulesHash {
 		return nil, nil
 	}
 	return r.widened(ctx, g, held)
 }
 
-func (r *GrantReconciler) widened(ctx context.Context, g *v1alpha1.AccessGrant, held [][]rbacv1.PolicyRule) (*grant.End, error) {
+func (r *GrantReconciler) widened(ctx context.Context, g *v1alpha1.AccessGrant, held []heldRole) (*grant.End, error) {
 	approved := toRBAC(g.Spec.Rules)
 	// Of a Role that differs by namespace the grant knows the sum, not what
 	// was approved where: any change of it counts as widening.
 	wider := len(held) > 1
 	if !wider {
-		covered, _ := rbac.Covers(approved, held[0])
+		covered, _ := rbac.Covers(approved, held[0].rules)
 		wider = !covered
 	}
 	if !wider {
@@ -351,7 +364,7 @@ func (r *GrantReconciler) bindingOver(ctx context.Context, g *v1alpha1.AccessGra
 	if g.Status.Phase != v1alpha1.GrantActive {
 		return nil, nil
 	}
-	for _, want := range grant.Bindings(g) {
+	for _, want := range objectsOf(g) {
 		uid := recordedUID(g, want)
 		intact := func(reader client.Reader) (bool, error) {
 			seen, err := rbac.Get(ctx, reader, want)
@@ -371,6 +384,11 @@ func (r *GrantReconciler) bindingOver(ctx context.Context, g *v1alpha1.AccessGra
 	return nil, nil
 }
 
+// objectsOf is all that a grant wants: the roles before what binds them.
+func objectsOf(g *v1alpha1.AccessGrant) []grant.Binding {
+	return append(grant.Roles(g), grant.Bindings(g)...)
+}
+
 // recordedUID is the UID that a binding was created with, empty when that was
 // not recorded.
 func recordedUID(g *v1alpha1.AccessGrant, want grant.Binding) types.UID {
@@ -388,7 +406,12 @@ func recordedUID(g *v1alpha1.AccessGrant, want grant.Binding) types.UID {
 func (r *GrantReconciler) give(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (*grant.End, error) {
 	next := g.DeepCopy()
 	next.Status.Bindings = nil
-	for _, want := range grant.Bindings(g) {
+	enforced, reason, message, err := r.Admission.condition(ctx)
+	if err != nil {
+		return nil, err
+	}
+	setCondition(&next.Status.Conditions, now, v1alpha1.ConditionAdmissionEnforced, enforced, reason, message)
+	for _, want := range objectsOf(g) {
 		uid, err := rbac.Apply(ctx, r.Client, r.Live, want)
 		if err != nil {
 			return notGrantable(err)
@@ -427,7 +450,7 @@ func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end
 	if err := removeBindings(ctx, r.Client, r.Live, g); err != nil {
 		return reconcile.Result{}, err
 	}
-	remaining, err := askForAccess(ctx, r.Client, g)
+	remaining, err := askForAccess(ctx, r.Client, r.Live, g, maxQuestions)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -455,14 +478,44 @@ func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end
 // live read shows that they are gone.
 func removeBindings(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant) error {
 	var errs []error
-	wanted := grant.Bindings(g)
-	for _, want := range wanted {
+	wanted := objectsOf(g)
+	for _, want := range slices.Backward(wanted) {
 		errs = append(errs, rbac.Remove(ctx, c, live, want, recordedUID(g, want)))
 	}
+	return errors.Join(append(errs, removeStrays(ctx, c, live, g, wanted))...)
+}
+
+// removeStrays takes away bindings that carry the grant's label and are owned
+// by it, but are not among the wanted. Of a grant that has ended none is wanted.
+func removeStrays(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant, wanted []grant.Binding) error {
 	strays, err := strayBindings(ctx, c, g, wanted)
-	errs = append(errs, err)
+	if err != nil {
+		return err
+	}
+	var errs []error
 	for _, stray := range strays {
 		errs = append(errs, rbac.Remove(ctx, c, live, stray, ""))
+	}
+	return errors.Join(errs...)
+}
+
+// removeOrphans takes away bindings of a grant that does not exist any more:
+// somebody took its finalizer off and deleted it without its dependents. That a
+// binding was the grant's is told by its label and by its name, which is the
+// grant's too; one under another name is not the broker's.
+func (r *GrantReconciler) removeOrphans(ctx context.Context, name string) error {
+	gone := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	orphans, err := strayBindings(ctx, r.Client, gone, nil)
+	if err != nil || len(orphans) == 0 {
+		return err
+	}
+	// The cache may only be behind.
+	if err := r.Live.Get(ctx, client.ObjectKey{Name: name}, &v1alpha1.AccessGrant{}); !apierrors.IsNotFound(err) {
+		return err
+	}
+	var errs []error
+	for _, orphan := range orphans {
+		errs = append(errs, rbac.Remove(ctx, r.Client, r.Live, orphan, ""))
 	}
 	return errors.Join(errs...)
 }
@@ -479,19 +532,22 @@ func strayBindings(ctx context.Context, c client.Reader, g *v1alpha1.AccessGrant
 		}
 	}
 	labelled := client.MatchingFields{indexBindingGrant: g.Name}
-	var namespaced rbacv1.RoleBindingList
-	if err := c.List(ctx, &namespaced, labelled); err != nil {
-		return nil, fmt.Errorf("list bindings of the grant: %w", err)
-	}
-	for i := range namespaced.Items {
-		add(grant.RoleBindingKind, &namespaced.Items[i])
-	}
-	var cluster rbacv1.ClusterRoleBindingList
-	if err := c.List(ctx, &cluster, labelled); err != nil {
-		return nil, fmt.Errorf("list bindings of the grant: %w", err)
-	}
-	for i := range cluster.Items {
-		add(grant.ClusterRoleBindingKind, &cluster.Items[i])
+	for _, of := range []struct {
+		kind string
+		list client.ObjectList
+	}{
+		{grant.RoleBindingKind, &rbacv1.RoleBindingList{}},
+		{grant.ClusterRoleBindingKind, &rbacv1.ClusterRoleBindingList{}},
+		{grant.RoleKind, &rbacv1.RoleList{}},
+		{grant.ClusterRoleKind, &rbacv1.ClusterRoleList{}},
+	} {
+		if err := c.List(ctx, of.list, labelled, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("list what belongs to the grant: %w", err)
+		}
+		_ = meta.EachListItem(of.list, func(o runtime.Object) error {
+			add(of.kind, o.(client.Object))
+			return nil
+		})
 	}
 	return strays, nil
 }

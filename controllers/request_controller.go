@@ -1,10 +1,12 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -251,7 +253,7 @@ func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *re
 	case policy.Allowed:
 	}
 	if s.Status.Policy == nil {
-		if err := r.firstMatch(ctx, s, match.Policy, want); err != nil {
+		if err := r.firstMatch(ctx, s, &match, want); err != nil {
 			return nil, policy.Outcome{}, err
 		}
 		if s.Status.Phase.Ended() {
@@ -295,7 +297,8 @@ func weigh(request *v1alpha1.AccessRequest, required int) policy.Outcome {
 }
 
 // firstMatch refuses what is better told before anybody is asked to decide.
-func (r *RequestReconciler) firstMatch(ctx context.Context, s *requestStep, p *policy.Policy, want *resolved) error {
+func (r *RequestReconciler) firstMatch(ctx context.Context, s *requestStep, match *policy.Match, want *resolved) error {
+	p := match.Policy
 	if most := p.Spec.MaxPendingPerRequester; most != nil {
 		waiting, err := r.waitingBefore(ctx, s.AccessRequest, p.Name)
 		if err != nil {
@@ -307,7 +310,19 @@ func (r *RequestReconciler) firstMatch(ctx context.Context, s *requestStep, p *p
 			return nil
 		}
 	}
-	return r.mayBind(ctx, want)
+	if err := r.mayBind(ctx, want); err != nil {
+		return err
+	}
+	// Who holds the access for good should hear of it, and so should those who
+	// are asked to approve.
+	held, err := askForAccess(ctx, r.Client, r.Live, newGrant(s.AccessRequest, want, match, s.now), maxQuestionsBefore)
+	if err != nil {
+		return err
+	}
+	if len(held.others) > 0 {
+		s.set(v1alpha1.ConditionStandingAccess, metav1.ConditionTrue, v1alpha1.ReasonOtherBindings, "held without this request: "+held.listed())
+	}
+	return nil
 }
 
 // waitingBefore counts the requester's other requests that wait under the
@@ -342,6 +357,9 @@ func older(a, b *v1alpha1.AccessRequest) bool {
 // asked to approve what cannot be granted.
 func (r *RequestReconciler) mayBind(ctx context.Context, want *resolved) error {
 	ref := want.ask.RoleRef
+	if ref == nil {
+		return r.mayWrite(ctx, want)
+	}
 	resource, namespaces := "clusterroles", []string{""}
 	if ref.Kind == v1alpha1.RoleKind {
 		resource, namespaces = "roles", nil
@@ -350,19 +368,73 @@ func (r *RequestReconciler) mayBind(ctx context.Context, want *resolved) error {
 		}
 	}
 	for _, namespace := range namespaces {
-		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Group: rbacv1.GroupName, Version: "v1", Resource: resource, Verb: "bind", Name: ref.Name, Namespace: namespace,
-			},
-		}}
-		if err := r.Client.Create(ctx, review); err != nil {
-			return fmt.Errorf("ask whether the broker may bind %s %s: %w", ref.Kind, ref.Name, err)
+		allowed, err := r.mayI(ctx, authorizationv1.ResourceAttributes{Resource: resource, Verb: "bind", Name: ref.Name, Namespace: namespace})
+		if err != nil {
+			return err
 		}
-		if !review.Status.Allowed {
+		if !allowed {
 			return impossiblef(v1alpha1.ReasonNotSupported, "the broker may not bind %s %s: an administrator lists the roles it may bind in the ClusterRole access-broker-grantable-roles", ref.Kind, ref.Name)
 		}
 	}
 	return nil
+}
+
+// mayWrite asks whether the broker itself may write a role with the rules: it
+// must hold all of them.
+func (r *RequestReconciler) mayWrite(ctx context.Context, want *resolved) error {
+	resource, namespaces := "clusterroles", []string{""}
+	if !want.ask.Cluster {
+		resource, namespaces = "roles", nil
+		for _, ns := range want.namespaces {
+			namespaces = append(namespaces, ns.Name)
+		}
+	}
+	for _, namespace := range namespaces {
+		allowed, err := r.mayI(ctx, authorizationv1.ResourceAttributes{Resource: resource, Verb: "create", Namespace: namespace})
+		if err != nil {
+			return err
+		}
+		if !allowed {
+			return impossiblef(v1alpha1.ReasonNotSupported, "rules of one's own are not enabled in this installation (config/components/adhoc-rules): ask for an existing role with roleRef")
+		}
+		held := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: cmp.Or(namespace, metav1.NamespaceDefault)}}
+		if err := r.Client.Create(ctx, held); err != nil {
+			return fmt.Errorf("ask what the broker holds: %w", err)
+		}
+		if covered, missing := rbac.Covers(rulesOf(held.Status), toRBAC(want.rules)); !covered && !held.Status.Incomplete {
+			return impossiblef(v1alpha1.ReasonNotSupported, "rules: the broker does not hold %s itself: an administrator lists in the ClusterRole access-broker-adhoc-ceiling what rules may ask for", describeRules(missing))
+		}
+	}
+	return nil
+}
+
+func rulesOf(status authorizationv1.SubjectRulesReviewStatus) []rbacv1.PolicyRule {
+	var out []rbacv1.PolicyRule
+	for _, rule := range status.ResourceRules {
+		out = append(out, rbacv1.PolicyRule{Verbs: rule.Verbs, APIGroups: rule.APIGroups, Resources: rule.Resources, ResourceNames: rule.ResourceNames})
+	}
+	for _, rule := range status.NonResourceRules {
+		out = append(out, rbacv1.PolicyRule{Verbs: rule.Verbs, NonResourceURLs: rule.NonResourceURLs})
+	}
+	return out
+}
+
+func describeRules(rules []rbacv1.PolicyRule) string {
+	var out []string
+	for _, rule := range rules[:min(len(rules), 5)] {
+		out = append(out, strings.Join(rule.Verbs, ",")+" "+strings.Join(slices.Concat(rule.Resources, rule.NonResourceURLs), ","))
+	}
+	return strings.Join(out, "; ")
+}
+
+// mayI asks the API server whether the broker may do something to RBAC objects.
+func (r *RequestReconciler) mayI(ctx context.Context, what authorizationv1.ResourceAttributes) (bool, error) {
+	what.Group, what.Version = rbacv1.GroupName, "v1"
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &what}}
+	if err := r.Client.Create(ctx, review); err != nil {
+		return false, fmt.Errorf("ask what the broker may do: %w", err)
+	}
+	return review.Status.Allowed, nil
 }
 
 // started holds an approved request back until its startTime.
@@ -471,12 +543,8 @@ func policyRef(p *policy.Policy) *v1alpha1.PolicyRef {
 }
 
 func risks(rules []v1alpha1.PolicyRule) []v1alpha1.Risk {
-	plain := make([]rbacv1.PolicyRule, len(rules))
-	for i, rule := range rules {
-		plain[i] = rbacv1.PolicyRule(rule)
-	}
 	var out []v1alpha1.Risk
-	for _, risk := range rbac.Risks(plain) {
+	for _, risk := range rbac.Risks(toRBAC(rules)) {
 		out = append(out, v1alpha1.Risk{Kind: risk.Kind, Message: risk.Message})
 	}
 	return slices.Clip(out)

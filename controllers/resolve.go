@@ -80,9 +80,6 @@ func (r reader) Get(ctx context.Context, key client.ObjectKey, object client.Obj
 // request can never be granted; any other means that it cannot be told now.
 func (r reader) resolve(ctx context.Context, request *v1alpha1.AccessRequest) (*resolved, error) {
 	spec := &request.Spec
-	if spec.RoleRef == nil {
-		return nil, impossiblef(v1alpha1.ReasonNotSupported, "rules of one's own are not enabled in this installation: ask for an existing role with roleRef")
-	}
 	if spec.StartTime != nil && spec.StartTime.Sub(request.CreationTimestamp.Time) > maxStartAhead {
 		return nil, impossiblef(v1alpha1.ReasonInvalid, "startTime is more than %s after the request: ask again nearer to it", maxStartAhead)
 	}
@@ -197,6 +194,9 @@ func (r reader) resolveSubjects(ctx context.Context, out *resolved) error {
 
 func (r reader) resolveRole(ctx context.Context, out *resolved) error {
 	ref := out.ask.RoleRef
+	if ref == nil {
+		return resolveRules(out)
+	}
 	if ref.Kind == v1alpha1.RoleKind && out.ask.Cluster {
 		return impossiblef(v1alpha1.ReasonInvalid, "a Role cannot be granted in the whole cluster: name a ClusterRole")
 	}
@@ -205,23 +205,55 @@ func (r reader) resolveRole(ctx context.Context, out *resolved) error {
 		if err != nil {
 			return err
 		}
-		out.roleUID, out.rulesHash = uid, rbac.Hash(rules)
+		out.roleUID, out.rulesHash = uid, fingerprint(heldRole{uid, rules})
 		out.rules, err = bounded(*ref, rules)
 		return err
 	}
-	perNamespace := make([][]rbacv1.PolicyRule, 0, len(out.namespaces))
+	roles := make([]heldRole, 0, len(out.namespaces))
+	var all []rbacv1.PolicyRule
 	for i, ns := range out.namespaces {
 		uid, rules, err := r.role(ctx, ns.Name, *ref)
 		if err != nil {
 			return err
 		}
 		out.namespaces[i].RoleUID = uid
-		perNamespace = append(perNamespace, rules)
+		roles, all = append(roles, heldRole{uid, rules}), append(all, rules...)
 	}
-	out.rulesHash = hashOf(perNamespace)
+	out.rulesHash = fingerprint(roles...)
 	var err error
-	out.rules, err = bounded(*ref, slices.Concat(perNamespace...))
+	out.rules, err = bounded(*ref, all)
 	return err
+}
+
+// resolveRules holds rules of one's own to what may never be granted that way,
+// whatever a policy says.
+func resolveRules(out *resolved) error {
+	rules := rbac.Normalize(toRBAC(out.ask.Rules))
+	if findings := rbac.Forbidden(rules); len(findings) > 0 {
+		reasons := make([]string, 0, len(findings))
+		for _, f := range findings {
+			if !slices.Contains(reasons, f.Reason) {
+				reasons = append(reasons, f.Reason)
+			}
+		}
+		return impossiblef(v1alpha1.ReasonNeverGrantable, "rules: %s", strings.Join(reasons, "; "))
+	}
+	for _, rule := range rules {
+		switch {
+		case len(rule.NonResourceURLs) > 0 && !out.ask.Cluster:
+			return impossiblef(v1alpha1.ReasonInvalid, "rules: nonResourceURLs belong to no namespace: ask for scope cluster")
+		case len(rule.NonResourceURLs) == 0 && (len(rule.APIGroups) == 0 || len(rule.Resources) == 0):
+			return impossiblef(v1alpha1.ReasonInvalid, "rules: a rule needs apiGroups (\"\" for the core group) and resources, or nonResourceURLs")
+		case len(rule.NonResourceURLs) > 0 && len(rule.Resources) > 0:
+			return impossiblef(v1alpha1.ReasonInvalid, "rules: a rule has either resources or nonResourceURLs")
+		}
+	}
+	out.rules = make([]v1alpha1.PolicyRule, len(rules))
+	for i, rule := range rules {
+		out.rules[i] = v1alpha1.PolicyRule(rule)
+	}
+	out.rulesHash = fingerprint(heldRole{rules: rules})
+	return nil
 }
 
 // role reads a role; namespace is that of a Role.
@@ -247,18 +279,21 @@ func roleError(err error, what string) error {
 	return fmt.Errorf("read %s: %w", what, err)
 }
 
-// hashOf is the hash of a Role that may differ from namespace to namespace:
-// that of its rules while they are the same everywhere.
-func hashOf(perNamespace [][]rbacv1.PolicyRule) string {
-	hashes := make([]string, len(perNamespace))
-	for i, rules := range perNamespace {
-		hashes[i] = rbac.Hash(rules)
+// heldRole is a role as it is now.
+type heldRole struct {
+	uid   types.UID
+	rules []rbacv1.PolicyRule
+}
+
+// fingerprint is the rulesHash: what the roles allow and which they are, so
+// that neither a changed role nor another of its name passes for what somebody
+// approved. A Role has one entry for each namespace, in their order.
+func fingerprint(roles ...heldRole) string {
+	hash := sha256.New()
+	for _, role := range roles {
+		fmt.Fprintf(hash, "%s %s\n", role.uid, rbac.Hash(role.rules))
 	}
-	if len(slices.Compact(slices.Clone(hashes))) == 1 {
-		return hashes[0]
-	}
-	sum := sha256.Sum256([]byte(strings.Join(hashes, ",")))
-	return hex.EncodeToString(sum[:])
+	return hex.EncodeToString(hash.Sum(nil))
 }
 
 func bounded(ref v1alpha1.RoleRef, rules []rbacv1.PolicyRule) ([]v1alpha1.PolicyRule, error) {

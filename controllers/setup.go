@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -50,18 +51,21 @@ const (
 )
 
 // CacheOptions of the manager: of bindings only those that belong to a grant
-// are kept, and of nothing the managedFields.
+// are kept, of admission policies only the broker's, and of nothing the managedFields.
 func CacheOptions() cache.Options {
 	ofGrants, err := labels.NewRequirement(v1alpha1.LabelGrant, selection.Exists, nil)
 	if err != nil {
 		panic(err) // a constant
 	}
 	selector := labels.NewSelector().Add(*ofGrants)
+	installed := labels.SelectorFromSet(labels.Set{"app.kubernetes.io/name": "access-broker"})
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&rbacv1.RoleBinding{}:        {Label: selector},
-			&rbacv1.ClusterRoleBinding{}: {Label: selector},
+			&rbacv1.RoleBinding{}:                                       {Label: selector},
+			&rbacv1.ClusterRoleBinding{}:                                {Label: selector},
+			&admissionregistrationv1.ValidatingAdmissionPolicy{}:        {Label: installed},
+			&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}: {Label: installed},
 		},
 	}
 }
@@ -78,10 +82,20 @@ func Setup(ctx context.Context, mgr manager.Manager, clk clock.PassiveClock) err
 	c, live := mgr.GetClient(), mgr.GetAPIReader()
 	policies := &Policies{Client: c, Live: live}
 	tasks := &TaskWatcher{Cache: mgr.GetCache(), Client: c}
+	admissionPolicies, err := NewAdmission(c)
+	if err != nil {
+		return err
+	}
+	// Read by name later; the cache starts with the others.
+	for _, o := range []client.Object{&admissionregistrationv1.ValidatingAdmissionPolicy{}, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}} {
+		if _, err := mgr.GetCache().GetInformer(ctx, o); err != nil {
+			return fmt.Errorf("watch admission policies: %w", err)
+		}
+	}
 	recorder := mgr.GetEventRecorder("access-broker")
 	w := wiring{client: c}
 
-	err := builder.ControllerManagedBy(mgr).Named("policy").
+	err = builder.ControllerManagedBy(mgr).Named("policy").
 		For(&v1alpha1.AccessPolicy{}).
 		Complete(&PolicyReconciler{Client: c, Clock: clk, Policies: policies})
 	if err != nil {
@@ -111,7 +125,7 @@ func Setup(ctx context.Context, mgr manager.Manager, clk clock.PassiveClock) err
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfObject)).
 		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfObject)).
 		WithOptions(options(maxBackoff)).
-		Build(&GrantReconciler{Client: c, Live: live, Clock: clk, Recorder: recorder, Policies: policies, Tasks: tasks})
+		Build(&GrantReconciler{Client: c, Live: live, Clock: clk, Recorder: recorder, Policies: policies, Admission: admissionPolicies, Tasks: tasks})
 	if err != nil {
 		return fmt.Errorf("grant controller: %w", err)
 	}
@@ -179,6 +193,8 @@ func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		})},
 		{&rbacv1.RoleBinding{}, indexBindingGrant, grantLabel},
 		{&rbacv1.ClusterRoleBinding{}, indexBindingGrant, grantLabel},
+		{&rbacv1.Role{}, indexBindingGrant, grantLabel},
+		{&rbacv1.ClusterRole{}, indexBindingGrant, grantLabel},
 	} {
 		if err := indexer.IndexField(ctx, index.object, index.field, index.keys); err != nil {
 			return fmt.Errorf("index %T by %s: %w", index.object, index.field, err)
@@ -246,6 +262,9 @@ func (w wiring) requestsOfRole(ctx context.Context, o client.Object) []reconcile
 }
 
 func (w wiring) grantsOfRole(ctx context.Context, o client.Object) []reconcile.Request {
+	if owners := grantLabel(o); owners != nil {
+		return grantOfBinding(ctx, o)
+	}
 	return w.grantsBy(indexRole)(ctx, roleKeyOf(o))
 }
 

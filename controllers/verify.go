@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,12 +16,20 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/rbac"
 )
 
 // maxQuestions bounds how often the API server is asked about one grant. A
 // role may hold a thousand permissions; beyond the bound an even sample of
 // them is asked for, and the condition says so.
 const maxQuestions = 200
+
+// maxQuestionsBefore bounds how often it is asked about a request, to tell
+// whether its subjects hold the access already.
+const maxQuestionsBefore = 50
+
+// questionsAtOnce bounds how many questions are under way at a time.
+const questionsAtOnce = 4
 
 // maxListed bounds how much standing access a condition lists.
 const maxListed = 20
@@ -38,51 +47,71 @@ type remaining struct {
 	asked, possible int
 }
 
-// askForAccess asks the API server whether the subjects of a grant still have
-// its access. A subject that is the requester is asked for with his groups;
-// the groups of any other user are not known.
-func askForAccess(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant) (remaining, error) {
-	var out remaining
+// askForAccess asks the API server whether the subjects of a grant have its
+// access, by at most that many questions. A subject that is the requester is
+// asked for with his groups; the groups of any other user are not known.
+func askForAccess(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant, most int) (remaining, error) {
 	questions := questionsOf(g)
-	out.possible = len(questions)
-	if len(questions) > maxQuestions {
-		sample := make([]authorizationv1.SubjectAccessReviewSpec, maxQuestions)
+	out := remaining{possible: len(questions)}
+	if len(questions) > most {
+		sample := make([]authorizationv1.SubjectAccessReviewSpec, most)
 		for i := range sample {
-			sample[i] = questions[i*len(questions)/maxQuestions]
+			sample[i] = questions[i*len(questions)/most]
 		}
 		questions = sample
 	}
-	for _, question := range questions {
-		review := &authorizationv1.SubjectAccessReview{Spec: question}
-		if err := c.Create(ctx, review); err != nil {
-			return out, fmt.Errorf("ask whether the access is gone: %w", err)
-		}
-		out.asked++
-		if !review.Status.Allowed {
+	out.asked = len(questions)
+	reasons := make([]string, len(questions)) // "" where it is not allowed
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(questionsAtOnce)
+	for i, question := range questions {
+		group.Go(func() error {
+			review := &authorizationv1.SubjectAccessReview{Spec: question}
+			if err := c.Create(groupCtx, review); err != nil {
+				return fmt.Errorf("ask for the access of the subjects: %w", err)
+			}
+			if review.Status.Allowed {
+				reasons[i] = cmp.Or(review.Status.Reason, "allowed")
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return out, err
+	}
+	for i, reason := range reasons {
+		if reason == "" {
 			continue
 		}
-		if byGrant(review.Status.Reason, g) {
+		ours, err := byGrant(ctx, live, reason, g)
+		if err != nil {
+			return out, err
+		}
+		if ours {
 			out.ours = true
 			return out, nil
 		}
-		out.others = append(out.others, describeQuestion(question)+": "+review.Status.Reason)
+		out.others = append(out.others, describeQuestion(questions[i])+": "+reason)
 	}
 	return out, nil
 }
 
 // byGrant tells whether the RBAC authorizer names a binding of the grant as its
-// reason ('RBAC: allowed by RoleBinding "name/namespace" of ...').
-func byGrant(reason string, g *v1alpha1.AccessGrant) bool {
+// reason ('RBAC: allowed by RoleBinding "name/namespace" of ...') that is not
+// somebody else's object of that name.
+func byGrant(ctx context.Context, live client.Reader, reason string, g *v1alpha1.AccessGrant) (bool, error) {
 	for _, b := range grant.Bindings(g) {
-		name := fmt.Sprintf("%s %q", b.Kind, b.Name)
+		name := b.Name
 		if b.Namespace != "" {
-			name = fmt.Sprintf("%s %q", b.Kind, b.Name+"/"+b.Namespace)
+			name += "/" + b.Namespace
 		}
-		if strings.Contains(reason, name) {
-			return true
+		if !strings.Contains(reason, fmt.Sprintf("%s %q", b.Kind, name)) {
+			continue
 		}
+		seen, err := rbac.Get(ctx, live, b)
+		return err == nil && (seen == nil || b.Ours(*seen)), err
 	}
-	return false
+	return false, nil
 }
 
 // report writes the answers as conditions.
@@ -98,11 +127,16 @@ func (r remaining) report(conditions *[]metav1.Condition, now time.Time) {
 	}
 	setCondition(conditions, now, v1alpha1.ConditionAccessRemoved, metav1.ConditionTrue, v1alpha1.ReasonOtherBindings,
 		fmt.Sprintf("no binding of the grant is left; %s and allows %d by other means, listed under StandingAccess", asked, len(r.others)))
+	setCondition(conditions, now, v1alpha1.ConditionStandingAccess, metav1.ConditionTrue, v1alpha1.ReasonOtherBindings, r.listed())
+}
+
+// listed is what is allowed by other means, in words.
+func (r remaining) listed() string {
 	listed := strings.Join(r.others[:min(len(r.others), maxListed)], "; ")
 	if more := len(r.others) - maxListed; more > 0 {
 		listed += fmt.Sprintf("; and %d more", more)
 	}
-	setCondition(conditions, now, v1alpha1.ConditionStandingAccess, metav1.ConditionTrue, v1alpha1.ReasonOtherBindings, listed)
+	return listed
 }
 
 // questionsOf expands a grant into one question for each permission, in each

@@ -64,9 +64,11 @@ type AccessGrantSpec struct {
 	RulesHash string `json:"rulesHash,omitempty"`
 	// notBefore is the moment of the grant.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="notBefore must be in the years 2000 to 2999"
 	NotBefore metav1.Time `json:"notBefore"`
 	// expirationTime is the moment at which the access ends, whatever happens.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="expirationTime must be in the years 2000 to 2999"
 	ExpirationTime metav1.Time `json:"expirationTime"`
 	// task whose end ends the access.
 	// +optional
@@ -189,6 +191,9 @@ const (
 	EndSubjectGone EndReason = "SubjectGone"
 	// EndNamespaceGone: a namespace was deleted, or replaced.
 	EndNamespaceGone EndReason = "NamespaceGone"
+	// EndNotApproved: the grant is not what its request and the decisions come
+	// to; somebody else than the broker wrote it.
+	EndNotApproved EndReason = "NotApproved"
 	// EndNameTaken: an object that is not the broker's has the binding's name.
 	EndNameTaken EndReason = "NameTaken"
 	// EndNotGrantable: the API server refused the binding for good.
@@ -200,16 +205,18 @@ type AccessGrantStatus struct {
 	// phase of the grant.
 	// +optional
 	Phase GrantPhase `json:"phase,omitempty"`
-	// bindings that were created for the grant.
+	// bindings that were created for the grant, and the roles of a grant of rules.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:MaxItems=2048
 	Bindings []BindingRef `json:"bindings,omitempty"`
 	// grantedTime is when the access was first held.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="grantedTime must be in the years 2000 to 2999"
 	GrantedTime *metav1.Time `json:"grantedTime,omitempty"`
 	// endedTime is when the access was seen to be gone.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="endedTime must be in the years 2000 to 2999"
 	EndedTime *metav1.Time `json:"endedTime,omitempty"`
 	// endReason says why it ended.
 	// +optional
@@ -218,21 +225,23 @@ type AccessGrantStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	EndedBy string `json:"endedBy,omitempty"`
-	// conditions: AccessGiven, AccessRemoved, StandingAccess.
+	// conditions: AccessGiven, AccessRemoved, StandingAccess, AdmissionEnforced.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('2000-01-01T00:00:00Z') && c.lastTransitionTime < timestamp('3000-01-01T00:00:00Z'))",message="lastTransitionTime must be in the years 2000 to 2999"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// BindingRef pins a RoleBinding or ClusterRoleBinding of a grant.
+// BindingRef pins an RBAC object of a grant.
 type BindingRef struct {
-	// kind: RoleBinding or ClusterRoleBinding.
+	// kind: RoleBinding or ClusterRoleBinding; Role or ClusterRole for the role
+	// of a grant of rules.
 	// +required
-	// +kubebuilder:validation:Enum=RoleBinding;ClusterRoleBinding
+	// +kubebuilder:validation:Enum=RoleBinding;ClusterRoleBinding;Role;ClusterRole
 	Kind string `json:"kind"`
-	// namespace of a RoleBinding.
+	// namespace of a RoleBinding or Role.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace,omitempty"`

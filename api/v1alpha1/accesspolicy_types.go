@@ -74,6 +74,7 @@ type AccessPolicySpec struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.kind == b.kind && a.name == b.name && (a.kind != 'ServiceAccount' || a.__namespace__ == b.__namespace__)))",message="no approver may be named twice"
 	Approvers []Subject `json:"approvers,omitempty"`
 	// requiredApprovals by different people; 0 grants automatically.
 	// +required
@@ -164,6 +165,7 @@ type PolicyNamespaces struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
 	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Names []string `json:"names,omitempty"`
@@ -200,6 +202,7 @@ type AccessPolicyStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('2000-01-01T00:00:00Z') && c.lastTransitionTime < timestamp('3000-01-01T00:00:00Z'))",message="lastTransitionTime must be in the years 2000 to 2999"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 

@@ -36,6 +36,7 @@ type AccessRequestSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	PolicyName string `json:"policyName,omitempty"`
 	// duration of the access from the moment it is granted, such as 30m or
 	// 1h30m; by default the policy's. Between 1s and 720h.
@@ -52,12 +53,14 @@ type AccessRequestSpec struct {
 	// +kubebuilder:validation:Format=date-time
 	// +kubebuilder:validation:MaxLength=25
 	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="startTime must be in the years 2000 to 2999"
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// reason why the access is needed, one line.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$`
+	// +kubebuilder:validation:XValidation:rule="size(self.trim()) > 0",message="reason must not be blank"
 	Reason string `json:"reason"`
 	// ticket is an external reference, such as INC-42 or a URL.
 	// +optional
@@ -176,12 +179,14 @@ type AccessRequestStatus struct {
 	GrantName string `json:"grantName,omitempty"`
 	// expirationTime of the grant.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="expirationTime must be in the years 2000 to 2999"
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
-	// conditions: PolicyMatched, Approved, Granted, Ended.
+	// conditions: PolicyMatched, Approved, Granted, Ended, StandingAccess.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('2000-01-01T00:00:00Z') && c.lastTransitionTime < timestamp('3000-01-01T00:00:00Z'))",message="lastTransitionTime must be in the years 2000 to 2999"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 

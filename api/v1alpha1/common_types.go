@@ -24,8 +24,9 @@ const (
 // so that one converts to the other.
 //
 // +structType=atomic
-// +kubebuilder:validation:XValidation:rule="self.kind == 'ServiceAccount' ? has(self.__namespace__) && size(self.__namespace__) > 0 : !has(self.__namespace__)",message="namespace is required for a ServiceAccount and not allowed for a User or Group"
+// +kubebuilder:validation:XValidation:rule="(self.kind == 'ServiceAccount') == has(self.__namespace__)",message="namespace is required for a ServiceAccount and not allowed for a User or Group"
 // +kubebuilder:validation:XValidation:rule="!has(self.apiGroup) || (self.kind == 'ServiceAccount' ? size(self.apiGroup) == 0 : self.apiGroup == 'rbac.authorization.k8s.io')",message="apiGroup must be rbac.authorization.k8s.io for a User or Group, and empty for a ServiceAccount"
+// +kubebuilder:validation:XValidation:rule="self.kind != 'ServiceAccount' || (size(self.name) <= 253 && self.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))",message="the name of a ServiceAccount must be a DNS subdomain"
 type Subject struct {
 	// kind of the subject: User, Group or ServiceAccount.
 	// +required
@@ -44,6 +45,7 @@ type Subject struct {
 	// namespace of a ServiceAccount.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Namespace string `json:"namespace,omitempty"`
 }
 
@@ -99,6 +101,7 @@ type RoleRef struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^[^\p{C}\p{Z}/%*]+$`
+	// +kubebuilder:validation:XValidation:rule="!(self in ['.', '..'])",message="name must not be . or .."
 	Name string `json:"name"`
 }
 
@@ -124,6 +127,7 @@ type UserInfo struct {
 	// extra is what else the authenticator said of the user.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 256)",message="keys must not be longer than 256 characters"
 	Extra map[string]ExtraValue `json:"extra,omitempty"`
 }
 
@@ -142,7 +146,7 @@ type NamespaceSelector struct {
 	// matchLabels that a namespace must carry.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys must be label keys"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.indexOf('/') <= 253 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys must be label keys"
 	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
 	// matchExpressions that must all hold.
 	// +optional
@@ -165,7 +169,8 @@ type NamespaceSelectorRequirement struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=317
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="self.indexOf('/') <= 253",message="the part before / must not be longer than 253 characters"
 	Key string `json:"key"`
 	// operator: In, NotIn, Exists or DoesNotExist.
 	// +required
@@ -196,6 +201,7 @@ type TaskRef struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^[^\p{C}\p{Z}/%]+$`
+	// +kubebuilder:validation:XValidation:rule="!(self in ['.', '..'])",message="name must not be . or .."
 	Name string `json:"name"`
 	// completeWhen is a CEL expression over `object`, true when the task is
 	// complete; for kinds without a Complete, Succeeded or Failed condition.
@@ -227,6 +233,7 @@ type PolicyRef struct {
 	// generation of the policy at that moment.
 	// +required
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=9007199254740991
 	Generation int64 `json:"generation"`
 }
 

@@ -19,8 +19,13 @@ const (
 	// ConditionAccessRemoved tells that no binding is left, and what the API
 	// server answered when it was asked for the subjects' access.
 	ConditionAccessRemoved = "AccessRemoved"
-	// ConditionStandingAccess lists access that the subjects hold by other means.
+	// ConditionStandingAccess lists access that the subjects hold by other
+	// means. An AccessRequest carries it too, from before it is decided.
 	ConditionStandingAccess = "StandingAccess"
+	// ConditionAdmissionEnforced tells whether the admission policies were in
+	// force when the access was given. Without them nobody but the API server's
+	// audit log knows who really asked and who really decided.
+	ConditionAdmissionEnforced = "AdmissionEnforced"
 )
 
 // ConditionReady tells whether an AccessPolicy can be used.
@@ -43,6 +48,8 @@ const (
 	ReasonNamespaceNotFound = "NamespaceNotFound"
 	// ReasonSubjectNotFound: a ServiceAccount does not exist.
 	ReasonSubjectNotFound = "SubjectNotFound"
+	// ReasonNeverGrantable: the rules ask for what is never granted.
+	ReasonNeverGrantable = "NeverGrantable"
 	// ReasonNotSupported: the broker does not do this.
 	ReasonNotSupported = "NotSupported"
 	// ReasonTooManyPending: the requester has too many requests waiting.
@@ -73,6 +80,10 @@ const (
 	ReasonVerified = "Verified"
 	// ReasonOtherBindings: the subjects hold access by other means.
 	ReasonOtherBindings = "OtherBindings"
+	// ReasonEnforced: every admission policy is installed and bound.
+	ReasonEnforced = "Enforced"
+	// ReasonNotEnforced: an admission policy is missing, changed or not bound.
+	ReasonNotEnforced = "NotEnforced"
 	// ReasonNone: nothing was found.
 	ReasonNone = "None"
 	// ReasonCompiles: the policy compiles.

@@ -8,8 +8,10 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -17,8 +19,10 @@ import (
 	"github.com/accessbroker/accessbroker/internal/identity"
 )
 
-// Kinds of bindings.
+// Kinds of the objects that a grant may own.
 const (
+	RoleKind               = v1alpha1.RoleKind
+	ClusterRoleKind        = v1alpha1.ClusterRoleKind
 	RoleBindingKind        = "RoleBinding"
 	ClusterRoleBindingKind = "ClusterRoleBinding"
 )
@@ -38,24 +42,33 @@ func Name(requestName string, requestUID types.UID) string {
 	return cut + "-" + hash
 }
 
-// Binding is a RoleBinding, or a ClusterRoleBinding when Namespace is empty.
+// Binding is a RoleBinding or a ClusterRoleBinding of a grant, or the Role or
+// ClusterRole that a grant of rules binds.
 type Binding struct {
 	Kind      string
-	Namespace string
+	Namespace string // empty for the cluster-wide kinds
 	Name      string
 	Grant     string
 	GrantUID  types.UID
-	RoleRef   rbacv1.RoleRef
-	Subjects  []rbacv1.Subject
+	// RoleRef and Subjects of a binding.
+	RoleRef  rbacv1.RoleRef
+	Subjects []rbacv1.Subject
+	// Rules of a role.
+	Rules []rbacv1.PolicyRule
 }
 
 // Bindings that a grant wants, from its spec alone.
 func Bindings(g *v1alpha1.AccessGrant) []Binding {
 	role := rbacv1.RoleRef{APIGroup: rbacv1.GroupName}
-	if g.Spec.RoleRef != nil {
+	switch {
+	case g.Spec.RoleRef != nil:
 		role.Kind, role.Name = g.Spec.RoleRef.Kind, g.Spec.RoleRef.Name
+	case g.Spec.Cluster:
+		role.Kind, role.Name = ClusterRoleKind, g.Name
+	default:
+		role.Kind, role.Name = RoleKind, g.Name
 	}
-	binding := Binding{Kind: ClusterRoleBindingKind, Name: g.Name, Grant: g.Name, GrantUID: g.UID, RoleRef: role}
+	binding := Binding{Kind: ClusterRoleBindingKind, RoleRef: role}
 	for _, s := range g.Spec.Subjects {
 		subject := rbacv1.Subject{Kind: s.Kind, Name: s.Name, Namespace: s.Namespace}
 		if s.Kind != rbacv1.ServiceAccountKind {
@@ -63,15 +76,35 @@ func Bindings(g *v1alpha1.AccessGrant) []Binding {
 		}
 		binding.Subjects = append(binding.Subjects, subject)
 	}
+	return inScope(g, binding, RoleBindingKind)
+}
+
+// Roles that a grant of rules wants beside its bindings; none when it binds a
+// role that exists.
+func Roles(g *v1alpha1.AccessGrant) []Binding {
+	if g.Spec.RoleRef != nil {
+		return nil
+	}
+	role := Binding{Kind: ClusterRoleKind}
+	for _, rule := range g.Spec.Rules {
+		role.Rules = append(role.Rules, rbacv1.PolicyRule(rule))
+	}
+	return inScope(g, role, RoleKind)
+}
+
+// inScope puts an object into the scope of a grant: once for the cluster, or
+// as the namespaced kind into each namespace.
+func inScope(g *v1alpha1.AccessGrant, object Binding, namespacedKind string) []Binding {
+	object.Name, object.Grant, object.GrantUID = g.Name, g.Name, g.UID
 	if g.Spec.Cluster {
-		return []Binding{binding}
+		return []Binding{object}
 	}
-	bindings := make([]Binding, len(g.Spec.Namespaces))
+	objects := make([]Binding, len(g.Spec.Namespaces))
 	for i, ns := range g.Spec.Namespaces {
-		binding.Kind, binding.Namespace = RoleBindingKind, ns.Name
-		bindings[i] = binding
+		object.Kind, object.Namespace = namespacedKind, ns.Name
+		objects[i] = object
 	}
-	return bindings
+	return objects
 }
 
 // Meta is the metadata of a binding: labelled with the grant and owned by it.
@@ -88,27 +121,35 @@ func (b Binding) Meta() metav1.ObjectMeta {
 	}
 }
 
-// Seen is a binding as the API server holds it.
+// Seen is a binding or role as the API server holds it.
 type Seen struct {
 	Kind     string
 	Meta     metav1.ObjectMeta
 	RoleRef  rbacv1.RoleRef
 	Subjects []rbacv1.Subject
+	Rules    []rbacv1.PolicyRule
 }
 
-// Ours tells whether an object under the binding's name was made for this
-// grant: its owner is the grant, by UID.
+// Ours tells whether an object under the binding's name belongs to the grant:
+// the grant owns it, by UID, or it carries both the grant's label and the
+// grant's name, as when somebody took its owner away. A label alone, which may
+// stand on a stranger's object, is not enough.
 func (b Binding) Ours(seen Seen) bool {
+	return b.owns(seen) || (seen.Meta.Labels[v1alpha1.LabelGrant] == b.Grant && seen.Meta.Name == b.Grant)
+}
+
+func (b Binding) owns(seen Seen) bool {
 	return slices.ContainsFunc(seen.Meta.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == b.GrantUID })
 }
 
 // Intact tells whether an object is exactly the binding that the grant wants.
 func (b Binding) Intact(seen Seen) bool {
-	return b.Ours(seen) &&
+	return b.owns(seen) &&
 		seen.Meta.Labels[v1alpha1.LabelGrant] == b.Grant &&
 		seen.Meta.DeletionTimestamp == nil &&
 		seen.RoleRef == b.RoleRef &&
-		slices.Equal(seen.Subjects, b.Subjects)
+		slices.Equal(seen.Subjects, b.Subjects) &&
+		equality.Semantic.DeepEqual(seen.Rules, b.Rules)
 }
 
 // Ref pins the binding by the UID it was created with.
@@ -148,17 +189,20 @@ func Summarize(spec *v1alpha1.AccessGrantSpec) v1alpha1.GrantSummary {
 	return s
 }
 
-// join bounds what kubectl get prints in one column.
+// join bounds what kubectl get prints in one column, in characters as the
+// schema counts them.
 func join(items []string) string {
 	const most = 1024
-	for n := len(items); n >= 0; n-- {
-		s := strings.Join(items[:n], ",")
-		if n < len(items) {
-			s += ",..."
-		}
-		if len(s) <= most {
-			return s
-		}
+	whole := strings.Join(items, ",")
+	if utf8.RuneCountInString(whole) <= most {
+		return whole
 	}
-	return ""
+	line, rest := "", most-len("...")
+	for _, item := range items {
+		if rest -= utf8.RuneCountInString(item) + 1; rest < 0 {
+			break
+		}
+		line += item + ","
+	}
+	return line + "..."
 }

@@ -37,7 +37,7 @@ func RequestPhase(reason v1alpha1.EndReason) v1alpha1.RequestPhase {
 		return v1alpha1.RequestCompleted
 	case v1alpha1.EndDenied:
 		return v1alpha1.RequestDenied
-	case v1alpha1.EndNameTaken, v1alpha1.EndNotGrantable:
+	case v1alpha1.EndNameTaken, v1alpha1.EndNotGrantable, v1alpha1.EndNotApproved:
 		return v1alpha1.RequestFailed
 	}
 	return v1alpha1.RequestRevoked

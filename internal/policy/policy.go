@@ -53,7 +53,7 @@ func Compile(p *v1alpha1.AccessPolicy) *Policy {
 		compiled.conditions = append(compiled.conditions, condition{PolicyCondition: c, program: program})
 	}
 	if most, bounded := mostApprovals(p.Spec.Approvers); bounded && compiled.Required() > most {
-		errs = append(errs, fmt.Errorf("requiredApprovals is %d, but the approvers are %d people", compiled.Required(), most))
+		errs = append(errs, fmt.Errorf("requiredApprovals is %d, but the approvers can give no more than %d", compiled.Required(), most))
 	}
 	compiled.notReady = errors.Join(errs...)
 	return compiled

@@ -56,19 +56,31 @@ func Get(ctx context.Context, reader client.Reader, want grant.Binding) (*grant.
 	return seenOf(object), nil
 }
 
-// New is the object that a binding is created as.
+// New is the object that a binding or role is created as.
 func New(b grant.Binding) client.Object {
-	if b.Kind == grant.ClusterRoleBindingKind {
+	switch b.Kind {
+	case grant.ClusterRoleBindingKind:
 		return &rbacv1.ClusterRoleBinding{ObjectMeta: b.Meta(), RoleRef: b.RoleRef, Subjects: b.Subjects}
+	case grant.RoleBindingKind:
+		return &rbacv1.RoleBinding{ObjectMeta: b.Meta(), RoleRef: b.RoleRef, Subjects: b.Subjects}
+	case grant.ClusterRoleKind:
+		return &rbacv1.ClusterRole{ObjectMeta: b.Meta(), Rules: b.Rules}
+	default:
+		return &rbacv1.Role{ObjectMeta: b.Meta(), Rules: b.Rules}
 	}
-	return &rbacv1.RoleBinding{ObjectMeta: b.Meta(), RoleRef: b.RoleRef, Subjects: b.Subjects}
 }
 
 func empty(kind string) client.Object {
-	if kind == grant.ClusterRoleBindingKind {
+	switch kind {
+	case grant.ClusterRoleBindingKind:
 		return &rbacv1.ClusterRoleBinding{}
+	case grant.RoleBindingKind:
+		return &rbacv1.RoleBinding{}
+	case grant.ClusterRoleKind:
+		return &rbacv1.ClusterRole{}
+	default:
+		return &rbacv1.Role{}
 	}
-	return &rbacv1.RoleBinding{}
 }
 
 func seenOf(object client.Object) *grant.Seen {
@@ -77,12 +89,16 @@ func seenOf(object client.Object) *grant.Seen {
 		return &grant.Seen{Kind: grant.ClusterRoleBindingKind, Meta: o.ObjectMeta, RoleRef: o.RoleRef, Subjects: o.Subjects}
 	case *rbacv1.RoleBinding:
 		return &grant.Seen{Kind: grant.RoleBindingKind, Meta: o.ObjectMeta, RoleRef: o.RoleRef, Subjects: o.Subjects}
+	case *rbacv1.ClusterRole:
+		return &grant.Seen{Kind: grant.ClusterRoleKind, Meta: o.ObjectMeta, Rules: o.Rules}
+	case *rbacv1.Role:
+		return &grant.Seen{Kind: grant.RoleKind, Meta: o.ObjectMeta, Rules: o.Rules}
 	}
 	return nil
 }
 
 func nameOf(b grant.Binding) string {
-	if b.Kind == grant.ClusterRoleBindingKind {
+	if b.Namespace == "" {
 		return b.Kind + " " + b.Name
 	}
 	return b.Kind + " " + b.Namespace + "/" + b.Name

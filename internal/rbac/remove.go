@@ -65,7 +65,7 @@ func remove(ctx context.Context, c client.Client, b grant.Binding, uid types.UID
 	return fmt.Errorf("delete %s: %w", nameOf(b), err)
 }
 
-// disarm takes the subjects of a Terminating binding away, then the finalizers
+// disarm takes what a Terminating object allows away, then the finalizers
 // that keep it. When the subjects are refused (the broker may no longer bind
 // the role), taking the finalizers alone removes it just as well.
 func disarm(ctx context.Context, c client.Client, object client.Object) error {
@@ -78,6 +78,10 @@ func disarm(ctx context.Context, c client.Client, object client.Object) error {
 		o.Subjects = nil
 	case *rbacv1.ClusterRoleBinding:
 		o.Subjects = nil
+	case *rbacv1.Role:
+		o.Rules = nil
+	case *rbacv1.ClusterRole:
+		o.Rules, o.AggregationRule = nil, nil
 	}
 	if err := c.Update(ctx, stripped); err != nil {
 		if !apierrors.IsForbidden(err) {

@@ -8,14 +8,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/env"
 )
 
 // What cannot be granted ends, by a message that a person can act on.
 func TestWhatCannotBeGranted(t *testing.T) {
 	t.Parallel()
-	ns, outside := newNamespace(t, nil), newNamespace(t, nil)
-	p := newPolicy(t, ns, nil)
-	create(t, e.Admin, newJob(ns, "running"))
+	ns, outside := e.NewNamespace(t, nil), e.NewNamespace(t, nil)
+	p := e.NewPolicy(t, ns, nil)
+	env.Create(t, e.Admin, env.NewJob(ns, "running"))
 	for _, tc := range []struct {
 		name    string
 		edit    func(*v1alpha1.AccessRequestSpec)
@@ -52,7 +53,8 @@ func TestWhatCannotBeGranted(t *testing.T) {
 		{"rules", func(s *v1alpha1.AccessRequestSpec) {
 			s.RoleRef = nil
 			s.Rules = []v1alpha1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}}
-		}, v1alpha1.RequestFailed, "ask for an existing role"},
+			s.PolicyName = p.Name
+		}, v1alpha1.RequestDenied, "does not cover all of the rules"},
 		{"unknown kind of task", func(s *v1alpha1.AccessRequestSpec) {
 			s.Task = &v1alpha1.TaskRef{APIVersion: "example.com/v1", Kind: "Nosuch", Name: "x"}
 		}, v1alpha1.RequestFailed, "knows no kind Nosuch of example.com/v1"},
@@ -65,12 +67,25 @@ func TestWhatCannotBeGranted(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			request := ask(t, alice, ns, tc.edit)
-			ended := waitFor(t, request, tc.phase)
-			if !hasMessage(ended.Status.Conditions, tc.message) {
-				t.Errorf("want %q in: %s", tc.message, conditions(ended.Status.Conditions))
+			request := e.Ask(t, alice, ns, tc.edit)
+			ended := e.WaitFor(t, request, tc.phase)
+			if !env.HasMessage(ended.Status.Conditions, tc.message) {
+				t.Errorf("want %q in: %s", tc.message, env.Describe(ended.Status.Conditions))
 			}
 		})
+	}
+}
+
+// Rules of one's own are off unless config/components/adhoc-rules is installed.
+func TestRulesAreOff(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	rules := []v1alpha1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}}
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Rules = rules })
+	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef, s.Rules = nil, rules })
+	ended := e.WaitFor(t, request, v1alpha1.RequestFailed)
+	if !env.HasMessage(ended.Status.Conditions, "ask for an existing role") {
+		t.Errorf("nobody can tell what to do: %s", env.Describe(ended.Status.Conditions))
 	}
 }
 
@@ -78,15 +93,15 @@ func TestWhatCannotBeGranted(t *testing.T) {
 // for it.
 func TestBadCompleteWhen(t *testing.T) {
 	t.Parallel()
-	ns := newNamespace(t, nil)
-	newPolicy(t, ns, automatic(nil))
-	create(t, e.Admin, newJob(ns, "running"))
-	request := ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, automatic(nil))
+	env.Create(t, e.Admin, env.NewJob(ns, "running"))
+	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 		s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "running", CompleteWhen: "object.status ="}
 	})
-	ended := waitFor(t, request, v1alpha1.RequestFailed)
-	if !hasMessage(ended.Status.Conditions, "task.completeWhen") {
-		t.Errorf("nobody can tell why: %s", conditions(ended.Status.Conditions))
+	ended := e.WaitFor(t, request, v1alpha1.RequestFailed)
+	if !env.HasMessage(ended.Status.Conditions, "task.completeWhen") {
+		t.Errorf("nobody can tell why: %s", env.Describe(ended.Status.Conditions))
 	}
 }
 
@@ -94,51 +109,42 @@ func TestBadCompleteWhen(t *testing.T) {
 // broker: told before anybody is asked to approve.
 func TestRoleThatTheBrokerMayNotBind(t *testing.T) {
 	t.Parallel()
-	ns := newNamespace(t, nil)
-	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 		s.Roles = []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "system:node"}}
 	})
-	request := ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "system:node" })
-	ended := waitFor(t, request, v1alpha1.RequestFailed)
-	if !hasMessage(ended.Status.Conditions, "access-broker-grantable-roles") {
-		t.Errorf("nobody can tell what to do: %s", conditions(ended.Status.Conditions))
+	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "system:node" })
+	ended := e.WaitFor(t, request, v1alpha1.RequestFailed)
+	if !env.HasMessage(ended.Status.Conditions, "access-broker-grantable-roles") {
+		t.Errorf("nobody can tell what to do: %s", env.Describe(ended.Status.Conditions))
 	}
 }
 
 // No more requests may wait than the policy allows; other people's are served.
 func TestTooManyPending(t *testing.T) {
 	t.Parallel()
-	ns := newNamespace(t, nil)
-	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.MaxPendingPerRequester = &two })
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.MaxPendingPerRequester = &two })
 	for range 2 {
-		waitMatched(t, ask(t, dave, ns, nil))
+		e.WaitMatched(t, e.Ask(t, dave, ns, nil))
 	}
-	third := ask(t, dave, ns, nil)
-	waitFor(t, third, v1alpha1.RequestDenied)
-	waitMatched(t, ask(t, alice, ns, nil))
+	third := e.Ask(t, dave, ns, nil)
+	e.WaitFor(t, third, v1alpha1.RequestDenied)
+	e.WaitMatched(t, e.Ask(t, alice, ns, nil))
 }
 
 // A 253-character name works from the request to the binding.
 func TestLongestName(t *testing.T) {
 	t.Parallel()
-	ns := newNamespace(t, nil)
-	newPolicy(t, ns, automatic(nil))
-	request := newRequest(ns, nil)
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, automatic(nil))
+	request := env.NewRequest(ns, nil)
 	request.GenerateName, request.Name = "", strings.Repeat("a.b-", 63)+"z"
-	create(t, alice, request)
-	active := waitFor(t, request, v1alpha1.RequestActive)
-	if !can(t, alice, ns) {
+	env.Create(t, alice, request)
+	active := e.WaitFor(t, request, v1alpha1.RequestActive)
+	if !env.Can(t, alice, ns) {
 		t.Error("alice has no access")
 	}
-	mustDecide(t, alice, request, v1alpha1.VerdictRelease)
-	waitEnded(t, active.Status.GrantName, v1alpha1.EndReleased)
-}
-
-func hasMessage(list []metav1.Condition, part string) bool {
-	for _, c := range list {
-		if strings.Contains(c.Message, part) {
-			return true
-		}
-	}
-	return false
+	env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+	e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndReleased)
 }

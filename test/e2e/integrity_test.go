@@ -9,45 +9,46 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/env"
 )
 
 // Several approvers use the very same plain patch, one after another, and
 // nobody's decision is lost.
 func TestApproversPatchOneAfterAnother(t *testing.T) {
 	t.Parallel()
-	ns := newNamespace(t, nil)
-	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { three := int32(3); s.RequiredApprovals = &three })
-	request := ask(t, alice, ns, nil)
-	waitMatched(t, request)
-	mustDecide(t, bob, request, v1alpha1.VerdictApprove)
-	mustDecide(t, bob, request, v1alpha1.VerdictApprove) // again: changes nothing
-	mustDecide(t, carol, request, v1alpha1.VerdictApprove)
-	waiting := waitUntil(t, request, "the count", func(r *v1alpha1.AccessRequest) bool {
-		return strings.Contains(conditions(r.Status.Conditions), "2 of 3 approvals")
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { three := int32(3); s.RequiredApprovals = &three })
+	request := e.Ask(t, alice, ns, nil)
+	e.WaitMatched(t, request)
+	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove) // again: changes nothing
+	env.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
+	waiting := e.WaitUntil(t, request, "the count", func(r *v1alpha1.AccessRequest) bool {
+		return strings.Contains(env.Describe(r.Status.Conditions), "2 of 3 approvals")
 	})
 	if got := len(waiting.Status.Decisions); got != 2 {
 		t.Fatalf("%d decisions, want bob's and carol's", got)
 	}
-	if can(t, alice, ns) {
+	if env.Can(t, alice, ns) {
 		t.Fatal("two of three approvals gave access")
 	}
-	mustDecide(t, erin, request, v1alpha1.VerdictApprove)
-	active := waitFor(t, request, v1alpha1.RequestActive)
+	env.MustDecide(t, erin, request, v1alpha1.VerdictApprove)
+	active := e.WaitFor(t, request, v1alpha1.RequestActive)
 	for i, want := range []string{"bob", "carol", "erin"} {
 		d := active.Status.Decisions[i]
 		if d.Username != want || d.Groups[0] != "sre" || d.RulesHash == "" {
 			t.Errorf("decision %d is %+v, want one stamped as %s", i, d, want)
 		}
 	}
-	if g := grantOf(t, request); g.Spec.Summary.Approvers != "bob,carol,erin" {
+	if g := e.GrantOf(t, request); g.Spec.Summary.Approvers != "bob,carol,erin" {
 		t.Errorf("the grant records %q", g.Spec.Summary.Approvers)
 	}
 }
 
 func TestRequesterIsStamped(t *testing.T) {
 	t.Parallel()
-	ns := newNamespace(t, nil)
-	request := ask(t, alice, ns, nil)
+	ns := e.NewNamespace(t, nil)
+	request := e.Ask(t, alice, ns, nil)
 	if r := request.Spec.Requester; r.Username != "alice" || len(r.Groups) != 2 || r.Groups[0] != "dev" {
 		t.Errorf("requester is %+v", r)
 	}
@@ -56,11 +57,11 @@ func TestRequesterIsStamped(t *testing.T) {
 // What must be refused, by a message that names the rule.
 func TestForgeryIsRefused(t *testing.T) {
 	t.Parallel()
-	ns := newNamespace(t, nil)
-	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.RequiredApprovals = &two })
-	request := ask(t, alice, ns, nil)
-	request = waitMatched(t, request)
-	mustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.RequiredApprovals = &two })
+	request := e.Ask(t, alice, ns, nil)
+	request = e.WaitMatched(t, request)
+	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 
 	raw := func(c client.Client, kind types.PatchType, body string) error {
 		target := request.DeepCopy()
@@ -73,10 +74,10 @@ func TestForgeryIsRefused(t *testing.T) {
 		rule string
 	}{
 		{"forged requester", func() error {
-			return alice.Create(t.Context(), newRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester.Username = "bob" }))
+			return alice.Create(t.Context(), env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester.Username = "bob" }))
 		}, "spec.requester must be the authenticated user, alice"},
 		{"forged groups", func() error {
-			return alice.Create(t.Context(), newRequest(ns, func(s *v1alpha1.AccessRequestSpec) {
+			return alice.Create(t.Context(), env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) {
 				s.Requester = v1alpha1.UserInfo{Username: "alice", Groups: []string{"sre"}}
 			}))
 		}, "spec.requester must be the authenticated user, alice"},
@@ -141,42 +142,42 @@ func TestForgeryIsRefused(t *testing.T) {
 			}
 		})
 	}
-	current := waitMatched(t, request)
+	current := e.WaitMatched(t, request)
 	if d := current.Status.Decisions; len(d) != 1 || d[0].Username != "bob" || d[0].Verdict != v1alpha1.VerdictApprove {
 		t.Errorf("the decisions are %+v, want bob's approval alone", d)
 	}
-	if can(t, alice, ns) {
+	if env.Can(t, alice, ns) {
 		t.Error("alice has access")
 	}
 }
 
 func TestDenyEndsIt(t *testing.T) {
 	t.Parallel()
-	ns := newNamespace(t, nil)
-	newPolicy(t, ns, nil)
-	request := ask(t, alice, ns, nil)
-	waitMatched(t, request)
-	if err := patchDecisions(t, carol, request, map[string]any{"verdict": "Deny", "comment": "not on a Friday"}); err != nil {
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, nil)
+	request := e.Ask(t, alice, ns, nil)
+	e.WaitMatched(t, request)
+	if err := env.PatchDecisions(t, carol, request, map[string]any{"verdict": "Deny", "comment": "not on a Friday"}); err != nil {
 		t.Fatal(err)
 	}
-	denied := waitFor(t, request, v1alpha1.RequestDenied)
-	if !strings.Contains(conditions(denied.Status.Conditions), "denied by carol: not on a Friday") {
-		t.Errorf("nobody can tell why: %s", conditions(denied.Status.Conditions))
+	denied := e.WaitFor(t, request, v1alpha1.RequestDenied)
+	if !strings.Contains(env.Describe(denied.Status.Conditions), "denied by carol: not on a Friday") {
+		t.Errorf("nobody can tell why: %s", env.Describe(denied.Status.Conditions))
 	}
-	if err := decide(t, bob, request, v1alpha1.VerdictApprove); err == nil || !strings.Contains(err.Error(), "nothing can be decided after the end") {
+	if err := env.Decide(t, bob, request, v1alpha1.VerdictApprove); err == nil || !strings.Contains(err.Error(), "nothing can be decided after the end") {
 		t.Errorf("approval after the end: %v", err)
 	}
-	if can(t, alice, ns) {
+	if env.Can(t, alice, ns) {
 		t.Error("alice has access")
 	}
 }
 
 func TestWithdrawnWhilePending(t *testing.T) {
 	t.Parallel()
-	ns := newNamespace(t, nil)
-	newPolicy(t, ns, nil)
-	request := ask(t, alice, ns, nil)
-	waitMatched(t, request)
-	mustDecide(t, alice, request, v1alpha1.VerdictRelease)
-	waitFor(t, request, v1alpha1.RequestCompleted)
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, nil)
+	request := e.Ask(t, alice, ns, nil)
+	e.WaitMatched(t, request)
+	env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+	e.WaitFor(t, request, v1alpha1.RequestCompleted)
 }

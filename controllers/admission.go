@@ -1,0 +1,101 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/config/admission"
+)
+
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingadmissionpolicies;validatingadmissionpolicybindings,verbs=get;list;watch
+
+// Admission tells whether the admission policies that identities rest on are
+// in force.
+type Admission struct {
+	client   client.Reader
+	policies []admissionregistrationv1.ValidatingAdmissionPolicy
+	bindings []admissionregistrationv1.ValidatingAdmissionPolicyBinding
+}
+
+// NewAdmission compares what a client reads with what this version of the
+// broker is installed with.
+func NewAdmission(c client.Reader) (*Admission, error) {
+	policies, bindings, err := admission.Validating()
+	if err != nil {
+		return nil, fmt.Errorf("admission policies: %w", err)
+	}
+	return &Admission{client: c, policies: policies, bindings: bindings}, nil
+}
+
+// NotEnforced lists what is missing or not as it was installed.
+func (a *Admission) NotEnforced(ctx context.Context) ([]string, error) {
+	var out []string
+	for _, want := range a.policies {
+		live := &admissionregistrationv1.ValidatingAdmissionPolicy{}
+		err := a.client.Get(ctx, client.ObjectKey{Name: want.Name}, live)
+		switch {
+		case apierrors.IsNotFound(err):
+			out = append(out, "ValidatingAdmissionPolicy "+want.Name+" is missing")
+		case err != nil:
+			return nil, fmt.Errorf("read admission policy: %w", err)
+		case !equality.Semantic.DeepEqual(plain(live.Spec), plain(want.Spec)):
+			out = append(out, "ValidatingAdmissionPolicy "+want.Name+" was changed")
+		}
+	}
+	for _, want := range a.bindings {
+		live := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}
+		err := a.client.Get(ctx, client.ObjectKey{Name: want.Name}, live)
+		switch {
+		case apierrors.IsNotFound(err):
+			out = append(out, "ValidatingAdmissionPolicyBinding "+want.Name+" is missing")
+		case err != nil:
+			return nil, fmt.Errorf("read admission policy binding: %w", err)
+		case live.Spec.PolicyName != want.Spec.PolicyName, live.Spec.MatchResources != nil, live.Spec.ParamRef != nil,
+			!slices.Contains(live.Spec.ValidationActions, admissionregistrationv1.Deny):
+			out = append(out, "ValidatingAdmissionPolicyBinding "+want.Name+" was changed")
+		}
+	}
+	return out, nil
+}
+
+// condition says what NotEnforced found.
+func (a *Admission) condition(ctx context.Context) (status metav1.ConditionStatus, reason, message string, err error) {
+	missing, err := a.NotEnforced(ctx)
+	if err != nil {
+		return "", "", "", err
+	}
+	if len(missing) > 0 {
+		return metav1.ConditionFalse, v1alpha1.ReasonNotEnforced, "who asked and who decided was not verified by the API server: " + strings.Join(missing, "; "), nil
+	}
+	return metav1.ConditionTrue, v1alpha1.ReasonEnforced, "who asked and who decided was verified by the API server", nil
+}
+
+// plain is a policy's spec without what the API server fills in.
+func plain(spec admissionregistrationv1.ValidatingAdmissionPolicySpec) admissionregistrationv1.ValidatingAdmissionPolicySpec {
+	out := *spec.DeepCopy()
+	if m := out.MatchConstraints; m != nil {
+		if m.MatchPolicy != nil && *m.MatchPolicy == admissionregistrationv1.Equivalent {
+			m.MatchPolicy = nil
+		}
+		for _, selector := range []**metav1.LabelSelector{&m.NamespaceSelector, &m.ObjectSelector} {
+			if *selector != nil && len((*selector).MatchLabels)+len((*selector).MatchExpressions) == 0 {
+				*selector = nil
+			}
+		}
+		for i := range m.ResourceRules {
+			if s := m.ResourceRules[i].Scope; s != nil && *s == admissionregistrationv1.AllScopes {
+				m.ResourceRules[i].Scope = nil
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,78 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/policy"
+)
+
+// maxClockSkew between two replicas, for a grant that another one wrote.
+const maxClockSkew = time.Minute
+
+// notApproved looks whether a grant is what its request, its policy and the
+// decisions come to, before anything is given. Only the broker may write
+// grants, but that is for the admission policies to enforce, and they may have
+// been removed: a grant that somebody else wrote gives nothing.
+func (r *GrantReconciler) notApproved(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (*grant.End, error) {
+	request, object := &v1alpha1.AccessRequest{}, &v1alpha1.AccessPolicy{}
+	ref := g.Spec.RequestRef
+	if err := r.reader().Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, request); err != nil {
+		return nil, fmt.Errorf("read request: %w", err)
+	}
+	err := r.reader().Get(ctx, client.ObjectKey{Name: g.Spec.PolicyRef.Name}, object)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("read policy: %w", err)
+	}
+	want, err := r.reader().resolve(ctx, request)
+	if err != nil {
+		return impossibleEnd(err, v1alpha1.EndNotApproved)
+	}
+	p := r.Policies.Compile(object)
+	match := policy.Find(ctx, []*policy.Policy{p}, want.ask, g.Spec.NotBefore.Time)
+	if match.Answer == policy.Unknown {
+		return nil, fmt.Errorf("%s", match.Message)
+	}
+	no := func(format string, args ...any) (*grant.End, error) {
+		return &grant.End{Reason: v1alpha1.EndNotApproved, Message: "the grant is not what was approved: " + fmt.Sprintf(format, args...)}, nil
+	}
+	if match.Answer == policy.NotAllowed {
+		return no("%s", match.Message)
+	}
+	outcome := policy.Weigh(policy.Ballot{
+		RequestUID: request.UID, RulesHash: g.Spec.RulesHash,
+		Requester: request.Spec.Requester, Subjects: identity.Subjects(&request.Spec),
+		Approvers: p.Spec.Approvers, Required: p.Required(), Decisions: request.Status.Decisions,
+	})
+	expected := newGrant(request, want, &match, g.Spec.NotBefore.Time)
+	switch {
+	case !outcome.Approved:
+		return no("%s", outcome.Message)
+	case g.Name != expected.Name:
+		return no("its name is not that of the request's grant")
+	case g.Spec.ExpirationTime.After(expected.Spec.ExpirationTime.Time), g.Spec.NotBefore.Sub(now) > maxClockSkew:
+		return no("it lasts until %s", g.Spec.ExpirationTime.UTC().Format(time.RFC3339))
+	case !equality.Semantic.DeepEqual(g.Spec.Requester, expected.Spec.Requester),
+		!equality.Semantic.DeepEqual(g.Spec.Subjects, expected.Spec.Subjects),
+		!equality.Semantic.DeepEqual(g.Spec.Task, expected.Spec.Task):
+		return no("requester, subjects or task differ from the request's")
+	case !equality.Semantic.DeepEqual(g.Spec.RoleRef, expected.Spec.RoleRef),
+		g.Spec.RoleRef == nil && !equality.Semantic.DeepEqual(g.Spec.Rules, expected.Spec.Rules),
+		g.Spec.RulesHash != expected.Spec.RulesHash:
+		return no("its role is not the request's, or has changed")
+	case g.Spec.Cluster != expected.Spec.Cluster, slices.ContainsFunc(g.Spec.Namespaces, func(ns v1alpha1.GrantNamespace) bool {
+		return !slices.Contains(expected.Spec.Namespaces, ns)
+	}):
+		return no("its scope is not the request's")
+	}
+	return nil, nil
+}

@@ -1,0 +1,179 @@
+package policy
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+// noon is a Wednesday, 12:00 in UTC and 14:00 in Berlin.
+var noon = time.Date(2026, time.July, 15, 12, 0, 0, 0, time.UTC)
+
+func user(name string) v1alpha1.Subject {
+	return v1alpha1.Subject{Kind: v1alpha1.UserKind, Name: name}
+}
+
+func group(name string) v1alpha1.Subject {
+	return v1alpha1.Subject{Kind: v1alpha1.GroupKind, Name: name}
+}
+
+func account(namespace, name string) v1alpha1.Subject {
+	return v1alpha1.Subject{Kind: v1alpha1.ServiceAccountKind, Namespace: namespace, Name: name}
+}
+
+func clusterRole(name string) v1alpha1.RoleRef {
+	return v1alpha1.RoleRef{Kind: v1alpha1.ClusterRoleKind, Name: name}
+}
+
+func role(name string) v1alpha1.RoleRef {
+	return v1alpha1.RoleRef{Kind: v1alpha1.RoleKind, Name: name}
+}
+
+func list[T any](items ...T) []T { return items }
+
+// ofPolicy changes a policy from the usual one.
+type ofPolicy func(*v1alpha1.AccessPolicySpec)
+
+// newPolicy lets group dev request view and edit in payments for an hour at
+// most, with one approval by group sre.
+func newPolicy(name string, changes ...ofPolicy) *v1alpha1.AccessPolicy {
+	p := &v1alpha1.AccessPolicy{Spec: v1alpha1.AccessPolicySpec{
+		Requesters:  list(group("dev")),
+		Approvers:   list(group("sre")),
+		Roles:       list(clusterRole("view"), clusterRole("edit")),
+		Namespaces:  &v1alpha1.PolicyNamespaces{Names: list("payments")},
+		MaxDuration: metav1.Duration{Duration: time.Hour},
+	}}
+	p.Name = name
+	for _, change := range changes {
+		change(&p.Spec)
+	}
+	return p
+}
+
+func compiled(name string, changes ...ofPolicy) *Policy { return Compile(newPolicy(name, changes...)) }
+
+func approvals(n int32) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = &n }
+}
+
+func requesters(subjects ...v1alpha1.Subject) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) { s.Requesters = subjects }
+}
+
+func approvers(subjects ...v1alpha1.Subject) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) { s.Approvers = subjects }
+}
+
+func roles(refs ...v1alpha1.RoleRef) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) { s.Roles = refs }
+}
+
+func rules(rules ...v1alpha1.PolicyRule) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) { s.Rules = rules }
+}
+
+func namespaces(names ...string) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) { s.Namespaces = &v1alpha1.PolicyNamespaces{Names: names} }
+}
+
+func selecting(selector v1alpha1.NamespaceSelector) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) {
+		s.Namespaces = &v1alpha1.PolicyNamespaces{Selector: &selector}
+	}
+}
+
+func labelled(key, value string) v1alpha1.NamespaceSelector {
+	return v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{key: v1alpha1.LabelValue(value)}}
+}
+
+// unreadable is a selector that no labels can be held against.
+var unreadable = v1alpha1.NamespaceSelector{MatchExpressions: list(v1alpha1.NamespaceSelectorRequirement{Key: "team", Operator: "Near"})}
+
+var clusterWide ofPolicy = func(s *v1alpha1.AccessPolicySpec) { s.ClusterScope = v1alpha1.ClusterScopeAllowed }
+
+var anyNamespace ofPolicy = func(s *v1alpha1.AccessPolicySpec) { selecting(v1alpha1.NamespaceSelector{})(s) }
+
+var noNamespaces ofPolicy = func(s *v1alpha1.AccessPolicySpec) { s.Namespaces = nil }
+
+func forSubjects(rule v1alpha1.SubjectsRule) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) { s.Subjects = rule }
+}
+
+func byDefault(d time.Duration) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) { s.DefaultDuration = &metav1.Duration{Duration: d} }
+}
+
+var taskRequired ofPolicy = func(s *v1alpha1.AccessPolicySpec) { s.Task = v1alpha1.TaskRequired }
+
+func onlyIf(name, expression, message string) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) {
+		s.Conditions = append(s.Conditions, v1alpha1.PolicyCondition{Name: name, Expression: expression, Message: message})
+	}
+}
+
+// broken makes a policy that does not compile.
+var broken ofPolicy = func(s *v1alpha1.AccessPolicySpec) { onlyIf("broken", "nope", "")(s) }
+
+// cannotTell makes a condition that compiles and has no answer.
+var cannotTell ofPolicy = func(s *v1alpha1.AccessPolicySpec) {
+	onlyIf("unclear", "request.spec.absent == 'x'", "")(s)
+}
+
+// ofRequest changes a request from the usual one.
+type ofRequest func(*Request)
+
+// newRequest is alice of group dev, who asks for edit in payments.
+func newRequest(changes ...ofRequest) Request {
+	edit := clusterRole("edit")
+	r := Request{
+		Object:     map[string]any{"spec": map[string]any{"ticket": "INC-42"}},
+		Namespace:  "payments",
+		Requester:  v1alpha1.UserInfo{Username: "alice", Groups: list("dev", "system:authenticated")},
+		Subjects:   list(user("alice")),
+		RoleRef:    &edit,
+		Namespaces: list(namespace("payments")),
+	}
+	for _, change := range changes {
+		change(&r)
+	}
+	return r
+}
+
+func namespace(name string, labels ...string) Namespace {
+	ns := Namespace{Name: name, Labels: map[string]string{}}
+	object := map[string]any{}
+	for i := 0; i < len(labels); i += 2 {
+		ns.Labels[labels[i]], object[labels[i]] = labels[i+1], labels[i+1]
+	}
+	ns.Object = map[string]any{"metadata": map[string]any{"name": name, "labels": object}}
+	return ns
+}
+
+func asker(username string, groups ...string) ofRequest {
+	return func(r *Request) { r.Requester = v1alpha1.UserInfo{Username: username, Groups: groups} }
+}
+
+func wants(ref v1alpha1.RoleRef) ofRequest { return func(r *Request) { r.RoleRef = &ref } }
+
+func wantsRules(rules ...v1alpha1.PolicyRule) ofRequest {
+	return func(r *Request) { r.RoleRef, r.Rules = nil, rules }
+}
+
+func in(namespaces ...Namespace) ofRequest { return func(r *Request) { r.Namespaces = namespaces } }
+
+var everywhere ofRequest = func(r *Request) { r.Namespaces, r.Cluster = nil, true }
+
+func subjects(subjects ...v1alpha1.Subject) ofRequest {
+	return func(r *Request) { r.Subjects = subjects }
+}
+
+func lasting(d time.Duration) ofRequest { return func(r *Request) { r.Duration = &d } }
+
+func under(policy string) ofRequest { return func(r *Request) { r.PolicyName = policy } }
+
+func withTask(task map[string]any) ofRequest {
+	return func(r *Request) { r.HasTask, r.Task = true, task }
+}
