@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -138,9 +139,9 @@ func (w *world) use(c client.Client, live client.Reader) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	recorder := events.NewFakeRecorder(1000)
-	w.requests = &RequestReconciler{Client: c, Live: live, Clock: w.clock, Recorder: recorder, Policies: policies}
-	w.grants = &GrantReconciler{Client: c, Live: live, Clock: w.clock, Recorder: recorder, Policies: policies, Admission: admission}
+	journal := Journal{Recorder: events.NewFakeRecorder(1000), Audit: zap.NewNop()}
+	w.requests = &RequestReconciler{Client: c, Live: live, Clock: w.clock, Journal: journal, Policies: policies}
+	w.grants = &GrantReconciler{Client: c, Live: live, Clock: w.clock, Journal: journal, Policies: policies, Admission: admission}
 	w.expirer = &Expirer{Client: c, Live: live, Clock: w.clock}
 }
 

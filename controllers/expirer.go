@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"sync/atomic"
 
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,6 +21,23 @@ type Expirer struct {
 	// Live reads from the API server, not from the cache.
 	Live  client.Reader
 	Clock clock.PassiveClock
+	// Backlog tells the leader to leave the API server to the removals.
+	Backlog *Backlog
+	Metrics *Metrics
+}
+
+// Backlog counts the removals of overdue access that are under way, so that
+// status writes and verification wait while there are any.
+type Backlog struct{ underway atomic.Int64 }
+
+func (b *Backlog) busy() bool { return b != nil && b.underway.Load() > 0 }
+
+func (b *Backlog) during(remove func() error) error {
+	if b != nil {
+		b.underway.Add(1)
+		defer b.underway.Add(-1)
+	}
+	return remove()
 }
 
 // Reconcile removes what is due, or waits for the deadline.
@@ -36,5 +54,10 @@ func (r *Expirer) Reconcile(ctx context.Context, key reconcile.Request) (reconci
 	if grant.Expired(g, now) == nil {
 		return reconcile.Result{RequeueAfter: g.Spec.ExpirationTime.Sub(now)}, nil
 	}
-	return reconcile.Result{}, removeBindings(ctx, r.Client, r.Live, g)
+	held, _ := strayBindings(ctx, r.Client, g, nil) // for the metric alone
+	err := r.Backlog.during(func() error { return removeBindings(ctx, r.Client, r.Live, g) })
+	if len(held) > 0 || err != nil {
+		r.Metrics.revoked(g, r.Clock.Now(), err)
+	}
+	return reconcile.Result{}, err
 }

@@ -53,14 +53,16 @@ func (r *GrantReconciler) notApproved(ctx context.Context, g *v1alpha1.AccessGra
 		Requester: request.Spec.Requester, Subjects: identity.Subjects(&request.Spec),
 		Approvers: p.Spec.Approvers, Required: p.Required(), Decisions: request.Status.Decisions,
 	})
-	expected := newGrant(request, want, &match, g.Spec.NotBefore.Time)
+	expected := newGrant(request, want, &match, outcome.Approvers, g.Spec.NotBefore.Time)
 	switch {
 	case !outcome.Approved:
 		return no("%s", outcome.Message)
 	case g.Name != expected.Name:
 		return no("its name is not that of the request's grant")
-	case g.Spec.ExpirationTime.After(expected.Spec.ExpirationTime.Time), g.Spec.NotBefore.Sub(now) > maxClockSkew:
-		return no("it lasts until %s", g.Spec.ExpirationTime.UTC().Format(time.RFC3339))
+	case g.Spec.PolicyRef.UID != object.UID:
+		return no("its policy was replaced")
+	case request.CreationTimestamp.Sub(g.Spec.NotBefore.Time) > maxClockSkew, g.Spec.ExpirationTime.After(expected.Spec.ExpirationTime.Time), g.Spec.NotBefore.Sub(now) > maxClockSkew:
+		return no("it lasts from %s until %s", g.Spec.NotBefore.UTC().Format(time.RFC3339), g.Spec.ExpirationTime.UTC().Format(time.RFC3339))
 	case !equality.Semantic.DeepEqual(g.Spec.Requester, expected.Spec.Requester),
 		!equality.Semantic.DeepEqual(g.Spec.Subjects, expected.Spec.Subjects),
 		!equality.Semantic.DeepEqual(g.Spec.Task, expected.Spec.Task):

@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -32,6 +31,17 @@ import (
 // access away itself.
 const overdueGrace = time.Second
 
+// recordAgain is how long the record of an expiry waits while the expirer still
+// removes what is overdue, and maxRecordDelay after which it waits no longer.
+const (
+	recordAgain    = 250 * time.Millisecond
+	maxRecordDelay = time.Minute
+)
+
+// clockSkew is how far the clocks of two replicas may differ: a binding that is
+// gone this close to the deadline was taken by another replica, not by hand.
+const clockSkew = 5 * time.Second
+
 // verifyAgain is when to ask again while the API server's authorizer has not
 // caught up with a removal.
 const verifyAgain = 100 * time.Millisecond
@@ -45,12 +55,17 @@ type GrantReconciler struct {
 	// Live reads from the API server, not from the cache.
 	Live     client.Reader
 	Clock    clock.PassiveClock
-	Recorder events.EventRecorder
+	Journal  Journal
 	Policies *Policies
 	// Admission tells whether identities could be verified.
 	Admission *Admission
 	// Tasks watches the kinds of tasks; nil in tests that call Reconcile.
 	Tasks *TaskWatcher
+	// Retention of grants that have ended.
+	Retention time.Duration
+	// Backlog is the expirer's.
+	Backlog *Backlog
+	Metrics *Metrics
 }
 
 // Reconcile brings one grant forward: is it over? then take, else give.
@@ -62,10 +77,10 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 		}
 		return reconcile.Result{}, fmt.Errorf("read grant: %w", err)
 	}
-	if g.Status.Phase == v1alpha1.GrantEnded {
-		return reconcile.Result{}, errors.Join(removeStrays(ctx, r.Client, r.Live, g, nil), r.release(ctx, g))
-	}
 	now := r.Clock.Now()
+	if g.Status.Phase == v1alpha1.GrantEnded {
+		return r.retain(ctx, g, now)
+	}
 	end, err := r.over(ctx, g, now)
 	if end == nil && g.Status.Phase != v1alpha1.GrantActive {
 		// An error above is no reason not to look at the rest, but it is one
@@ -78,6 +93,10 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 		}
 	}
 	if end != nil {
+		if end.Reason == v1alpha1.EndExpired && r.Backlog.busy() && now.Sub(g.Spec.ExpirationTime.Time) < maxRecordDelay {
+			// The expirer takes the access; the record of it can wait.
+			return reconcile.Result{RequeueAfter: recordAgain}, nil
+		}
 		return r.take(ctx, g, *end, now)
 	}
 	if err != nil {
@@ -97,6 +116,24 @@ func (r *GrantReconciler) release(ctx context.Context, g *v1alpha1.AccessGrant) 
 		return client.IgnoreNotFound(err)
 	}
 	return nil
+}
+
+// retain keeps a grant that has ended: without access, and until it is old
+// enough to be deleted after it was logged whole.
+func (r *GrantReconciler) retain(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (reconcile.Result, error) {
+	if err := errors.Join(removeStrays(ctx, r.Client, r.Live, g, nil), r.release(ctx, g)); err != nil {
+		return reconcile.Result{}, err
+	}
+	if g.DeletionTimestamp != nil || g.Status.EndedTime == nil {
+		return reconcile.Result{}, nil
+	}
+	stay, up := overstay(g.Status.EndedTime.Time, r.Retention, now)
+	if !up {
+		return reconcile.Result{RequeueAfter: stay}, nil
+	}
+	r.Journal.grant("Deleted", "Forget", "kept for "+r.Retention.String()+" after its end", g)
+	err := r.Client.Delete(ctx, g, client.Preconditions{UID: &g.UID, ResourceVersion: &g.ResourceVersion})
+	return reconcile.Result{}, client.IgnoreNotFound(err)
 }
 
 // over tells whether a grant is over, and why. The deadline comes first and
@@ -191,7 +228,7 @@ func (r *GrantReconciler) askOf(ctx context.Context, g *v1alpha1.AccessGrant) (*
 	duration := g.Spec.ExpirationTime.Sub(g.Spec.NotBefore.Time)
 	ask := &policy.Request{
 		Object: object, Namespace: ref.Namespace, Requester: g.Spec.Requester,
-		RoleRef: g.Spec.RoleRef, Cluster: g.Spec.Cluster, Duration: &duration, HasTask: g.Spec.Task != nil,
+		RoleRef: g.Spec.RoleRef, Rules: g.Spec.Rules, Cluster: g.Spec.Cluster, Duration: &duration, HasTask: g.Spec.Task != nil,
 	}
 	for _, s := range g.Spec.Subjects {
 		ask.Subjects = append(ask.Subjects, s.Subject)
@@ -377,6 +414,9 @@ func (r *GrantReconciler) bindingOver(ctx context.Context, g *v1alpha1.AccessGra
 		if err != nil {
 			return nil, err
 		}
+		if !ok && g.Spec.ExpirationTime.Sub(r.Clock.Now()) < clockSkew {
+			return &grant.End{Reason: v1alpha1.EndExpired, Message: "another replica, whose clock is ahead, took the access at the deadline"}, nil
+		}
 		if !ok {
 			return &grant.End{Reason: v1alpha1.EndBindingTouched, Message: fmt.Sprintf("%s %s was deleted, changed or recreated by somebody else", want.Kind, types.NamespacedName{Namespace: want.Namespace, Name: want.Name})}, nil
 		}
@@ -424,8 +464,9 @@ func (r *GrantReconciler) give(ctx context.Context, g *v1alpha1.AccessGrant, now
 		fmt.Sprintf("%d bindings exist", len(next.Status.Bindings)))
 	written, err := patchStatus(ctx, r.Client, g, next)
 	if written {
-		recordEvent(r.Recorder, next, string(v1alpha1.GrantActive), "Give", fmt.Sprintf("%s in %s for %s until %s",
-			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, g.Spec.ExpirationTime.UTC().Format(time.RFC3339)))
+		r.Metrics.active(g.Name, r.Clock.Now())
+		r.Journal.grant(string(v1alpha1.GrantActive), "Give", fmt.Sprintf("%s in %s for %s until %s",
+			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, g.Spec.ExpirationTime.UTC().Format(time.RFC3339)), next)
 	}
 	return nil, err
 }
@@ -468,7 +509,8 @@ func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end
 		return reconcile.Result{}, err
 	}
 	if written {
-		recordEvent(r.Recorder, next, string(end.Reason), "Take", end.Message)
+		r.Metrics.ended(g.Name)
+		r.Journal.grant(string(v1alpha1.GrantEnded), "Take", string(end.Reason)+": "+end.Message, next)
 	}
 	return reconcile.Result{}, r.release(ctx, next)
 }

@@ -14,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,7 +31,11 @@ import (
 // defaultPendingTimeout holds for a request that no policy has been matched to.
 const defaultPendingTimeout = 24 * time.Hour
 
-// +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accessrequests,verbs=get;list;watch
+// maxMatching bounds how long the conditions of all policies may take for one
+// request.
+const maxMatching = 10 * time.Second
+
+// +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accessrequests,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accessrequests/status,verbs=patch;update
 // +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accesspolicies,verbs=get;list;watch
 // +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accessgrants,verbs=get;list;watch;create;update;patch;delete
@@ -45,13 +48,16 @@ const defaultPendingTimeout = 24 * time.Hour
 type RequestReconciler struct {
 	Client client.Client
 	// Live reads from the API server, not from the cache.
-	Live     client.Reader
-	Clock    clock.PassiveClock
-	Recorder events.EventRecorder
+	Live    client.Reader
+	Clock   clock.PassiveClock
+	Journal Journal
 	// Policies are shared with the other reconcilers, compiled once.
 	Policies *Policies
 	// Tasks watches the kinds of tasks; nil in tests that call Reconcile.
 	Tasks *TaskWatcher
+	// Retention of requests that are over.
+	Retention time.Duration
+	Metrics   *Metrics
 }
 
 // Reconcile brings one request forward: look, decide, write the status once.
@@ -60,10 +66,13 @@ func (r *RequestReconciler) Reconcile(ctx context.Context, key reconcile.Request
 	if err := r.Client.Get(ctx, key.NamespacedName, request); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if request.Status.Phase.Ended() || request.DeletionTimestamp != nil {
+	now := r.Clock.Now()
+	if request.DeletionTimestamp != nil {
 		return reconcile.Result{}, nil
 	}
-	now := r.Clock.Now()
+	if request.Status.Phase.Ended() {
+		return r.retain(ctx, request, now)
+	}
 	next := &requestStep{AccessRequest: request.DeepCopy(), now: now}
 	err := r.advance(ctx, next)
 	if no := (*impossible)(nil); errors.As(err, &no) {
@@ -72,7 +81,7 @@ func (r *RequestReconciler) Reconcile(ctx context.Context, key reconcile.Request
 	}
 	written, writeErr := patchStatus(ctx, r.Client, request, next.AccessRequest)
 	if written && request.Status.Phase != next.Status.Phase {
-		recordRequest(r.Recorder, next.AccessRequest)
+		r.Journal.request(string(next.Status.Phase), lastWord(next.Status.Conditions), next.AccessRequest)
 	}
 	if err := errors.Join(err, writeErr); err != nil {
 		return reconcile.Result{}, err
@@ -240,7 +249,10 @@ func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *re
 	if s.Spec.StartTime != nil && s.Spec.StartTime.After(begin) {
 		begin = s.Spec.StartTime.Time
 	}
-	match := policy.Find(ctx, candidates, want.ask, begin)
+	// Each condition is bounded by itself; this bounds all of them together.
+	findCtx, cancel := context.WithTimeout(ctx, maxMatching)
+	defer cancel()
+	match := policy.Find(findCtx, candidates, want.ask, begin)
 	switch match.Answer {
 	case policy.NotAllowed:
 		s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionFalse, v1alpha1.ReasonNoPolicy, match.Message)
@@ -271,6 +283,7 @@ func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *re
 	switch {
 	case outcome.Denied:
 		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonDenied, outcome.Message)
+		r.Metrics.decided(s.AccessRequest, "denied", s.now)
 	case outcome.Revoked:
 		s.end(v1alpha1.RequestRevoked, string(v1alpha1.EndRevoked), outcome.Message)
 	case outcome.Withdrawn:
@@ -315,7 +328,7 @@ func (r *RequestReconciler) firstMatch(ctx context.Context, s *requestStep, matc
 	}
 	// Who holds the access for good should hear of it, and so should those who
 	// are asked to approve.
-	held, err := askForAccess(ctx, r.Client, r.Live, newGrant(s.AccessRequest, want, match, s.now), maxQuestionsBefore)
+	held, err := askForAccess(ctx, r.Client, r.Live, newGrant(s.AccessRequest, want, match, nil, s.now), maxQuestionsBefore)
 	if err != nil {
 		return err
 	}
@@ -495,7 +508,7 @@ func (r *RequestReconciler) grant(ctx context.Context, s *requestStep) error {
 	if err != nil || match == nil || !outcome.Approved || !r.taskIsThere(s, want) {
 		return err
 	}
-	given := newGrant(s.AccessRequest, want, match, s.now)
+	given := newGrant(s.AccessRequest, want, match, outcome.Approvers, s.now)
 	err = r.Client.Create(ctx, given)
 	if apierrors.IsAlreadyExists(err) {
 		return nil // it was made before a restart, or the cache is behind; its deadline stands
@@ -503,14 +516,15 @@ func (r *RequestReconciler) grant(ctx context.Context, s *requestStep) error {
 	if err != nil {
 		return fmt.Errorf("write grant: %w", err)
 	}
-	// The grant is the record of the approval; the request follows it.
+	r.Metrics.approved(given.Name, s.now)
+	r.Metrics.decided(s.AccessRequest, "approved", s.now)
 	return nil
 }
 
 // newGrant is the record of what was approved, complete with its deadline. The
 // deadline is cut to whole seconds, as the API stores it: never later than
-// what was approved.
-func newGrant(request *v1alpha1.AccessRequest, want *resolved, match *policy.Match, now time.Time) *v1alpha1.AccessGrant {
+// what was approved. Of the decisions it records those that counted.
+func newGrant(request *v1alpha1.AccessRequest, want *resolved, match *policy.Match, approvers []string, now time.Time) *v1alpha1.AccessGrant {
 	given := &v1alpha1.AccessGrant{}
 	given.Name = grant.Name(request.Name, request.UID)
 	controllerutil.AddFinalizer(given, v1alpha1.FinalizerRevoke)
@@ -523,13 +537,17 @@ func newGrant(request *v1alpha1.AccessRequest, want *resolved, match *policy.Mat
 		Namespaces:     want.namespaces,
 		Cluster:        want.ask.Cluster,
 		PolicyRef:      *policyRef(match.Policy),
-		Decisions:      request.Status.Decisions,
 		Reason:         request.Spec.Reason,
 		Ticket:         request.Spec.Ticket,
 		Rules:          want.rules,
 		RulesHash:      want.rulesHash,
 		NotBefore:      metav1.NewTime(now.Truncate(time.Second)),
 		ExpirationTime: metav1.NewTime(now.Add(match.Duration).Truncate(time.Second)),
+	}
+	for _, d := range request.Status.Decisions {
+		if d.Verdict == v1alpha1.VerdictApprove && slices.Contains(approvers, d.Username) {
+			given.Spec.Decisions = append(given.Spec.Decisions, d)
+		}
 	}
 	if want.task != nil {
 		given.Spec.Task = &v1alpha1.GrantTask{TaskRef: *request.Spec.Task, UID: want.task.GetUID()}
@@ -550,14 +568,28 @@ func risks(rules []v1alpha1.PolicyRule) []v1alpha1.Risk {
 	return slices.Clip(out)
 }
 
-// recordRequest tells of a transition, after the write that made it.
-func recordRequest(recorder events.EventRecorder, request *v1alpha1.AccessRequest) {
-	note := string(request.Status.Phase)
+// lastWord is what the furthest condition says.
+func lastWord(conditions []metav1.Condition) string {
 	for _, kind := range []string{v1alpha1.ConditionEnded, v1alpha1.ConditionGranted, v1alpha1.ConditionApproved, v1alpha1.ConditionPolicyMatched} {
-		if c := meta.FindStatusCondition(request.Status.Conditions, kind); c != nil {
-			note = c.Message
-			break
+		if c := meta.FindStatusCondition(conditions, kind); c != nil {
+			return c.Message
 		}
 	}
-	recordEvent(recorder, request, string(request.Status.Phase), "Decide", note)
+	return ""
+}
+
+// retain deletes a request that has been over for long enough, after it was
+// logged whole.
+func (r *RequestReconciler) retain(ctx context.Context, request *v1alpha1.AccessRequest, now time.Time) (reconcile.Result, error) {
+	ended := meta.FindStatusCondition(request.Status.Conditions, v1alpha1.ConditionEnded)
+	if ended == nil {
+		return reconcile.Result{}, nil
+	}
+	stay, up := overstay(ended.LastTransitionTime.Time, r.Retention, now)
+	if !up {
+		return reconcile.Result{RequeueAfter: stay}, nil
+	}
+	r.Journal.request("Deleted", ended.Message, request)
+	err := r.Client.Delete(ctx, request, client.Preconditions{UID: &request.UID, ResourceVersion: &request.ResourceVersion})
+	return reconcile.Result{}, client.IgnoreNotFound(err)
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"go.uber.org/zap"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -29,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -51,7 +53,8 @@ const (
 )
 
 // CacheOptions of the manager: of bindings only those that belong to a grant
-// are kept, of admission policies only the broker's, and of nothing the managedFields.
+// are kept, of admission policies only the broker's, of nothing the managedFields,
+// and equal rules are kept once.
 func CacheOptions() cache.Options {
 	ofGrants, err := labels.NewRequirement(v1alpha1.LabelGrant, selection.Exists, nil)
 	if err != nil {
@@ -60,7 +63,7 @@ func CacheOptions() cache.Options {
 	selector := labels.NewSelector().Add(*ofGrants)
 	installed := labels.SelectorFromSet(labels.Set{"app.kubernetes.io/name": "access-broker"})
 	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
+		DefaultTransform: (&interner{}).transform(),
 		ByObject: map[client.Object]cache.ByObject{
 			&rbacv1.RoleBinding{}:                                       {Label: selector},
 			&rbacv1.ClusterRoleBinding{}:                                {Label: selector},
@@ -74,8 +77,19 @@ func CacheOptions() cache.Options {
 // them by SubjectAccessReview.
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 
+// Options of the reconcilers.
+type Options struct {
+	Clock clock.PassiveClock
+	// Audit is the log of every transition.
+	Audit     *zap.Logger
+	Retention Retention
+	// Version that runs, for the metrics.
+	Version string
+}
+
 // Setup registers the reconcilers with a manager.
-func Setup(ctx context.Context, mgr manager.Manager, clk clock.PassiveClock) error {
+func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
+	clk := o.Clock
 	if err := setupIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
@@ -92,7 +106,12 @@ func Setup(ctx context.Context, mgr manager.Manager, clk clock.PassiveClock) err
 			return fmt.Errorf("watch admission policies: %w", err)
 		}
 	}
-	recorder := mgr.GetEventRecorder("access-broker")
+	journal := Journal{Recorder: mgr.GetEventRecorder("access-broker"), Audit: o.Audit}
+	measures, err := NewMetrics(metrics.Registry, c, clk, o.Version)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	backlog := &Backlog{}
 	w := wiring{client: c}
 
 	err = builder.ControllerManagedBy(mgr).Named("policy").
@@ -108,7 +127,7 @@ func Setup(ctx context.Context, mgr manager.Manager, clk clock.PassiveClock) err
 		Watches(&rbacv1.ClusterRole{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
 		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
 		WithOptions(options(maxRequestBackoff)).
-		Build(&RequestReconciler{Client: c, Live: live, Clock: clk, Recorder: recorder, Policies: policies, Tasks: tasks})
+		Build(&RequestReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Tasks: tasks, Retention: o.Retention.Requests, Metrics: measures})
 	if err != nil {
 		return fmt.Errorf("request controller: %w", err)
 	}
@@ -125,7 +144,7 @@ func Setup(ctx context.Context, mgr manager.Manager, clk clock.PassiveClock) err
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfObject)).
 		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfObject)).
 		WithOptions(options(maxBackoff)).
-		Build(&GrantReconciler{Client: c, Live: live, Clock: clk, Recorder: recorder, Policies: policies, Admission: admissionPolicies, Tasks: tasks})
+		Build(&GrantReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Admission: admissionPolicies, Tasks: tasks, Retention: o.Retention.Grants, Backlog: backlog, Metrics: measures})
 	if err != nil {
 		return fmt.Errorf("grant controller: %w", err)
 	}
@@ -136,7 +155,7 @@ func Setup(ctx context.Context, mgr manager.Manager, clk clock.PassiveClock) err
 	err = builder.ControllerManagedBy(mgr).Named("expirer").
 		For(&v1alpha1.AccessGrant{}).
 		WithOptions(everywhere).
-		Complete(&Expirer{Client: c, Live: live, Clock: clk})
+		Complete(&Expirer{Client: c, Live: live, Clock: clk, Backlog: backlog, Metrics: measures})
 	if err != nil {
 		return fmt.Errorf("expirer: %w", err)
 	}

@@ -36,11 +36,8 @@ func patchStatus(ctx context.Context, c client.Client, old, updated client.Objec
 
 // setCondition sets a condition as of now.
 func setCondition(conditions *[]metav1.Condition, now time.Time, kind string, status metav1.ConditionStatus, reason, message string) {
-	if len(message) > maxMessage {
-		message = message[:maxMessage-3] + "..."
-	}
 	meta.SetStatusCondition(conditions, metav1.Condition{
-		Type: kind, Status: status, Reason: reason, Message: message,
+		Type: kind, Status: status, Reason: reason, Message: truncate(message, maxMessage),
 		LastTransitionTime: metav1.NewTime(now),
 	})
 }

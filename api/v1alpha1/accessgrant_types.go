@@ -75,7 +75,7 @@ type AccessGrantSpec struct {
 	Task *GrantTask `json:"task,omitempty"`
 	// summary holds lists of the spec as one line each, for kubectl get.
 	// +optional
-	Summary GrantSummary `json:"summary,omitempty"`
+	Summary GrantSummary `json:"summary,omitzero"`
 }
 
 // RequestRef pins an AccessRequest.

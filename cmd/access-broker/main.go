@@ -6,15 +6,18 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/go-logr/zapr"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -27,26 +30,40 @@ import (
 var version = "dev"
 
 func main() {
-	if err := run(); err != nil {
+	code, err := run()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "access-broker:", err)
-		os.Exit(1)
+		code = 1
 	}
+	os.Exit(code)
 }
 
-func run() error {
+// exitFound is the exit status of a sweep that found overdue bindings and
+// removed them: the replicas should have.
+const exitFound = 3
+
+func run() (code int, err error) {
 	// --kubeconfig is registered by controller-runtime.
 	var (
-		metricsAddr = flag.String("metrics-bind-address", ":8443", "address that serves metrics over HTTPS to authenticated clients; 0 turns it off")
-		probeAddr   = flag.String("health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 turns it off")
-		leaderElect = flag.Bool("leader-elect", false, "let one replica of several grant; every replica revokes")
-		namespace   = flag.String("leader-election-namespace", "access-broker-system", "namespace of the lease")
-		logLevel    = zap.LevelFlag("log-level", zapcore.InfoLevel, "least severe level that is logged: debug, info, warn or error")
-		showVersion = flag.Bool("version", false, "print the version and exit")
+		metricsAddr      = flag.String("metrics-bind-address", ":8443", "address that serves metrics over HTTPS to authenticated clients; 0 turns it off")
+		probeAddr        = flag.String("health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 turns it off")
+		leaderElect      = flag.Bool("leader-elect", false, "let one replica of several grant; every replica revokes")
+		namespace        = flag.String("leader-election-namespace", "access-broker-system", "namespace of the lease")
+		auditPath        = flag.String("audit-log-path", "stdout", "file, stdout or stderr that gets one JSON line for every transition")
+		requestRetention = flag.Duration("request-retention", 7*24*time.Hour, "how long requests are kept after their end; 0 keeps them for ever")
+		grantRetention   = flag.Duration("grant-retention", 90*24*time.Hour, "how long grants are kept after their end; 0 keeps them for ever")
+		logLevel         = zap.LevelFlag("log-level", zapcore.InfoLevel, "least severe level that is logged: debug, info, warn or error")
+		showVersion      = flag.Bool("version", false, "print the version and exit")
 	)
+	flag.Usage = usage
 	flag.Parse()
 	if *showVersion {
 		fmt.Println(version)
-		return nil
+		return 0, nil
+	}
+	if flag.NArg() > 1 || flag.NArg() == 1 && flag.Arg(0) != "sweep" {
+		usage()
+		return 2, nil
 	}
 
 	config := zap.NewProductionConfig()
@@ -55,7 +72,7 @@ func run() error {
 	config.Sampling = nil
 	logger, err := config.Build()
 	if err != nil {
-		return fmt.Errorf("build logger: %w", err)
+		return 1, fmt.Errorf("build logger: %w", err)
 	}
 	defer func() { _ = logger.Sync() }()
 	ctrl.SetLogger(zapr.NewLogger(logger))
@@ -63,20 +80,23 @@ func run() error {
 
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
-		return err
+		return 1, err
 	}
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		return err
+		return 1, err
 	}
-	rest, err := ctrl.GetConfig()
+	restConfig, err := ctrl.GetConfig()
 	if err != nil {
-		return fmt.Errorf("find the API server: %w", err)
+		return 1, fmt.Errorf("find the API server: %w", err)
 	}
 	// The API server's own priority and fairness decides, not the client: a
 	// revocation must not wait behind a client-side limit.
-	rest.QPS = -1
+	restConfig.QPS = -1
 
-	mgr, err := ctrl.NewManager(rest, ctrl.Options{
+	if flag.Arg(0) == "sweep" {
+		return sweep(restConfig, scheme, logger)
+	}
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                  scheme,
 		Cache:                   controllers.CacheOptions(),
 		HealthProbeBindAddress:  *probeAddr,
@@ -91,18 +111,62 @@ func run() error {
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("create manager: %w", err)
+		return 1, fmt.Errorf("create manager: %w", err)
 	}
 	ctx := ctrl.SetupSignalHandler()
-	if err := controllers.Setup(ctx, mgr, clock.RealClock{}); err != nil {
-		return err
+	audit, err := zap.Config{
+		Level: zap.NewAtomicLevelAt(zapcore.InfoLevel), Encoding: "json", EncoderConfig: config.EncoderConfig,
+		OutputPaths: []string{*auditPath}, ErrorOutputPaths: []string{"stderr"}, DisableCaller: true, DisableStacktrace: true,
+	}.Build()
+	if err != nil {
+		return 1, fmt.Errorf("open the audit log: %w", err)
+	}
+	defer func() { _ = audit.Sync() }()
+	if err := controllers.Setup(ctx, mgr, controllers.Options{
+		Clock: clock.RealClock{}, Audit: audit.Named("audit"), Version: version,
+		Retention: controllers.Retention{Requests: *requestRetention, Grants: *grantRetention},
+	}); err != nil {
+		return 1, err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return err
+		return 1, err
 	}
 	if err := mgr.AddReadyzCheck("caches", controllers.CachesSynced(mgr.GetCache())); err != nil {
-		return err
+		return 1, err
 	}
 	logger.Info("starting", zap.String("version", version))
-	return mgr.Start(ctx)
+	return 0, mgr.Start(ctx)
+}
+
+// sweep removes what is overdue, once; see controllers.Sweep.
+func sweep(config *rest.Config, scheme *runtime.Scheme, logger *zap.Logger) (code int, err error) {
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return 1, fmt.Errorf("create client: %w", err)
+	}
+	found, err := controllers.Sweep(ctrl.SetupSignalHandler(), c, time.Now())
+	for _, binding := range found {
+		logger.Warn("found an overdue binding", zap.String("binding", binding))
+	}
+	switch {
+	case err != nil:
+		return 1, fmt.Errorf("sweep: %w", err)
+	case len(found) > 0:
+		return exitFound, nil
+	}
+	logger.Info("nothing is overdue")
+	return 0, nil
+}
+
+func usage() {
+	fmt.Fprintf(flag.CommandLine.Output(), `access-broker turns approved AccessRequests into RoleBindings that end by themselves.
+
+  access-broker [flags]        run until stopped
+  access-broker [flags] sweep  remove every binding whose deadline has passed, once;
+                               exit status 0: none was found, %d: some were found
+                               and removed, 1: it failed
+
+Flags:
+`, exitFound)
+	flag.PrintDefaults()
 }

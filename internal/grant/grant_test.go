@@ -426,6 +426,7 @@ func TestJoin(t *testing.T) {
 		"just short enough": {list(x(1022), "a"), x(1022) + ",a"},
 		"just too long":     {list(x(1020), "abc", "d"), x(1020) + ",..."},
 		"no room for dots":  {list("a", x(1020), "bc"), "a,..."},
+		"in characters":     {list(strings.Repeat("ä", 1024)), strings.Repeat("ä", 1024)},
 		"one too long":      {list(x(1025)), "..."},
 		"the first is":      {list(x(1025), "a"), "..."},
 	} {

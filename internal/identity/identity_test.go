@@ -41,6 +41,8 @@ var lookAlikes = map[string]string{
 	"line feed after":           "bob\n",
 	"tab after":                 "bob\t",
 	"line separator after":      "bob\u2028",
+	"line separator inside":     "bo\u2028b",
+	"paragraph separator":       "b\u2029ob",
 	"zero-width space":          "b\u200bob",
 	"zero-width joiner":         "bo\u200db",
 	"zero-width no-break space": "\ufeffbob",
@@ -243,6 +245,7 @@ func TestAmong(t *testing.T) {
 		"user named like the ServiceAccount": {list(user(migrate)), migrate, nil, true},
 		"group of ServiceAccounts":           {list(group("system:serviceaccounts:payments")), migrate, list("system:serviceaccounts:payments"), true},
 		"without a kind":                     {list(v1alpha1.Subject{Name: "bob"}), "bob", list("bob"), false},
+		"without a kind, nobody":             {list(v1alpha1.Subject{Name: "bob"}), "", nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := Among(test.subjects, test.username, test.groups); got != test.want {
@@ -279,6 +282,7 @@ func TestBenefits(t *testing.T) {
 		"ServiceAccount of a subject group":     {migrate, list("system:serviceaccounts:payments"), "alice", list(group("system:serviceaccounts:payments")), true},
 		"ServiceAccount that asks":              {migrate, nil, migrate, list(user("bob")), true},
 		"user named like a ServiceAccount":      {migrate, nil, "alice", list(user(migrate)), true},
+		"nobody, of a subject without a kind":   {"", nil, "alice", list(v1alpha1.Subject{Name: "bob"}), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := Benefits(test.username, test.groups, test.requester, test.subjects); got != test.want {

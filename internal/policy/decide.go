@@ -79,7 +79,7 @@ func Weigh(b Ballot) Outcome {
 				ignored = append(ignored, d.Username+" would benefit")
 			case !approver:
 				ignored = append(ignored, d.Username+" is not an approver")
-			case d.RulesHash != b.RulesHash:
+			case d.RulesHash == "", d.RulesHash != b.RulesHash:
 				ignored = append(ignored, d.Username+" approved before the role changed and must approve again")
 			case people[person]:
 				ignored = append(ignored, d.Username+" has approved already")

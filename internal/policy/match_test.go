@@ -135,6 +135,7 @@ func TestFindOne(t *testing.T) {
 		"condition without an answer":      {list(cannotTell), nil, unknown(`policy "prod-edit" cannot be used: condition "unclear": 1:13: no such key: absent`)},
 		"no is an answer, error or not":    {list(cannotTell, onlyIf("b", "false", "never")), nil, but(`has the condition "b" (never), which does not hold`)},
 		"an error after a no":              {list(onlyIf("b", "false", "never"), cannotTell), nil, but(`has the condition "b" (never), which does not hold`)},
+		"the first error is told":          {list(cannotTell, onlyIf("b", "request.spec.other", "")), nil, unknown(`policy "prod-edit" cannot be used: condition "unclear": 1:13: no such key: absent`)},
 		"an error after a yes":             {list(onlyIf("b", "true", ""), cannotTell), nil, unknown(`policy "prod-edit" cannot be used: condition "unclear": 1:13: no such key: absent`)},
 		"condition on another's request":   {list(requesters(group("ops")), cannotTell), nil, but("is for group:ops")},
 		"condition on the task":            {list(onlyIf("task", "task.kind == 'Job'", "")), list(withTask(map[string]any{"kind": "Job"})), allowed("prod-edit", time.Hour)},

@@ -14,7 +14,7 @@ import (
 
 // attempts at an object that somebody else keeps changing, before the removal
 // is left to the next reconcile.
-const attempts = 5
+const attempts = 6
 
 // Remove takes a binding away and returns once a live read shows that it is
 // gone. uid is what it was created with, empty when that was not recorded: then
@@ -25,8 +25,10 @@ const attempts = 5
 // it so with a finalizer: one that does not go at once loses its subjects first
 // and its finalizers next.
 func Remove(ctx context.Context, c client.Client, live client.Reader, want grant.Binding, uid types.UID) error {
-	for range attempts {
-		if uid != "" {
+	for i := range attempts {
+		// What the cache does not know any more is looked up before it is
+		// deleted again: most likely another hand has removed it.
+		if uid != "" && (i > 0 || !knownGone(ctx, c, want)) {
 			if err := remove(ctx, c, want, uid); err != nil {
 				return err
 			}
@@ -51,6 +53,12 @@ func Remove(ctx context.Context, c client.Client, live client.Reader, want grant
 		}
 	}
 	return fmt.Errorf("%s is still there: somebody keeps changing it", nameOf(want))
+}
+
+// knownGone tells whether the cache, which may be behind, has no such object.
+func knownGone(ctx context.Context, cache client.Reader, want grant.Binding) bool {
+	seen, err := Get(ctx, cache, want)
+	return err == nil && seen == nil
 }
 
 func remove(ctx context.Context, c client.Client, b grant.Binding, uid types.UID) error {

@@ -1,0 +1,83 @@
+package controllers
+
+import (
+	"strings"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+// maxNote is what events.k8s.io/v1 allows for a note.
+const maxNote = 1024
+
+// Journal tells of transitions, after the write that made them, so that it
+// never tells of what did not happen: as Events for those who look now, as
+// JSON lines for those who look later.
+type Journal struct {
+	Recorder events.EventRecorder
+	// Audit has a log of its own. Its encoder escapes what users wrote.
+	Audit *zap.Logger
+}
+
+// request tells of a request's transition.
+func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
+	j.event(r, event, "Decide", note)
+	role := "rules"
+	if r.Spec.RoleRef != nil {
+		role = r.Spec.RoleRef.Kind + "/" + r.Spec.RoleRef.Name
+	}
+	policy := ""
+	if r.Status.Policy != nil {
+		policy = r.Status.Policy.Name
+	}
+	j.Audit.Info(event,
+		zap.String("kind", "AccessRequest"), zap.String("namespace", r.Namespace), zap.String("name", r.Name), zap.String("uid", string(r.UID)),
+		zap.String("phase", string(r.Status.Phase)), zap.String("note", note),
+		zap.String("requester", r.Spec.Requester.Username), zap.Strings("groups", r.Spec.Requester.Groups),
+		zap.String("role", role), zap.String("policy", policy), zap.String("reason", r.Spec.Reason), zap.String("ticket", r.Spec.Ticket),
+		zap.Strings("decisions", decisions(r.Status.Decisions)), zap.String("grant", r.Status.GrantName))
+}
+
+// grant tells of a grant's transition, with all that was granted.
+func (j Journal) grant(event, action, note string, g *v1alpha1.AccessGrant) {
+	j.event(g, event, action, note)
+	fields := []zap.Field{
+		zap.String("kind", "AccessGrant"), zap.String("name", g.Name), zap.String("uid", string(g.UID)),
+		zap.String("phase", string(g.Status.Phase)), zap.String("note", note),
+		zap.String("requestNamespace", g.Spec.RequestRef.Namespace), zap.String("requestName", g.Spec.RequestRef.Name), zap.String("requestUID", string(g.Spec.RequestRef.UID)),
+		zap.String("requester", g.Spec.Requester.Username), zap.Strings("groups", g.Spec.Requester.Groups),
+		zap.String("subjects", g.Spec.Summary.Subjects), zap.String("role", g.Spec.Summary.Role), zap.String("rulesHash", g.Spec.RulesHash),
+		zap.String("scope", g.Spec.Summary.Scope), zap.String("policy", g.Spec.PolicyRef.Name),
+		zap.String("reason", g.Spec.Reason), zap.String("ticket", g.Spec.Ticket), zap.Strings("decisions", decisions(g.Spec.Decisions)),
+		zap.Time("notBefore", g.Spec.NotBefore.Time), zap.Time("expirationTime", g.Spec.ExpirationTime.Time),
+	}
+	if g.Status.EndedTime != nil {
+		fields = append(fields, zap.Time("endedTime", g.Status.EndedTime.Time),
+			zap.String("endReason", string(g.Status.EndReason)), zap.String("endedBy", g.Status.EndedBy))
+	}
+	j.Audit.Info(event, fields...)
+}
+
+func (j Journal) event(regarding runtime.Object, reason, action, note string) {
+	j.Recorder.Eventf(regarding, nil, corev1.EventTypeNormal, reason, action, "%s", truncate(note, maxNote))
+}
+
+func decisions(list []v1alpha1.Decision) []string {
+	out := make([]string, len(list))
+	for i, d := range list {
+		out[i] = string(d.Verdict) + " " + d.Username
+	}
+	return out
+}
+
+// truncate cuts a text to a number of bytes, between two characters.
+func truncate(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most-3], "") + "..."
+}
