@@ -1,0 +1,104 @@
+// Package crd sends right and wrong values to every field of the three kinds,
+// to a real API server: what the schema and its CEL rules admit, what they
+// refuse and with which words, and that all they admit decodes in Go.
+package crd
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+var (
+	e *env.Env
+	// kubeconfig of the administrator.
+	kubeconfig string
+	// The administrator asks and writes policies, bob approves, the broker
+	// writes the rest. The broker itself does not run: nothing changes but what
+	// a test sends.
+	admin, bob, broker rest.Interface
+)
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	ctx := context.Background()
+	if e, err = env.Start(ctx, "", os.Stderr); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, e.Stop()) }()
+	if err := connectAll(ctx); err != nil {
+		return 1, err
+	}
+	if err := store(ctx); err != nil {
+		return 1, err
+	}
+	if code = m.Run(); code != 0 || !wholePackage() {
+		return code, nil
+	}
+	return 0, everyRuleRefused(ctx)
+}
+
+// wholePackage tells whether every test was asked for.
+func wholePackage() bool {
+	for _, name := range []string{"test.run", "test.skip", "test.list"} {
+		if flag.Lookup(name).Value.String() != "" {
+			return false
+		}
+	}
+	return true
+}
+
+func connectAll(ctx context.Context) (err error) {
+	if kubeconfig, err = e.Kubeconfig("admin", e.ControlPlane.Admin()); err != nil {
+		return err
+	}
+	if admin, err = connect(e.ControlPlane.Admin()); err != nil {
+		return err
+	}
+	// RBAC is not the subject here: whoever the admission policies let may write.
+	config, err := e.User("bob", "system:masters")
+	if err != nil {
+		return err
+	}
+	if bob, err = connect(config); err != nil {
+		return err
+	}
+	if config, err = e.ServiceAccount(ctx, env.BrokerNamespace, env.BrokerServiceAccount); err != nil {
+		return err
+	}
+	broker, err = connect(config)
+	return err
+}
+
+// connect makes a client that sends what it is given, well-formed or not, and
+// decodes the answer as every typed client and informer does.
+func connect(config *rest.Config) (rest.Interface, error) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	config = rest.CopyConfig(config)
+	config.APIPath = "/apis"
+	config.GroupVersion = &v1alpha1.GroupVersion
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	config.WarningHandlerWithContext = rest.NoWarnings{}
+	return rest.RESTClientFor(config)
+}

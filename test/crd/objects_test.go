@@ -1,0 +1,184 @@
+package crd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Valid objects with every field set that can be set together; the other side
+// of a choice is in the tables. The tests send changed copies of them.
+const (
+	validRequest = `
+apiVersion: jit.accessbroker.dev/v1alpha1
+kind: AccessRequest
+metadata: {namespace: default, name: fix}
+spec:
+  subjects:
+  - {kind: User, apiGroup: rbac.authorization.k8s.io, name: alice}
+  - {kind: ServiceAccount, name: migrate, namespace: payments}
+  roleRef: {kind: ClusterRole, name: edit}
+  scope: {namespaces: [payments]}
+  policyName: prod-edit
+  duration: 30m0s
+  startTime: "2026-10-01T08:00:00Z"
+  reason: "INC-42: stuck consumers"
+  ticket: INC-42
+  task: {apiVersion: batch/v1, kind: Job, name: migrate, completeWhen: object.status.succeeded == 1}
+`
+	validPolicy = `
+apiVersion: jit.accessbroker.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: prod-edit}
+spec:
+  requesters:
+  - {kind: Group, apiGroup: rbac.authorization.k8s.io, name: dev}
+  - {kind: ServiceAccount, name: robot, namespace: payments}
+  approvers:
+  - {kind: Group, apiGroup: rbac.authorization.k8s.io, name: sre}
+  - {kind: ServiceAccount, name: approver, namespace: ops}
+  requiredApprovals: 1
+  roles:
+  - {kind: ClusterRole, name: edit}
+  rules:
+  - {verbs: [get], apiGroups: [""], resources: [pods], resourceNames: [web]}
+  - {verbs: [get], nonResourceURLs: [/metrics]}
+  namespaces:
+    names: [payments]
+    selector:
+      matchLabels: {team: payments}
+      matchExpressions:
+      - {key: env, operator: In, values: [prod]}
+  clusterScope: Forbidden
+  subjects: Any
+  maxDuration: 8h
+  defaultDuration: 1h
+  pendingTimeout: 2h
+  maxPendingPerRequester: 5
+  task: Optional
+  onRoleWidened: Revoke
+  conditions:
+  - {name: working-hours, expression: now.getHours('Europe/Berlin') < 18, message: only before six in the evening}
+`
+	validGrant = `
+apiVersion: jit.accessbroker.dev/v1alpha1
+kind: AccessGrant
+metadata: {name: fix-1a2b3c}
+spec:
+  requestRef: {namespace: payments, name: fix, uid: 1a2b}
+  requester:
+    username: alice
+    uid: "7"
+    groups: [dev]
+    extra: {example.com/team: [payments]}
+  subjects:
+  - {kind: User, apiGroup: rbac.authorization.k8s.io, name: alice}
+  - {kind: ServiceAccount, name: migrate, namespace: payments, uid: 2b3c}
+  roleRef: {kind: Role, name: edit}
+  roleUID: 3c4d
+  namespaces:
+  - {name: payments, uid: 4d5e, roleUID: 5e6f}
+  cluster: true
+  policyRef: {name: prod-edit, uid: 6f70, generation: 3}
+  decisions:
+  - {username: bob, groups: [sre], verdict: Approve, comment: fine, requestUID: 1a2b, rulesHash: abcdef}
+  reason: "INC-42: stuck consumers"
+  ticket: INC-42
+  rules:
+  - {verbs: [get], apiGroups: [""], resources: [pods], resourceNames: [web]}
+  - {verbs: [get], nonResourceURLs: [/metrics]}
+  rulesHash: abcdef
+  notBefore: "2026-10-01T08:00:00Z"
+  expirationTime: "2026-10-01T08:30:00Z"
+  task: {apiVersion: batch/v1, kind: Job, name: migrate, completeWhen: object.status.succeeded == 1, uid: 708f}
+  summary: {subjects: "alice, sa:payments/migrate", role: Role/edit, scope: payments, approvers: bob}
+`
+	validCondition = `
+  conditions:
+  - {type: Ready, status: "True", reason: Ready, message: it is, observedGeneration: 1, lastTransitionTime: "2026-10-01T08:00:00Z"}
+`
+	validRequestStatus = `
+  phase: Active
+  policy: {name: prod-edit, uid: 6f70, generation: 3}
+  requiredApprovals: 1
+  approvers:
+  - {kind: User, apiGroup: rbac.authorization.k8s.io, name: bob}
+  - {kind: ServiceAccount, name: robot, namespace: ops}
+  rules:
+  - {verbs: [get], apiGroups: [""], resources: [pods], resourceNames: [web]}
+  - {verbs: [get], nonResourceURLs: [/metrics]}
+  rulesHash: abcdef
+  risks:
+  - {kind: ReadsSecrets, message: reads every Secret of the namespace}
+  grantName: fix-1a2b3c
+  expirationTime: "2026-10-01T08:30:00Z"
+` + validCondition
+	validPolicyStatus = validCondition
+	validGrantStatus  = `
+  phase: Ended
+  bindings:
+  - {kind: RoleBinding, namespace: payments, name: fix-1a2b3c, uid: 819f}
+  grantedTime: "2026-10-01T08:00:01Z"
+  endedTime: "2026-10-01T08:30:00Z"
+  endReason: Expired
+  endedBy: bob
+` + validCondition
+)
+
+// The stored objects whose status and spec the tests try to change. The
+// smallest have what is required and no more.
+const (
+	storedName    = "stored"
+	smallestName  = "smallest"
+	decidedByBob  = "decided-by-bob"
+	optionalAsk   = "spec.subjects spec.scope spec.policyName spec.duration spec.startTime spec.ticket spec.task"
+	optionalGrant = "spec.roleRef spec.roleUID spec.namespaces spec.cluster spec.decisions spec.ticket spec.rules spec.rulesHash spec.task spec.summary"
+)
+
+// object is an object as it is sent, whatever its fields hold.
+type object = map[string]any
+
+func parse(text string) object {
+	var o object
+	if err := yaml.Unmarshal([]byte(text), &o); err != nil {
+		panic(fmt.Sprintf("a valid object of the tests is not YAML: %v\n%s", err, text))
+	}
+	return o
+}
+
+// store creates the objects that a status or a change of the spec needs.
+func store(ctx context.Context) error {
+	undecided := both(set("phase", "Pending"), unset("expirationTime"))
+	for _, s := range []struct {
+		spec, status target
+		name         string
+		edit         edit
+		editStatus   edit
+	}{
+		{requestSpec, requestStatus, storedName, same, same},
+		{requestSpec, requestStatus, decidedByBob, same, undecided},
+		{requestSpec, requestStatus, smallestName, unset(strings.Fields(optionalAsk)...), same},
+		{policySpec, policyStatus, storedName, same, same},
+		{grantSpec, grantStatus, storedName, same, same},
+		{grantSpec, grantStatus, smallestName, unset(strings.Fields(optionalGrant)...), same},
+	} {
+		o := parse(s.spec.valid)
+		set("metadata.name", s.name)(o)
+		s.edit(o)
+		s.spec.dryRun, s.status.dryRun, s.status.name = false, false, s.name
+		if err := s.spec.send(ctx, o).Error(); err != nil {
+			return fmt.Errorf("store %s %s: %w", s.spec.kind, s.name, err)
+		}
+		o, err := s.status.fresh(ctx)
+		if err != nil {
+			return err
+		}
+		s.editStatus(o["status"].(object))
+		if err := s.status.send(ctx, o).Error(); err != nil {
+			return fmt.Errorf("store the status of %s %s: %w", s.spec.kind, s.name, err)
+		}
+	}
+	return nil
+}

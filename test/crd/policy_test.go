@@ -1,0 +1,194 @@
+package crd
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// outside is what is said of a duration that is not in its bounds.
+func outside(name string) string {
+	return "spec." + name + ": …" + name + " must be between 1s and 720h"
+}
+
+// runtimeCopy is a deep copy as JSON has it, so that edits can go into it.
+func runtimeCopy(o object) object {
+	body, err := json.Marshal(o)
+	if err != nil {
+		panic(err)
+	}
+	var out object
+	if err := json.Unmarshal(body, &out); err != nil {
+		panic(err)
+	}
+	return runtime.DeepCopyJSON(out)
+}
+
+func TestAccessPolicy(t *testing.T) {
+	user := func(name string) object { return object{"kind": "User", "name": name} }
+	named := func(i int) object { return user(numbered("u")(i)) }
+	approvals := func(n int, approvers ...object) edit {
+		return both(set("spec.requiredApprovals", n), set("spec.approvers", approvers))
+	}
+	const (
+		required = "spec: …approvers are required when requiredApprovals is above 0"
+		tooMany  = "spec: …requiredApprovals is more than the approvers could ever give"
+		twice    = "spec.approvers: …no approver may be named twice"
+		what     = "spec: …at least one of roles and rules is required"
+		where    = "spec: …at least one of namespaces and clusterScope: Allowed is required"
+		within   = "spec: …defaultDuration must not be above maxDuration"
+	)
+	robot := object{"kind": "ServiceAccount", "name": "bob", "namespace": "ops"}
+
+	policySpec.check(t, []testCase{
+		{"every field", same, accepted},
+		{"no spec", unset("spec"), "spec: …Required value"},
+		{"no requesters", unset("spec.requesters"), "spec.requesters: …Required value"},
+		{"no requiredApprovals", unset("spec.requiredApprovals"), "spec.requiredApprovals: …Required value"},
+		{"no maxDuration", unset("spec.maxDuration"), "spec.maxDuration: …Required value"},
+	})
+
+	t.Run("approvers", func(t *testing.T) {
+		policySpec.check(t, []testCase{
+			{"none needed, none named", both(set("spec.requiredApprovals", 0), unset("spec.approvers")), accepted},
+			{"none needed, an empty list", approvals(0), accepted},
+			{"none needed, one named", approvals(0, user("bob")), accepted},
+			{"needed and not named", unset("spec.approvers"), required},
+			{"needed and an empty list", approvals(1), required},
+			{"as many as there are", approvals(2, user("bob"), user("carol")), accepted},
+			{"more than there are", approvals(3, user("bob"), user("carol")), tooMany},
+			{"a group may have many", approvals(16, object{"kind": "Group", "name": "sre"}), accepted},
+			{"one named twice", approvals(2, user("bob"), user("bob")), twice},
+			{"one named twice in two ways", approvals(2, user("bob"), object{"kind": "User", "name": "bob", "apiGroup": "rbac.authorization.k8s.io"}), twice},
+			{"a ServiceAccount twice", approvals(2, robot, robot), twice},
+			{"a ServiceAccount and a user of one name", approvals(2, robot, user("bob")), accepted},
+			{"ServiceAccounts of one name in two namespaces", approvals(2, robot, object{"kind": "ServiceAccount", "name": "bob", "namespace": "dev"}), accepted},
+		})
+		policySpec.check(t, cases(
+			subjects("spec.approvers.0"),
+			lengths("spec.approvers", 0, 64, named)[:2],
+			subjects("spec.requesters.0"),
+			lengths("spec.requesters", 1, 64, named),
+			// Whoever has an account may be allowed to ask.
+			testCase{"requesters of Kubernetes", set("spec.requesters", []any{object{"kind": "Group", "name": "system:authenticated"}}), accepted},
+		))
+		for _, tc := range number("spec.requiredApprovals", 0, 16) {
+			policySpec.check(t, []testCase{tc})
+		}
+	})
+
+	t.Run("roles and rules", func(t *testing.T) {
+		role := func(i int) object { return object{"kind": "ClusterRole", "name": numbered("r")(i)} }
+		policySpec.check(t, cases(
+			roleRefs("spec.roles.0"),
+			lengths("spec.roles", 1, 64, role),
+			policyRules("spec.rules.0"),
+			lengths("spec.rules", 1, 64, func(int) object { return object{"verbs": []string{"get"}} }),
+		))
+		policySpec.check(t, []testCase{
+			{"neither", unset("spec.roles", "spec.rules"), what},
+			{"roles only", unset("spec.rules"), accepted},
+			{"rules only", unset("spec.roles"), accepted},
+			{"one role twice", set("spec.roles", []any{role(1), role(1)}), "spec.roles[1]: …Duplicate value"},
+			{"a Role and a ClusterRole of one name", set("spec.roles", []any{role(1), object{"kind": "Role", "name": "r1"}}), accepted},
+		})
+	})
+
+	t.Run("namespaces and clusterScope", func(t *testing.T) {
+		policySpec.check(t, []testCase{
+			{"neither", unset("spec.namespaces"), where},
+			{"neither, by default", unset("spec.namespaces", "spec.clusterScope"), where},
+			{"the cluster only", both(unset("spec.namespaces"), set("spec.clusterScope", "Allowed")), accepted},
+			{"both", set("spec.clusterScope", "Allowed"), accepted},
+			{"names only", unset("spec.namespaces.selector"), accepted},
+			{"selector only", unset("spec.namespaces.names"), accepted},
+			{"all namespaces", set("spec.namespaces", object{"selector": object{}}), accepted},
+			{"nothing in namespaces", set("spec.namespaces", object{}), "spec.namespaces: …at least one of names and selector is required"},
+		})
+		policySpec.check(t, cases(
+			choice("spec.clusterScope", "Allowed", "Forbidden"),
+			namespaceNames("spec.namespaces.names", 256),
+			selectors("spec.namespaces.selector"),
+		))
+	})
+
+	t.Run("durations", func(t *testing.T) {
+		for _, tc := range durations("spec.maxDuration", outside("maxDuration"), outside("maxDuration")) {
+			policySpec.check(t, []testCase{{tc.name, both(unset("spec.defaultDuration"), tc.edit), tc.want}})
+		}
+		for _, tc := range durations("spec.defaultDuration", "spec.defaultDuration: …defaultDuration must be at least 1s", within) {
+			policySpec.check(t, []testCase{{tc.name, both(set("spec.maxDuration", "720h"), tc.edit), tc.want}})
+		}
+		policySpec.check(t, durations("spec.pendingTimeout", outside("pendingTimeout"), outside("pendingTimeout")))
+		policySpec.check(t, []testCase{
+			{"default as long as the maximum", both(set("spec.maxDuration", "1h"), set("spec.defaultDuration", "60m")), accepted},
+			{"default above the maximum", both(set("spec.maxDuration", "1h"), set("spec.defaultDuration", "1h1s")), within},
+			{"default that only looks shorter", both(set("spec.maxDuration", "10h"), set("spec.defaultDuration", "601m")), within},
+		})
+	})
+
+	t.Run("choices and numbers", func(t *testing.T) {
+		policySpec.check(t, cases(
+			choice("spec.subjects", "Self", "ServiceAccounts", "Any"),
+			choice("spec.task", "Optional", "Required"),
+			choice("spec.onRoleWidened", "Revoke", "Keep"),
+			number("spec.maxPendingPerRequester", 1, 1000),
+		))
+	})
+
+	t.Run("conditions", func(t *testing.T) {
+		condition := func(i int) object { return object{"name": numbered("c")(i), "expression": "true"} }
+		first := "spec.conditions.0"
+		table := cases(
+			missing(first+".name"), missing(first+".expression"),
+			ok(first+".name", strings.Repeat("c", 63)), no(first+".name", strings.Repeat("c", 64), "Too long"),
+			no(first+".name", "", "should be at least 1 chars long"),
+			bounded(first+".expression", 1, 4096),
+			ok(first+".message", ""), visible(first+".message", 512),
+			lengths("spec.conditions", 0, 16, condition),
+			testCase{"one name twice", set("spec.conditions", []any{condition(1), condition(2), condition(1)}), "spec.conditions[2]: …Duplicate value"},
+			// Whether it compiles is the broker's to say, in the condition Ready.
+			ok(first+".expression", "this is (no CEL"),
+		)
+		for _, v := range []string{"Working", "a b", "a.b", "a_b", "-a", "a\n"} {
+			table = append(table, no(first+".name", v, "should match"))
+		}
+		policySpec.check(t, table)
+	})
+}
+
+func TestPolicyDefaults(t *testing.T) {
+	o := parse(validPolicy)
+	spec := o["spec"].(object)
+	written := object{}
+	for _, name := range []string{"requesters", "approvers", "requiredApprovals", "roles", "namespaces", "maxDuration"} {
+		written[name] = spec[name]
+	}
+	o["spec"] = written
+	result := policySpec.send(t.Context(), o)
+	body, err := result.Raw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got object
+	if err := json.Unmarshal(body, &got); err != nil {
+		t.Fatal(err)
+	}
+	want := maps.Clone(written)
+	maps.Copy(want, object{
+		"clusterScope": "Forbidden", "subjects": "Self", "pendingTimeout": "24h", "maxPendingPerRequester": 10,
+		"task": "Optional", "onRoleWidened": "Revoke",
+	})
+	if g, w := fmt.Sprint(got["spec"]), fmt.Sprint(want); g != w {
+		t.Errorf("got\n%s\nwant\n%s", g, w)
+	}
+	policySpec.mustDecode(t, o, result)
+}
+
+func TestAccessPolicyStatus(t *testing.T) {
+	policyStatus.check(t, cases(testCase{"empty", set("status", object{}), accepted}, conditions("status.conditions")))
+}
