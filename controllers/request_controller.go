@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -148,7 +149,7 @@ func (r *RequestReconciler) advance(ctx context.Context, s *requestStep) error {
 	if !outcome.Approved || !r.started(s) || !r.taskIsThere(s, want) {
 		return nil
 	}
-	return r.grant(ctx, s)
+	return r.grant(ctx, s, want)
 }
 
 // grantOf finds the grant of a request by its name, which follows from the
@@ -486,26 +487,32 @@ func (r *RequestReconciler) taskIsThere(s *requestStep, want *resolved) bool {
 	return false
 }
 
-// grant looks at everything once more, live, and writes the AccessGrant: the
-// intent, with its deadline, before any binding.
-func (r *RequestReconciler) grant(ctx context.Context, s *requestStep) error {
+// grant looks once more, live, at what people may have changed since the cache
+// last heard of it, the decisions and the policy, and writes the AccessGrant:
+// the intent, with its deadline, before any binding. A role or namespace that
+// changes in this moment ends the grant as soon as it is seen.
+func (r *RequestReconciler) grant(ctx context.Context, s *requestStep, want *resolved) error {
 	fresh := &v1alpha1.AccessRequest{}
-	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.AccessRequest), fresh); err != nil {
+	var policies []*policy.Policy
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return r.Live.Get(groupCtx, client.ObjectKeyFromObject(s.AccessRequest), fresh)
+	})
+	group.Go(func() (err error) {
+		policies, err = r.Policies.Fresh(groupCtx, s.Status.Policy.Name)
+		return err
+	})
+	if err := group.Wait(); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	if fresh.UID != s.UID || fresh.DeletionTimestamp != nil || fresh.Status.Phase.Ended() {
 		return nil
 	}
+	// Weighed, but not written back: they are not the broker's to write.
+	defer func(cached []v1alpha1.Decision) { s.Status.Decisions = cached }(s.Status.Decisions)
 	s.Status.Decisions = fresh.Status.Decisions
-	live := reader{cache: r.Live, live: r.Live}
-	want, err := live.resolve(ctx, s.AccessRequest)
-	if err != nil {
-		return err
-	}
-	match, outcome, err := r.decide(ctx, s, want, func(ctx context.Context) ([]*policy.Policy, error) {
-		return r.Policies.Fresh(ctx, s.Status.Policy.Name)
-	})
-	if err != nil || match == nil || !outcome.Approved || !r.taskIsThere(s, want) {
+	match, outcome, err := r.decide(ctx, s, want, func(context.Context) ([]*policy.Policy, error) { return policies, nil })
+	if err != nil || match == nil || !outcome.Approved {
 		return err
 	}
 	given := newGrant(s.AccessRequest, want, match, outcome.Approvers, s.now)
