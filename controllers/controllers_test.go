@@ -527,6 +527,17 @@ func TestStandingAccess(t *testing.T) {
 	}
 }
 
+// While a binding of the grant still allows anything, the API server's answer
+// is told from access by other means: the end is not claimed.
+func TestAnswersNameTheGrant(t *testing.T) {
+	w := newWorld(t, nil)
+	_, g := w.active()
+	answers, err := askForAccess(t.Context(), broker.GetClient(), broker.GetAPIReader(), g, maxQuestions)
+	if err != nil || !answers.ours {
+		t.Errorf("the grant's own binding is not recognised: %+v %v", answers, err)
+	}
+}
+
 // A Deny that comes in after the grant was written, before the request says
 // Active, wins.
 func TestDenyRacesTheLastApproval(t *testing.T) {
