@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -221,7 +222,13 @@ func (w *world) reconcileRequest(request *v1alpha1.AccessRequest) {
 
 func (w *world) reconcileGrant(g *v1alpha1.AccessGrant) reconcile.Result {
 	w.t.Helper()
-	result, err := w.tryGrant(g)
+	var result reconcile.Result
+	err := wait.PollUntilContextTimeout(w.t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		var err error
+		result, err = w.tryGrant(g)
+		// The authorizer takes a moment to see a removal.
+		return result.RequeueAfter != verifyAgain, err
+	})
 	if err != nil {
 		w.t.Fatalf("reconcile grant: %v", err)
 	}
@@ -236,12 +243,14 @@ func (w *world) tryGrant(g *v1alpha1.AccessGrant) (reconcile.Result, error) {
 	return w.grants.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)})
 }
 
-func (w *world) reconcileExpirer(g *v1alpha1.AccessGrant) {
+func (w *world) reconcileExpirer(g *v1alpha1.AccessGrant) reconcile.Result {
 	w.t.Helper()
 	w.fresh(g)
-	if _, err := w.expirer.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)}); err != nil {
+	result, err := w.expirer.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)})
+	if err != nil {
 		w.t.Fatalf("reconcile expirer: %v", err)
 	}
+	return result
 }
 
 // fresh waits until the cache has what the API server has.
@@ -411,6 +420,45 @@ func TestClockJumps(t *testing.T) {
 	}
 }
 
+// So it is for the expirer, whose timer does not know of the jump: it looks at
+// the clock again and again.
+func TestClockJumpsUnderTheExpirer(t *testing.T) {
+	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.MaxDuration = metav1.Duration{Duration: 4 * time.Hour} })
+	request := w.ask(func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: 3 * time.Hour} })
+	w.reconcileRequest(request)
+	w.decide(bob, request, v1alpha1.VerdictApprove)
+	w.reconcileRequest(request)
+	g := w.grantOf(request)
+	w.reconcileGrant(g)
+	begin := w.clock.Now()
+	for _, jump := range []time.Duration{0, -time.Hour, time.Hour, 0} {
+		w.clock.SetTime(begin.Add(jump))
+		if next := w.reconcileExpirer(g); next.RequeueAfter <= 0 || next.RequeueAfter > maxWait {
+			t.Errorf("after a jump of %s the expirer looks again in %s", jump, next.RequeueAfter)
+		}
+		if !w.can() {
+			t.Fatalf("a jump of %s ended the access before its deadline", jump)
+		}
+	}
+	// One that is nearer than a look is met to the moment.
+	w.clock.SetTime(g.Spec.ExpirationTime.Add(-time.Second))
+	if next := w.reconcileExpirer(g); next.RequeueAfter != time.Second {
+		t.Errorf("a second before the deadline the expirer looks again in %s", next.RequeueAfter)
+	}
+	w.clock.SetTime(g.Spec.ExpirationTime.Add(time.Hour))
+	w.reconcileExpirer(g)
+	if w.can() {
+		t.Error("alice still has access")
+	}
+	// Back in time, what was taken stays taken.
+	w.clock.SetTime(begin)
+	w.reconcileExpirer(g)
+	w.reconcileGrant(g)
+	if w.can() {
+		t.Error("a jump back gave the access again")
+	}
+}
+
 // The expirer takes access away by itself, and needs nothing of what a grant
 // is checked by: neither request nor policy nor role.
 func TestExpirerNeedsNothingButTheDeadline(t *testing.T) {
@@ -459,6 +507,91 @@ func TestLookupErrorIsNotADeletion(t *testing.T) {
 	}
 	if !w.can() {
 		t.Error("a failed lookup took the access away")
+	}
+}
+
+// An API server that starts refuses what it will allow in a moment: that denies
+// nothing for good.
+func TestRefusedByAnAPIServerThatStarts(t *testing.T) {
+	w := newWorld(t, nil)
+	w.use(failing(interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			switch o.(type) {
+			case *authorizationv1.SelfSubjectAccessReview:
+				return nil // and so not allowed
+			case *rbacv1.RoleBinding:
+				return apierrors.NewForbidden(rbacv1.Resource("rolebindings"), o.GetName(), errBroken)
+			}
+			return c.Create(ctx, o, opts...)
+		},
+	}), broker.GetAPIReader())
+	request := w.ask()
+	w.fresh(request)
+	if _, err := w.requests.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(request)}); err == nil {
+		t.Error("the request is not tried again")
+	}
+	if phase := w.request(request).Status.Phase; phase.Ended() {
+		t.Errorf("the request is %s", phase)
+	}
+	refusing := w.grants
+	w.use(broker.GetClient(), broker.GetAPIReader())
+	_, g := w.approved()
+	w.grants = refusing
+	if _, err := w.tryGrant(g); !apierrors.IsForbidden(err) {
+		t.Errorf("got %v, want another try", err)
+	}
+	w.clock.SetTime(w.clock.Now().Add(startingUp + time.Second))
+	w.reconcileGrant(g)
+	w.wantEnded(g, v1alpha1.EndNotGrantable)
+}
+
+// A write that is refused because the object has changed is made again, though
+// no event may come.
+func TestConflictIsTriedAgain(t *testing.T) {
+	w := newWorld(t, nil)
+	w.use(failing(interceptor.Funcs{
+		SubResourcePatch: func(_ context.Context, _ client.Client, _ string, o client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+			return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("any").GroupResource(), o.GetName(), errBroken)
+		},
+	}), broker.GetAPIReader())
+	refused := w.grants
+	request := w.ask()
+	w.fresh(request)
+	if next, err := w.requests.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(request)}); err != nil || next.RequeueAfter != staleAgain {
+		t.Errorf("the request is looked at again in %s, %v", next.RequeueAfter, err)
+	}
+	w.use(broker.GetClient(), broker.GetAPIReader())
+	_, g := w.active()
+	w.grants = refused
+	w.clock.SetTime(g.Spec.ExpirationTime.Time)
+	if next := w.reconcileGrant(g); next.RequeueAfter != staleAgain {
+		t.Errorf("the grant is looked at again in %s", next.RequeueAfter)
+	}
+}
+
+// The limit on waiting requests counts those under the policy, at once, and not
+// those that nobody knows where they belong.
+func TestMaxPending(t *testing.T) {
+	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.MaxPendingPerRequester = ptr.To[int32](1) })
+	other := newWorld(t, nil)
+	var unmatched []*v1alpha1.AccessRequest
+	for range 3 {
+		unmatched = append(unmatched, other.ask())
+	}
+	first, second := w.ask(), w.ask()
+	for _, request := range append(unmatched, first, second) {
+		w.fresh(request)
+	}
+	// The cache does not show the first match at the second.
+	for _, request := range []*v1alpha1.AccessRequest{second, first} {
+		if waiting, err := w.requests.queue(t.Context(), request, w.policy.Name, 1); err != nil || (waiting > 0) != (request == first) {
+			t.Errorf("%d wait, %v", waiting, err)
+		}
+	}
+	w.reconcileRequest(second)
+	w.reconcileRequest(first)
+	if c := w.request(first).Status; c.Phase != v1alpha1.RequestDenied || w.request(second).Status.Phase != v1alpha1.RequestPending {
+		t.Errorf("the first is %s, the second %s", c.Phase, w.request(second).Status.Phase)
 	}
 }
 

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,6 +26,10 @@ type Expirer struct {
 	Backlog *Backlog
 	Metrics *Metrics
 }
+
+// maxWait is how long a grant goes without a look at the clock: a timer does not
+// notice that the clock was set ahead or that the machine slept.
+const maxWait = time.Minute
 
 // Backlog counts the removals of overdue access that are under way, so that
 // status writes and verification wait while there are any.
@@ -52,7 +57,7 @@ func (r *Expirer) Reconcile(ctx context.Context, key reconcile.Request) (reconci
 	}
 	now := r.Clock.Now()
 	if grant.Expired(g, now) == nil {
-		return reconcile.Result{RequeueAfter: g.Spec.ExpirationTime.Sub(now)}, nil
+		return reconcile.Result{RequeueAfter: min(g.Spec.ExpirationTime.Sub(now), maxWait)}, nil
 	}
 	held, _ := strayBindings(ctx, r.Client, g, nil) // for the metric alone
 	err := r.Backlog.during(func() error { return removeBindings(ctx, r.Client, r.Live, g) })

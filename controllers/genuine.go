@@ -61,6 +61,10 @@ func (r *GrantReconciler) notApproved(ctx context.Context, g *v1alpha1.AccessGra
 		return no("its name is not that of the request's grant")
 	case g.Spec.PolicyRef.UID != object.UID:
 		return no("its policy was replaced")
+	case request.Status.Phase.Ended():
+		return no("the request is over (%s)", request.Status.Phase)
+	case request.Spec.StartTime != nil && g.Spec.NotBefore.Before(request.Spec.StartTime):
+		return no("it begins before the startTime of the request")
 	case request.CreationTimestamp.Sub(g.Spec.NotBefore.Time) > maxClockSkew, g.Spec.ExpirationTime.After(expected.Spec.ExpirationTime.Time), g.Spec.NotBefore.Sub(now) > maxClockSkew:
 		return no("it lasts from %s until %s", g.Spec.NotBefore.UTC().Format(time.RFC3339), g.Spec.ExpirationTime.UTC().Format(time.RFC3339))
 	case !equality.Semantic.DeepEqual(g.Spec.Requester, expected.Spec.Requester),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -66,6 +67,25 @@ type GrantReconciler struct {
 	// Backlog is the expirer's.
 	Backlog *Backlog
 	Metrics *Metrics
+
+	// written is the phase that was last written to a grant, by its name, until
+	// the cache shows it: what the cache shows before that has been dealt with.
+	written sync.Map
+}
+
+// behind tells whether the cache does not show yet what was written to a grant.
+// What it lacks is on its way, and brings another reconcile.
+func (r *GrantReconciler) behind(g *v1alpha1.AccessGrant) bool {
+	written, ok := r.written.Load(g.Name)
+	if !ok {
+		return false
+	}
+	rank := []v1alpha1.GrantPhase{"", v1alpha1.GrantPending, v1alpha1.GrantActive, v1alpha1.GrantEnded}
+	if slices.Index(rank, g.Status.Phase) < slices.Index(rank, written.(v1alpha1.GrantPhase)) {
+		return true
+	}
+	r.written.Delete(g.Name)
+	return false
 }
 
 // Reconcile brings one grant forward: is it over? then take, else give.
@@ -73,9 +93,13 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 	g := &v1alpha1.AccessGrant{}
 	if err := r.Client.Get(ctx, key.NamespacedName, g); err != nil {
 		if apierrors.IsNotFound(err) {
+			r.written.Delete(key.Name)
 			return reconcile.Result{}, r.removeOrphans(ctx, key.Name)
 		}
 		return reconcile.Result{}, fmt.Errorf("read grant: %w", err)
+	}
+	if r.behind(g) {
+		return reconcile.Result{RequeueAfter: overdueGrace}, nil
 	}
 	now := r.Clock.Now()
 	if g.Status.Phase == v1alpha1.GrantEnded {
@@ -100,7 +124,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 		return r.take(ctx, g, *end, now)
 	}
 	if err != nil {
-		return reconcile.Result{}, err
+		return again(err)
 	}
 	return reconcile.Result{RequeueAfter: g.Spec.ExpirationTime.Sub(now) + overdueGrace}, nil
 }
@@ -112,17 +136,14 @@ func (r *GrantReconciler) release(ctx context.Context, g *v1alpha1.AccessGrant) 
 	}
 	next := g.DeepCopy()
 	controllerutil.RemoveFinalizer(next, v1alpha1.FinalizerRevoke)
-	if err := r.Client.Patch(ctx, next, client.MergeFromWithOptions(g, client.MergeFromWithOptimisticLock{})); err != nil && !apierrors.IsConflict(err) {
-		return client.IgnoreNotFound(err)
-	}
-	return nil
+	return client.IgnoreNotFound(r.Client.Patch(ctx, next, client.MergeFromWithOptions(g, client.MergeFromWithOptimisticLock{})))
 }
 
 // retain keeps a grant that has ended: without access, and until it is old
 // enough to be deleted after it was logged whole.
 func (r *GrantReconciler) retain(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (reconcile.Result, error) {
 	if err := errors.Join(removeStrays(ctx, r.Client, r.Live, g, nil), r.release(ctx, g)); err != nil {
-		return reconcile.Result{}, err
+		return again(err)
 	}
 	if g.DeletionTimestamp != nil || g.Status.EndedTime == nil {
 		return reconcile.Result{}, nil
@@ -454,7 +475,7 @@ func (r *GrantReconciler) give(ctx context.Context, g *v1alpha1.AccessGrant, now
 	for _, want := range objectsOf(g) {
 		uid, err := rbac.Apply(ctx, r.Client, r.Live, want)
 		if err != nil {
-			return notGrantable(err)
+			return notGrantable(err, now.Sub(g.Spec.NotBefore.Time))
 		}
 		next.Status.Bindings = append(next.Status.Bindings, want.Ref(uid))
 	}
@@ -464,6 +485,7 @@ func (r *GrantReconciler) give(ctx context.Context, g *v1alpha1.AccessGrant, now
 		fmt.Sprintf("%d bindings exist", len(next.Status.Bindings)))
 	written, err := patchStatus(ctx, r.Client, g, next)
 	if written {
+		r.written.Store(g.Name, next.Status.Phase)
 		r.Metrics.active(g.Name, r.Clock.Now())
 		r.Journal.grant(string(v1alpha1.GrantActive), "Give", fmt.Sprintf("%s in %s for %s until %s",
 			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, g.Spec.ExpirationTime.UTC().Format(time.RFC3339)), next)
@@ -471,14 +493,20 @@ func (r *GrantReconciler) give(ctx context.Context, g *v1alpha1.AccessGrant, now
 	return nil, err
 }
 
-// notGrantable sorts the errors of a creation: what will never succeed ends
-// the grant, anything else is tried again.
-func notGrantable(err error) (*grant.End, error) {
+// startingUp is how long an API server may refuse what is allowed: while it
+// starts it answers Forbidden before it knows the roles and the admission
+// policies.
+const startingUp = 10 * time.Second
+
+// notGrantable sorts the errors of a creation that has been tried for a while:
+// what will never succeed ends the grant, anything else is tried again.
+func notGrantable(err error, tried time.Duration) (*grant.End, error) {
 	switch {
 	case errors.Is(err, rbac.ErrNameTaken):
 		return &grant.End{Reason: v1alpha1.EndNameTaken, Message: err.Error()}, nil
 	case apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return &grant.End{Reason: v1alpha1.EndNamespaceGone, Message: err.Error()}, nil
+	case apierrors.IsForbidden(err) && tried < startingUp:
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
 		return &grant.End{Reason: v1alpha1.EndNotGrantable, Message: err.Error()}, nil
 	}
@@ -506,13 +534,14 @@ func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end
 	remaining.report(&next.Status.Conditions, now)
 	written, err := patchStatus(ctx, r.Client, g, next)
 	if err != nil {
-		return reconcile.Result{}, err
+		return again(err)
 	}
 	if written {
+		r.written.Store(g.Name, next.Status.Phase)
 		r.Metrics.ended(g.Name)
 		r.Journal.grant(string(v1alpha1.GrantEnded), "Take", string(end.Reason)+": "+end.Message, next)
 	}
-	return reconcile.Result{}, r.release(ctx, next)
+	return again(r.release(ctx, next))
 }
 
 // removeBindings takes away every binding of a grant: those that it wants, and

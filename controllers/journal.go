@@ -1,7 +1,9 @@
 package controllers
 
 import (
+	"strconv"
 	"strings"
+	"unicode"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
@@ -63,7 +65,7 @@ func (j Journal) grant(event, action, note string, g *v1alpha1.AccessGrant) {
 }
 
 func (j Journal) event(regarding runtime.Object, reason, action, note string) {
-	j.Recorder.Eventf(regarding, nil, corev1.EventTypeNormal, reason, action, "%s", truncate(note, maxNote))
+	j.Recorder.Eventf(regarding, nil, corev1.EventTypeNormal, reason, action, "%s", truncate(visible(note), maxNote))
 }
 
 func decisions(list []v1alpha1.Decision) []string {
@@ -80,4 +82,22 @@ func truncate(s string, most int) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:most-3], "") + "..."
+}
+
+// visible writes a text on one line, and what a terminal would act on instead
+// of showing it as an escape: names of groups and what people put into rules
+// and expressions get into messages as they are.
+func visible(s string) string {
+	var out strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\n':
+			out.WriteByte(' ')
+		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
+			out.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		default:
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
 }

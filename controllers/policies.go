@@ -23,10 +23,15 @@ type Policies struct {
 	compiled map[types.UID]*policy.Policy
 }
 
-// All policies of the cluster.
-func (p *Policies) All(ctx context.Context) ([]*policy.Policy, error) {
+// All policies of the cluster, as far as the cache knows.
+func (p *Policies) All(ctx context.Context) ([]*policy.Policy, error) { return p.all(ctx, p.Client) }
+
+// AllLive reads them from the API server.
+func (p *Policies) AllLive(ctx context.Context) ([]*policy.Policy, error) { return p.all(ctx, p.Live) }
+
+func (p *Policies) all(ctx context.Context, from client.Reader) ([]*policy.Policy, error) {
 	list := &v1alpha1.AccessPolicyList{}
-	if err := p.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+	if err := from.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list policies: %w", err)
 	}
 	out := make([]*policy.Policy, 0, len(list.Items))

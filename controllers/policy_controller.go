@@ -35,5 +35,5 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key reconcile.Request)
 	setCondition(&next.Status.Conditions, r.Clock.Now(), v1alpha1.ConditionReady, status, reason, message)
 	meta.FindStatusCondition(next.Status.Conditions, v1alpha1.ConditionReady).ObservedGeneration = object.Generation
 	_, err := patchStatus(ctx, r.Client, object, next)
-	return reconcile.Result{}, err
+	return again(err)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,10 +16,15 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -59,6 +65,22 @@ type RequestReconciler struct {
 	// Retention of requests that are over.
 	Retention time.Duration
 	Metrics   *Metrics
+
+	matched matches
+}
+
+// matches remembers, by requester, the requests that were matched to a policy
+// until the cache shows it, so that the limits on them hold in a burst.
+type matches struct {
+	mu   sync.Mutex
+	what map[string]map[types.UID]match
+	// full is when a requester last had a request refused for too many.
+	full map[string]time.Time
+}
+
+type match struct {
+	request client.ObjectKey
+	policy  string
 }
 
 // Reconcile brings one request forward: look, decide, write the status once.
@@ -85,7 +107,7 @@ func (r *RequestReconciler) Reconcile(ctx context.Context, key reconcile.Request
 		r.Journal.request(string(next.Status.Phase), lastWord(next.Status.Conditions), next.AccessRequest)
 	}
 	if err := errors.Join(err, writeErr); err != nil {
-		return reconcile.Result{}, err
+		return again(err)
 	}
 	return reconcile.Result{RequeueAfter: next.wait}, nil
 }
@@ -189,11 +211,13 @@ func (r *RequestReconciler) mirror(s *requestStep, given *v1alpha1.AccessGrant) 
 			given.Spec.Summary.Role, given.Spec.Summary.Scope, given.Spec.Summary.Subjects, given.Spec.ExpirationTime.UTC().Format(time.RFC3339)))
 		return
 	}
-	message := string(given.Status.EndReason)
+	// An end that somebody forged may give no reason.
+	reason := cmp.Or(given.Status.EndReason, v1alpha1.EndRevoked)
+	message := string(reason)
 	if c := meta.FindStatusCondition(given.Status.Conditions, v1alpha1.ConditionAccessGiven); c != nil {
 		message = c.Message
 	}
-	s.end(grant.RequestPhase(given.Status.EndReason), string(given.Status.EndReason), message)
+	s.end(grant.RequestPhase(reason), string(reason), message)
 }
 
 func approvedBy(given *v1alpha1.AccessGrant) string {
@@ -254,6 +278,11 @@ func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *re
 	findCtx, cancel := context.WithTimeout(ctx, maxMatching)
 	defer cancel()
 	match := policy.Find(findCtx, candidates, want.ask, begin)
+	if match.Answer == policy.NotAllowed {
+		if match, err = r.findLive(findCtx, s, begin); err != nil {
+			return nil, policy.Outcome{}, err
+		}
+	}
 	switch match.Answer {
 	case policy.NotAllowed:
 		s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionFalse, v1alpha1.ReasonNoPolicy, match.Message)
@@ -296,6 +325,20 @@ func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *re
 	return &match, outcome, nil
 }
 
+// findLive looks for a policy without the cache, which may not have seen one
+// that was just made: that is no reason to deny for good.
+func (r *RequestReconciler) findLive(ctx context.Context, s *requestStep, begin time.Time) (policy.Match, error) {
+	candidates, err := r.Policies.AllLive(ctx)
+	if err != nil {
+		return policy.Match{}, err
+	}
+	want, err := reader{cache: r.Live, live: r.Live}.resolve(ctx, s.AccessRequest)
+	if err != nil {
+		return policy.Match{}, err
+	}
+	return policy.Find(ctx, candidates, want.ask, begin), nil
+}
+
 // weigh counts the decisions of a request against what its status says of the
 // policy and the role.
 func weigh(request *v1alpha1.AccessRequest, required int) policy.Outcome {
@@ -314,7 +357,7 @@ func weigh(request *v1alpha1.AccessRequest, required int) policy.Outcome {
 func (r *RequestReconciler) firstMatch(ctx context.Context, s *requestStep, match *policy.Match, want *resolved) error {
 	p := match.Policy
 	if most := p.Spec.MaxPendingPerRequester; most != nil {
-		waiting, err := r.waitingBefore(ctx, s.AccessRequest, p.Name)
+		waiting, err := r.queue(ctx, s.AccessRequest, p.Name, int(*most))
 		if err != nil {
 			return err
 		}
@@ -339,32 +382,84 @@ func (r *RequestReconciler) firstMatch(ctx context.Context, s *requestStep, matc
 	return nil
 }
 
-// waitingBefore counts the requester's other requests that wait under the
-// policy, and the older ones that have not been matched yet.
-func (r *RequestReconciler) waitingBefore(ctx context.Context, request *v1alpha1.AccessRequest, policyName string) (int, error) {
+// queue counts the requester's other requests that wait under the policy, and
+// counts this one from then on if they are less than most. Requests that are
+// not matched yet may come to wait under another policy, or under none: they do
+// not count.
+func (r *RequestReconciler) queue(ctx context.Context, request *v1alpha1.AccessRequest, policyName string, most int) (waiting int, err error) {
+	r.matched.mu.Lock()
+	defer r.matched.mu.Unlock()
+	requester := request.Spec.Requester.Username
 	list := &v1alpha1.AccessRequestList{}
-	if err := r.Client.List(ctx, list, client.MatchingFields{indexPendingOf: request.Spec.Requester.Username}, client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.Client.List(ctx, list, client.MatchingFields{indexPendingOf: requester}, client.UnsafeDisableDeepCopy); err != nil {
 		return 0, fmt.Errorf("count pending requests: %w", err)
 	}
-	count := 0
 	for i := range list.Items {
-		other := &list.Items[i]
-		if other.UID == request.UID {
+		if other := &list.Items[i]; other.UID != request.UID && other.Status.Policy.Name == policyName {
+			waiting++
+		}
+	}
+	unseen := map[types.UID]match{}
+	for uid, m := range r.matched.what[requester] {
+		other := &v1alpha1.AccessRequest{}
+		err := r.Client.Get(ctx, m.request, other)
+		if client.IgnoreNotFound(err) != nil {
+			return 0, fmt.Errorf("count pending requests: %w", err)
+		}
+		if err != nil || other.UID != uid || other.Status.Policy != nil || other.Status.Phase.Ended() {
 			continue
 		}
-		matched := other.Status.Policy
-		if matched == nil && older(other, request) || matched != nil && matched.Name == policyName {
-			count++
+		unseen[uid] = m
+		if uid != request.UID && m.policy == policyName {
+			waiting++
 		}
 	}
-	return count, nil
+	if waiting < most {
+		unseen[request.UID] = match{client.ObjectKeyFromObject(request), policyName}
+	}
+	if r.matched.what == nil {
+		r.matched.what, r.matched.full = map[string]map[types.UID]match{}, map[string]time.Time{}
+	}
+	if waiting >= most {
+		r.matched.full[requester] = r.Clock.Now()
+	}
+	r.matched.what[requester] = unseen
+	if len(unseen) == 0 {
+		delete(r.matched.what, requester)
+	}
+	return waiting, nil
 }
 
-func older(a, b *v1alpha1.AccessRequest) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+// floodFor is how long a requester who had too many requests waiting stands
+// behind the others.
+const floodFor = time.Minute
+
+// floods tells whether a requester has lately had too many requests waiting.
+func (r *RequestReconciler) floods(requester string) bool {
+	r.matched.mu.Lock()
+	defer r.matched.mu.Unlock()
+	since, ok := r.matched.full[requester]
+	if ok && r.Clock.Now().Sub(since) > floodFor {
+		delete(r.matched.full, requester)
+		return false
 	}
-	return a.UID < b.UID
+	return ok
+}
+
+// inTurn queues requests, and those of who floods the broker behind all others.
+func (r *RequestReconciler) inTurn() handler.EventHandler {
+	first := &handler.EnqueueRequestForObject{}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			queue, ok := q.(priorityqueue.PriorityQueue[reconcile.Request])
+			if !ok || !r.floods(e.Object.(*v1alpha1.AccessRequest).Spec.Requester.Username) {
+				first.Create(ctx, e, q)
+				return
+			}
+			queue.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(handler.LowPriority)}, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})
+		},
+		UpdateFunc: first.Update, DeleteFunc: first.Delete, GenericFunc: first.Generic,
+	}
 }
 
 // mayBind asks whether the broker itself may bind the role, so that nobody is
@@ -442,7 +537,22 @@ func describeRules(rules []rbacv1.PolicyRule) string {
 }
 
 // mayI asks the API server whether the broker may do something to RBAC objects.
+// One that is starting says no to everything, to what the broker lives by too:
+// that is no answer.
 func (r *RequestReconciler) mayI(ctx context.Context, what authorizationv1.ResourceAttributes) (bool, error) {
+	for _, question := range []authorizationv1.ResourceAttributes{what, {Resource: "rolebindings", Verb: "create"}} {
+		allowed, err := r.ask(ctx, question)
+		if err != nil {
+			return false, err
+		}
+		if allowed {
+			return question == what, nil
+		}
+	}
+	return false, errors.New("the API server does not know the broker's role: it is starting, or config/rbac is not installed")
+}
+
+func (r *RequestReconciler) ask(ctx context.Context, what authorizationv1.ResourceAttributes) (bool, error) {
 	what.Group, what.Version = rbacv1.GroupName, "v1"
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &what}}
 	if err := r.Client.Create(ctx, review); err != nil {

@@ -40,7 +40,7 @@ import (
 // Indexes of the cache, so that an event finds whom it concerns without a
 // list. Requests and grants that are over are in none of them.
 const (
-	indexPendingOf    = "pending-of"     // requests by username of the requester, while nothing is granted
+	indexPendingOf    = "pending-of"     // requests by username of the requester, from their policy to the grant
 	indexOpen         = "open"           // requests that may still be granted
 	indexRole         = "role"           // requests and grants by role
 	indexTask         = "task"           // requests and grants by task
@@ -120,14 +120,15 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("policy controller: %w", err)
 	}
+	reconciler := &RequestReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Tasks: tasks, Retention: o.Retention.Requests, Metrics: measures}
 	requests, err := builder.ControllerManagedBy(mgr).Named("request").
-		For(&v1alpha1.AccessRequest{}).
+		Watches(&v1alpha1.AccessRequest{}, reconciler.inTurn()).
 		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(w.openRequests)).
 		Watches(&v1alpha1.AccessGrant{}, handler.EnqueueRequestsFromMapFunc(requestOfGrant)).
 		Watches(&rbacv1.ClusterRole{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
 		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
 		WithOptions(options(maxRequestBackoff)).
-		Build(&RequestReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Tasks: tasks, Retention: o.Retention.Requests, Metrics: measures})
+		Build(reconciler)
 	if err != nil {
 		return fmt.Errorf("request controller: %w", err)
 	}
@@ -177,7 +178,7 @@ func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	}{
 		{&v1alpha1.AccessRequest{}, indexPendingOf, func(o client.Object) []string {
 			request := o.(*v1alpha1.AccessRequest)
-			if request.Status.Phase.Ended() || request.Status.Phase == v1alpha1.RequestActive {
+			if request.Status.Policy == nil || request.Status.Phase.Ended() || request.Status.Phase == v1alpha1.RequestActive {
 				return nil
 			}
 			return []string{request.Spec.Requester.Username}

@@ -22,11 +22,11 @@ import (
 // maxQuestions bounds how often the API server is asked about one grant. A
 // role may hold a thousand permissions; beyond the bound an even sample of
 // them is asked for, and the condition says so.
-const maxQuestions = 200
+const maxQuestions = 100
 
 // maxQuestionsBefore bounds how often it is asked about a request, to tell
 // whether its subjects hold the access already.
-const maxQuestionsBefore = 50
+const maxQuestionsBefore = 20
 
 // questionsAtOnce bounds how many questions are under way at a time.
 const questionsAtOnce = 4

@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/go-logr/zapr"
@@ -16,7 +18,9 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -24,6 +28,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/controllers"
+	"github.com/accessbroker/accessbroker/internal/notify"
 )
 
 // version is set by the linker.
@@ -42,16 +47,33 @@ func main() {
 // removed them: the replicas should have.
 const exitFound = 3
 
+// gcPercent is how much the heap may grow before it is collected.
+const gcPercent = 25
+
+// callTimeout is how long a call may stay without an answer before it is given
+// up and tried again: a call that is lost must not hold up a revocation.
+const callTimeout = 10 * time.Second
+
+// newCache makes a cache whose watches are not cut off by callTimeout.
+func newCache(config *rest.Config, options cache.Options) (cache.Cache, error) {
+	config = rest.CopyConfig(config)
+	config.Timeout = 0
+	options.HTTPClient = nil // the manager's has the timeout
+	return cache.New(config, options)
+}
+
 func run() (code int, err error) {
 	// --kubeconfig is registered by controller-runtime.
 	var (
 		metricsAddr      = flag.String("metrics-bind-address", ":8443", "address that serves metrics over HTTPS to authenticated clients; 0 turns it off")
 		probeAddr        = flag.String("health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 turns it off")
+		pprofAddr        = flag.String("pprof-bind-address", "0", "address that serves Go profiles at /debug/pprof to whoever reaches it; 0 turns it off")
 		leaderElect      = flag.Bool("leader-elect", false, "let one replica of several grant; every replica revokes")
 		namespace        = flag.String("leader-election-namespace", "access-broker-system", "namespace of the lease")
 		auditPath        = flag.String("audit-log-path", "stdout", "file, stdout or stderr that gets one JSON line for every transition")
 		requestRetention = flag.Duration("request-retention", 7*24*time.Hour, "how long requests are kept after their end; 0 keeps them for ever")
 		grantRetention   = flag.Duration("grant-retention", 90*24*time.Hour, "how long grants are kept after their end; 0 keeps them for ever")
+		notifications    = flag.String("notification-config", "", "file that names the sinks to notify of every transition; none by default")
 		logLevel         = zap.LevelFlag("log-level", zapcore.InfoLevel, "least severe level that is logged: debug, info, warn or error")
 		showVersion      = flag.Bool("version", false, "print the version and exit")
 	)
@@ -61,7 +83,7 @@ func run() (code int, err error) {
 		fmt.Println(version)
 		return 0, nil
 	}
-	if flag.NArg() > 1 || flag.NArg() == 1 && flag.Arg(0) != "sweep" {
+	if flag.NArg() > 1 || !slices.Contains([]string{"", "sweep", "uninstall"}, flag.Arg(0)) {
 		usage()
 		return 2, nil
 	}
@@ -78,6 +100,12 @@ func run() (code int, err error) {
 	ctrl.SetLogger(zapr.NewLogger(logger))
 	klog.SetLogger(zapr.NewLogger(logger))
 
+	// Most of the heap is the cache, which lives on: collecting more often costs
+	// little and keeps the memory near what is in use. GOGC overrides it.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return 1, err
@@ -92,19 +120,35 @@ func run() (code int, err error) {
 	// The API server's own priority and fairness decides, not the client: a
 	// revocation must not wait behind a client-side limit.
 	restConfig.QPS = -1
+	restConfig.Timeout = callTimeout
 
-	if flag.Arg(0) == "sweep" {
+	switch flag.Arg(0) {
+	case "sweep":
 		return sweep(restConfig, scheme, logger)
+	case "uninstall":
+		return uninstall(restConfig, scheme)
+	}
+	var sinks *notify.Config
+	if *notifications != "" {
+		if sinks, err = notify.Load(*notifications); err != nil {
+			return 1, err
+		}
 	}
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                  scheme,
 		Cache:                   controllers.CacheOptions(),
+		NewCache:                newCache,
 		HealthProbeBindAddress:  *probeAddr,
+		PprofBindAddress:        *pprofAddr,
 		LeaderElection:          *leaderElect,
 		LeaderElectionID:        "access-broker",
 		LeaderElectionNamespace: *namespace,
-		// The process ends when Start returns, so the next leader need not wait.
+		// The process ends when Start returns, so the next leader need not wait:
+		// the lease is given up well before the kubelet's patience ends, and
+		// the others look for it every second or two.
 		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       ptr.To(15 * time.Second),
+		RetryPeriod:                   ptr.To(time.Second),
 		Metrics: metricsserver.Options{
 			BindAddress: *metricsAddr, SecureServing: true,
 			FilterProvider: filters.WithAuthenticationAndAuthorization,
@@ -127,6 +171,11 @@ func run() (code int, err error) {
 		Retention: controllers.Retention{Requests: *requestRetention, Grants: *grantRetention},
 	}); err != nil {
 		return 1, err
+	}
+	if sinks != nil {
+		if err := notify.Setup(ctx, mgr, sinks, *namespace, clock.RealClock{}); err != nil {
+			return 1, fmt.Errorf("notifications: %w", err)
+		}
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return 1, err
@@ -158,6 +207,19 @@ func sweep(config *rest.Config, scheme *runtime.Scheme, logger *zap.Logger) (cod
 	return 0, nil
 }
 
+// uninstall ends every grant; see controllers.Uninstall.
+func uninstall(config *rest.Config, scheme *runtime.Scheme) (code int, err error) {
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return 1, fmt.Errorf("create client: %w", err)
+	}
+	if err := controllers.Uninstall(ctrl.SetupSignalHandler(), c, func(ended string) { fmt.Println(ended) }); err != nil {
+		return 1, fmt.Errorf("uninstall: %w", err)
+	}
+	fmt.Println("no access of any grant is left; Access Broker can be deleted")
+	return 0, nil
+}
+
 func usage() {
 	fmt.Fprintf(flag.CommandLine.Output(), `access-broker turns approved AccessRequests into RoleBindings that end by themselves.
 
@@ -165,6 +227,8 @@ func usage() {
   access-broker [flags] sweep  remove every binding whose deadline has passed, once;
                                exit status 0: none was found, %d: some were found
                                and removed, 1: it failed
+  access-broker [flags] uninstall
+                               end every grant, so that Access Broker can be deleted
 
 Flags:
 `, exitFound)

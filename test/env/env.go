@@ -109,12 +109,12 @@ func (e *Env) install(ctx context.Context) error {
 			return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	return e.admissionReady(ctx)
+	return e.AdmissionReady(ctx)
 }
 
-// admissionReady waits until the admission policies refuse what they are to
-// refuse: the API server takes a moment to learn of them.
-func (e *Env) admissionReady(ctx context.Context) error {
+// AdmissionReady waits until the admission policies refuse what they are to
+// refuse: the API server takes a moment to learn of them, after a restart too.
+func (e *Env) AdmissionReady(ctx context.Context) error {
 	forged := &v1alpha1.AccessRequest{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "probe"},
 		Spec: v1alpha1.AccessRequestSpec{

@@ -1,0 +1,134 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/rbac"
+)
+
+// ErrPoliciesLeft is why Uninstall does nothing: a policy gives new access
+// while the old is taken.
+var ErrPoliciesLeft = errors.New("there are AccessPolicies, by which new access may be given at any moment; delete them first: kubectl delete accesspolicies --all")
+
+// Uninstall ends every grant, whatever its deadline, and then lets the
+// AccessGrants be deleted: with their finalizers, the deletion of their CRD
+// would wait for a broker that is gone. It needs no broker that runs, and one
+// that does is no harm. It tells what it took away.
+func Uninstall(ctx context.Context, c client.Client, tell func(string)) error {
+	policies := &v1alpha1.AccessPolicyList{}
+	if err := listIfKnown(ctx, c, policies, client.Limit(1)); err != nil {
+		return fmt.Errorf("list policies: %w", err)
+	}
+	if len(policies.Items) > 0 {
+		return ErrPoliciesLeft
+	}
+	grants := &v1alpha1.AccessGrantList{}
+	if err := listIfKnown(ctx, c, grants); err != nil {
+		return fmt.Errorf("list grants: %w", err)
+	}
+	var errs []error
+	for i := range grants.Items {
+		errs = append(errs, takeAll(ctx, c, &grants.Items[i], tell))
+	}
+	errs = append(errs, removeLabelled(ctx, c, grants.Items, tell))
+	if err := errors.Join(errs...); err != nil {
+		return err // the finalizers stay until all access is gone
+	}
+	for i := range grants.Items {
+		errs = append(errs, letGo(ctx, c, &grants.Items[i]))
+	}
+	return errors.Join(errs...)
+}
+
+// listIfKnown finds nothing of a kind whose CRD is gone: bindings may have
+// outlived it.
+func listIfKnown(ctx context.Context, c client.Client, list client.ObjectList, o ...client.ListOption) error {
+	if err := c.List(ctx, list, o...); err != nil && !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) {
+		return err
+	}
+	return nil
+}
+
+// takeAll takes away all that a grant wants.
+func takeAll(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant, tell func(string)) error {
+	if g.Status.Phase == v1alpha1.GrantEnded {
+		return nil
+	}
+	var errs []error
+	for _, want := range slices.Backward(objectsOf(g)) {
+		errs = append(errs, rbac.Remove(ctx, c, c, want, recordedUID(g, want)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("end grant %s: %w", g.Name, err)
+	}
+	tell(fmt.Sprintf("ended %s: %s in %s for %s", g.Name, g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects))
+	return nil
+}
+
+// removeLabelled takes away what else belongs to a grant, one that has ended or
+// does not exist among them: what binds before the roles that it binds.
+func removeLabelled(ctx context.Context, c client.Client, grants []v1alpha1.AccessGrant, tell func(string)) error {
+	var errs []error
+	for _, of := range []struct {
+		kind string
+		list client.ObjectList
+	}{
+		{grant.RoleBindingKind, &rbacv1.RoleBindingList{}},
+		{grant.ClusterRoleBindingKind, &rbacv1.ClusterRoleBindingList{}},
+		{grant.RoleKind, &rbacv1.RoleList{}},
+		{grant.ClusterRoleKind, &rbacv1.ClusterRoleList{}},
+	} {
+		objects, err := labelled(ctx, c, of.kind, of.list)
+		if err != nil {
+			return err
+		}
+		for _, object := range objects {
+			if i := slices.IndexFunc(grants, func(g v1alpha1.AccessGrant) bool { return g.Name == object.Grant }); i >= 0 {
+				object.GrantUID = grants[i].UID
+			}
+			errs = append(errs, removeOne(ctx, c, object, tell))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeOne takes away an object, unless it is a stranger's that carries the label.
+func removeOne(ctx context.Context, c client.Client, object grant.Binding, tell func(string)) error {
+	if err := rbac.Remove(ctx, c, c, object, ""); err != nil {
+		return err
+	}
+	left, err := rbac.Get(ctx, c, object)
+	if err != nil {
+		return err
+	}
+	what := "removed what was left over"
+	if left != nil {
+		what = "left alone, because it has a grant's label but is not a grant's"
+	}
+	tell(fmt.Sprintf("%s: %s %s", what, object.Kind, client.ObjectKey{Namespace: object.Namespace, Name: object.Name}))
+	return nil
+}
+
+// letGo takes the broker's finalizer off a grant.
+func letGo(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant) error {
+	next := g.DeepCopy()
+	if !controllerutil.RemoveFinalizer(next, v1alpha1.FinalizerRevoke) {
+		return nil
+	}
+	// The list of finalizers is replaced as a whole, but nobody else may write it.
+	if err := client.IgnoreNotFound(c.Patch(ctx, next, client.MergeFrom(g))); err != nil {
+		return fmt.Errorf("let grant %s be deleted: %w", g.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,318 @@
+package notify
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/identity"
+)
+
+// Data is what a notification says: the data of the CloudEvent. What a phase
+// does not know yet is left out.
+type Data struct {
+	// Phase that was entered.
+	Phase string `json:"phase"`
+	// Message says why, for people.
+	Message string `json:"message,omitempty"`
+	// Request that it is about, also when the event is a grant's.
+	Request Ref `json:"request"`
+	// Grant is the name of the AccessGrant.
+	Grant string `json:"grant,omitempty"`
+	// Requester who asked, and Subjects who get the access.
+	Requester string `json:"requester"`
+	Subjects  string `json:"subjects"`
+	// Role such as ClusterRole/edit, or "rules" with the Rules.
+	Role  string                `json:"role"`
+	Rules []v1alpha1.PolicyRule `json:"rules,omitempty"`
+	// Scope is the namespaces, the selector, or * for the cluster.
+	Scope string `json:"scope"`
+	// Duration and StartTime that were asked for.
+	Duration  string       `json:"duration,omitempty"`
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+	Reason    string       `json:"reason"`
+	Ticket    string       `json:"ticket,omitempty"`
+	Policy    string       `json:"policy,omitempty"`
+	// Approvers whom to ask, and what the role could be turned into.
+	Approvers         []string `json:"approvers,omitempty"`
+	RequiredApprovals *int32   `json:"requiredApprovals,omitempty"`
+	Risks             []string `json:"risks,omitempty"`
+	// Decisions so far.
+	Decisions []Decision `json:"decisions,omitempty"`
+	// ExpirationTime is when the access ends at the latest.
+	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+	// EndReason in one word, and EndedBy whom, when somebody ended it.
+	EndReason string `json:"endReason,omitempty"`
+	EndedBy   string `json:"endedBy,omitempty"`
+}
+
+// Ref names a request.
+type Ref struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	UID       string `json:"uid"`
+}
+
+// Decision is who said what.
+type Decision struct {
+	Verdict  string `json:"verdict"`
+	Username string `json:"username"`
+	Comment  string `json:"comment,omitempty"`
+}
+
+// dataOf is what an object says of one of its transitions.
+func dataOf(o client.Object, t transition) Data {
+	if g, ok := o.(*v1alpha1.AccessGrant); ok {
+		return grantData(g, t)
+	}
+	return requestData(o.(*v1alpha1.AccessRequest), t)
+}
+
+func requestData(r *v1alpha1.AccessRequest, t transition) Data {
+	d := Data{
+		Phase:     t.phase,
+		Request:   Ref{Namespace: r.Namespace, Name: r.Name, UID: string(r.UID)},
+		Requester: r.Spec.Requester.Username,
+		Subjects:  strings.Join(identity.Strings(identity.Subjects(&r.Spec)), ","),
+		Role:      roleText(r.Spec.RoleRef),
+		Rules:     r.Spec.Rules,
+		Scope:     scopeText(r),
+		StartTime: r.Spec.StartTime,
+		Reason:    r.Spec.Reason, Ticket: r.Spec.Ticket,
+		RequiredApprovals: r.Status.RequiredApprovals,
+		Decisions:         decisionsOf(r.Status.Decisions),
+	}
+	if r.Spec.Duration != nil {
+		d.Duration = r.Spec.Duration.Duration.String()
+	}
+	if r.Status.Policy != nil {
+		d.Policy = r.Status.Policy.Name
+	}
+	say := func(kind string, status metav1.ConditionStatus) (reason string) {
+		if c := meta.FindStatusCondition(r.Status.Conditions, kind); c != nil && c.Status == status {
+			d.Message, reason = c.Message, c.Reason
+		}
+		return reason
+	}
+	switch v1alpha1.RequestPhase(t.phase) {
+	case v1alpha1.RequestPending:
+		say(v1alpha1.ConditionApproved, metav1.ConditionFalse)
+		d.Approvers = identity.Strings(r.Status.Approvers)
+		for _, risk := range r.Status.Risks {
+			d.Risks = append(d.Risks, risk.Message)
+		}
+		return d
+	case v1alpha1.RequestApproved:
+		say(v1alpha1.ConditionApproved, metav1.ConditionTrue)
+		return d
+	case v1alpha1.RequestActive:
+		say(v1alpha1.ConditionGranted, metav1.ConditionTrue)
+	default:
+		d.EndReason = say(v1alpha1.ConditionEnded, metav1.ConditionTrue)
+	}
+	d.Grant, d.ExpirationTime = r.Status.GrantName, r.Status.ExpirationTime
+	return d
+}
+
+func grantData(g *v1alpha1.AccessGrant, t transition) Data {
+	d := Data{
+		Phase:     t.phase,
+		Request:   Ref{Namespace: g.Spec.RequestRef.Namespace, Name: g.Spec.RequestRef.Name, UID: string(g.Spec.RequestRef.UID)},
+		Grant:     g.Name,
+		Requester: g.Spec.Requester.Username,
+		Subjects:  g.Spec.Summary.Subjects, Role: g.Spec.Summary.Role, Scope: g.Spec.Summary.Scope,
+		Reason: g.Spec.Reason, Ticket: g.Spec.Ticket, Policy: g.Spec.PolicyRef.Name,
+		Decisions:      decisionsOf(g.Spec.Decisions),
+		ExpirationTime: &g.Spec.ExpirationTime,
+	}
+	if g.Spec.RoleRef == nil {
+		d.Rules = g.Spec.Rules
+	}
+	if v1alpha1.GrantPhase(t.phase) == v1alpha1.GrantEnded {
+		d.EndReason, d.EndedBy = string(g.Status.EndReason), g.Status.EndedBy
+		if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessGiven); c != nil {
+			d.Message = c.Message
+		}
+	}
+	return d
+}
+
+func roleText(ref *v1alpha1.RoleRef) string {
+	return grant.Summarize(&v1alpha1.AccessGrantSpec{RoleRef: ref}).Role
+}
+
+func scopeText(r *v1alpha1.AccessRequest) string {
+	scope := r.Spec.Scope
+	switch {
+	case scope == nil:
+		return r.Namespace
+	case scope.Cluster != nil:
+		return "*"
+	case scope.NamespaceSelector != nil:
+		selector := &metav1.LabelSelector{}
+		for key, value := range scope.NamespaceSelector.MatchLabels {
+			metav1.AddLabelToSelector(selector, key, string(value))
+		}
+		for _, e := range scope.NamespaceSelector.MatchExpressions {
+			values := make([]string, len(e.Values))
+			for i, v := range e.Values {
+				values[i] = string(v)
+			}
+			selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{Key: e.Key, Operator: e.Operator, Values: values})
+		}
+		return "namespaces with " + metav1.FormatLabelSelector(selector)
+	}
+	return strings.Join(scope.Namespaces, ",")
+}
+
+func decisionsOf(list []v1alpha1.Decision) []Decision {
+	var out []Decision
+	for _, d := range list {
+		out = append(out, Decision{Verdict: string(d.Verdict), Username: d.Username, Comment: d.Comment})
+	}
+	return out
+}
+
+// cloudEvent is a transition as a CloudEvent in structured mode.
+func cloudEvent(source string, o client.Object, t transition) ([]byte, error) {
+	e := event.New()
+	e.SetID(t.id)
+	e.SetSource(source)
+	e.SetType(t.eventType)
+	e.SetSubject(subject(o))
+	e.SetTime(t.at)
+	if err := e.SetData(event.ApplicationJSON, dataOf(o, t)); err != nil {
+		return nil, err
+	}
+	return json.Marshal(e)
+}
+
+// subject is the object's path in the API, after the group.
+func subject(o client.Object) string {
+	if _, ok := o.(*v1alpha1.AccessGrant); ok {
+		return "accessgrants/" + o.GetName()
+	}
+	return "namespaces/" + o.GetNamespace() + "/accessrequests/" + o.GetName()
+}
+
+// slackMessage is a transition as the body of a Slack webhook.
+func slackMessage(o client.Object, t transition) ([]byte, error) {
+	return json.Marshal(map[string]string{"text": slackText(o, t)})
+}
+
+// maxRisks and maxRules keep a message readable.
+const (
+	maxRisks = 5
+	maxRules = 5
+)
+
+func slackText(o client.Object, t transition) string {
+	d := dataOf(o, t)
+	var lines []string
+	line := func(format string, values ...any) {
+		for i, v := range values {
+			if s, ok := v.(string); ok {
+				values[i] = slackEscape(s)
+			}
+		}
+		lines = append(lines, fmt.Sprintf(format, values...))
+	}
+	who, what := d.Requester, d.Role+rulesText(d.Rules)
+	if d.Subjects != who {
+		who += " for " + d.Subjects
+	}
+	pending := t.eventType == requestType(v1alpha1.RequestPending)
+	switch {
+	case pending:
+		line("*%s* asks for *%s* in *%s*%s", who, what, d.Scope, howLong(d))
+	case t.eventType == grantType(v1alpha1.GrantActive):
+		line("*Access given*: %s has %s in %s until %s", who, what, d.Scope, d.ExpirationTime.UTC().Format(time.RFC3339))
+	case t.eventType == grantType(v1alpha1.GrantEnded):
+		line("*Access ended* (%s): %s, %s in %s", d.EndReason, who, what, d.Scope)
+	default:
+		line("*Request %s*: %s, %s in %s", d.Phase, who, what, d.Scope)
+	}
+	line("> %s%s", d.Reason, parenthesis(d.Ticket))
+	if d.Message != "" {
+		line("%s", d.Message)
+	}
+	for i, risk := range d.Risks {
+		if i == maxRisks {
+			line("and %d risks more", len(d.Risks)-maxRisks)
+			break
+		}
+		line("risk: %s", risk)
+	}
+	if pending && d.RequiredApprovals != nil && *d.RequiredApprovals > 0 {
+		line("Policy %s asks for %d of: %s. To approve:", d.Policy, *d.RequiredApprovals, strings.Join(d.Approvers, ", "))
+		line("```%s```", approveCommand(d.Request))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// approveCommand approves the request that the message is about and no other
+// of its name. Nothing in it is free text: names and the UID are checked by the
+// API server.
+func approveCommand(ref Ref) string {
+	return fmt.Sprintf(`kubectl patch areq %s -n %s --subresource=status --type=merge -p '{"status":{"decisions":[{"verdict":"Approve","requestUID":%q}]}}'`,
+		ref.Name, ref.Namespace, ref.UID)
+}
+
+func howLong(d Data) string {
+	var out string
+	if d.Duration != "" {
+		out += " for " + d.Duration
+	}
+	if d.StartTime != nil {
+		out += " from " + d.StartTime.UTC().Format(time.RFC3339)
+	}
+	return out
+}
+
+func parenthesis(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
+}
+
+func rulesText(rules []v1alpha1.PolicyRule) string {
+	if len(rules) == 0 {
+		return ""
+	}
+	var out []string
+	for _, rule := range rules[:min(len(rules), maxRules)] {
+		out = append(out, strings.Join(rule.Verbs, ",")+" "+strings.Join(slices.Concat(rule.Resources, rule.NonResourceURLs), ","))
+	}
+	if more := len(rules) - maxRules; more > 0 {
+		out = append(out, fmt.Sprintf("and %d more", more))
+	}
+	return " (" + strings.Join(out, "; ") + ")"
+}
+
+var slackEntities = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
+// slackEscape keeps people's text from being a link, a mention or a command of
+// its own, and shows what could not be seen.
+func slackEscape(s string) string {
+	var out strings.Builder
+	for _, r := range slackEntities.Replace(s) {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+			out.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+			continue
+		}
+		out.WriteRune(r)
+	}
+	return out.String()
+}

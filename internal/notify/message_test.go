@@ -1,0 +1,146 @@
+package notify
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+func pending() *v1alpha1.AccessRequest {
+	r := request(v1alpha1.RequestPending, true,
+		is(v1alpha1.ConditionPolicyMatched, metav1.ConditionTrue, 1), is(v1alpha1.ConditionApproved, metav1.ConditionFalse, 1))
+	r.Status.RequiredApprovals = ptr.To[int32](1)
+	r.Status.Approvers = []v1alpha1.Subject{{Kind: "Group", Name: "sre"}}
+	r.Status.Risks = []v1alpha1.Risk{{Kind: "ReadsSecrets", Message: "reads Secrets"}}
+	return r
+}
+
+func TestCloudEvent(t *testing.T) {
+	t.Parallel()
+	r := pending()
+	body, err := cloudEvent("https://prod.example.com", r, ofRequest(r, nil)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e event.Event
+	if err := json.Unmarshal(body, &e); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Validate(); err != nil {
+		t.Error(err)
+	}
+	if e.ID() != "r1.pending.1777888801" || e.Source() != "https://prod.example.com" || e.Type() != "dev.accessbroker.request.pending" ||
+		e.Subject() != "namespaces/payments/accessrequests/fix" || !e.Time().Equal(at(1).Time) || e.SpecVersion() != "1.0" {
+		t.Errorf("%s", body)
+	}
+	var d Data
+	if err := e.DataAs(&d); err != nil {
+		t.Fatal(err)
+	}
+	if d.Phase != "Pending" || d.Requester != "alice" || d.Role != "ClusterRole/edit" || d.Scope != "payments" || d.Approvers[0] != "group:sre" ||
+		*d.RequiredApprovals != 1 || d.Risks[0] != "reads Secrets" || d.Reason != "why not" || d.Request != (Ref{"payments", "fix", "r1"}) {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestSlack(t *testing.T) {
+	t.Parallel()
+	evil := pending()
+	evil.Spec.Reason = "a & b <!channel> <https://evil.example|click>"
+	evil.Spec.Requester.Username = "al\u202eice\n"
+	evil.Spec.Rules, evil.Spec.RoleRef = []v1alpha1.PolicyRule{{Verbs: []string{"get"}, Resources: []string{"pods/log"}}}, nil
+	text := slackText(evil, ofRequest(evil, nil)[0])
+	for _, want := range []string{
+		`*al\u202eice\n* asks for *rules (get pods/log)* in *payments*`,
+		"> a &amp; b &lt;!channel&gt; &lt;https://evil.example|click&gt;",
+		"risk: reads Secrets",
+		"Policy on-call asks for 1 of:",
+		"```" + `kubectl patch areq fix -n payments --subresource=status --type=merge -p '{"status":{"decisions":[{"verdict":"Approve","requestUID":"r1"}]}}'` + "```",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+
+	automatic := pending()
+	automatic.Status.RequiredApprovals = ptr.To[int32](0)
+	if text := slackText(automatic, ofRequest(automatic, nil)[0]); strings.Contains(text, "kubectl") {
+		t.Errorf("nobody is to approve this:\n%s", text)
+	}
+
+	g := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: "fix-1", UID: "g1"}}
+	g.Spec = v1alpha1.AccessGrantSpec{
+		Requester: v1alpha1.UserInfo{Username: "alice"}, Reason: "why not", Ticket: "INC-1", ExpirationTime: at(60),
+		Summary: v1alpha1.GrantSummary{Subjects: "alice", Role: "ClusterRole/edit", Scope: "*"},
+	}
+	granted, ended := at(1), at(2)
+	g.Status = v1alpha1.AccessGrantStatus{
+		Phase: v1alpha1.GrantEnded, GrantedTime: &granted, EndedTime: &ended, EndReason: v1alpha1.EndRevoked, EndedBy: "bob",
+		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionAccessGiven, Status: metav1.ConditionFalse, Message: "revoked by bob"}},
+	}
+	for i, want := range []string{
+		"*Access given*: alice has ClusterRole/edit in * until 2026-05-04T10:01:00Z\n> why not (INC-1)",
+		"*Access ended* (Revoked): alice, ClusterRole/edit in *\n> why not (INC-1)\nrevoked by bob",
+	} {
+		if got := slackText(g, ofGrant(g)[i]); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	}
+}
+
+// A message can be made of every transition of every object that is stored,
+// however little is in it: a panic would end the broker.
+func TestBareObjects(t *testing.T) {
+	t.Parallel()
+	for _, phase := range []v1alpha1.RequestPhase{"", "Pending", "Approved", "Active", "Completed", "Expired", "Revoked", "Denied", "Lapsed", "Failed"} {
+		for _, status := range []metav1.ConditionStatus{"True", "False", "Unknown"} {
+			r := &v1alpha1.AccessRequest{Status: v1alpha1.AccessRequestStatus{Phase: phase, Policy: &v1alpha1.PolicyRef{}}}
+			for _, kind := range []string{v1alpha1.ConditionPolicyMatched, v1alpha1.ConditionApproved, v1alpha1.ConditionGranted, v1alpha1.ConditionEnded} {
+				r.Status.Conditions = append(r.Status.Conditions, metav1.Condition{Type: kind, Status: status})
+			}
+			for _, tr := range ofRequest(r, &v1alpha1.AccessGrant{}) {
+				if _, err := cloudEvent("x", r, tr); err != nil {
+					t.Error(err)
+				}
+				if _, err := slackMessage(r, tr); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	zero := metav1.Time{}
+	g := &v1alpha1.AccessGrant{Status: v1alpha1.AccessGrantStatus{Phase: v1alpha1.GrantEnded, GrantedTime: &zero, EndedTime: &zero}}
+	for _, tr := range ofGrant(g) {
+		if _, err := cloudEvent("x", g, tr); err != nil {
+			t.Error(err)
+		}
+		if _, err := slackMessage(g, tr); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestScope(t *testing.T) {
+	t.Parallel()
+	for want, scope := range map[string]*v1alpha1.Scope{
+		"payments": nil,
+		"*":        {Cluster: &v1alpha1.ClusterScope{}},
+		"a,b":      {Namespaces: []string{"a", "b"}},
+		"namespaces with env in (prod),team=a": {NamespaceSelector: &v1alpha1.NamespaceSelector{
+			MatchLabels:      map[string]v1alpha1.LabelValue{"team": "a"},
+			MatchExpressions: []v1alpha1.NamespaceSelectorRequirement{{Key: "env", Operator: "In", Values: []v1alpha1.LabelValue{"prod"}}},
+		}},
+	} {
+		r := request("Pending", true)
+		r.Spec.Scope = scope
+		if got := scopeText(r); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

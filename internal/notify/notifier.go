@@ -1,0 +1,281 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+const (
+	// CursorName of the ConfigMap in the broker's namespace.
+	CursorName = "access-broker-notification-cursor"
+	// saveEvery is how often the cursor is written when it has changed.
+	saveEvery = 3 * time.Second
+	// saveAtLeast is how far a cursor falls back when nothing is told.
+	saveAtLeast = time.Hour
+	// lastSave bounds the last write, on the way out.
+	lastSave = 3 * time.Second
+)
+
+// notifier runs on the leader. It never returns an error: that would end the
+// broker, which has accesses to end.
+type notifier struct {
+	requests, grants cache.Informer
+	cached           client.Reader // finds a request's grant
+	live             client.Reader // reads the cursor
+	writer           client.Writer // writes it
+	key              client.ObjectKey
+	clock            clock.Clock
+	queues           []*queue
+	saved            *corev1.ConfigMap
+	unsaved          bool
+}
+
+// Setup adds the notifier to a manager. Its cursor lies in namespace.
+func Setup(ctx context.Context, mgr manager.Manager, config *Config, namespace string, clk clock.Clock) error {
+	n := &notifier{
+		cached: mgr.GetClient(), live: mgr.GetAPIReader(), writer: mgr.GetClient(),
+		key: client.ObjectKey{Namespace: namespace, Name: CursorName}, clock: clk,
+	}
+	var err error
+	if n.requests, err = mgr.GetCache().GetInformer(ctx, &v1alpha1.AccessRequest{}); err != nil {
+		return fmt.Errorf("watch requests: %w", err)
+	}
+	if n.grants, err = mgr.GetCache().GetInformer(ctx, &v1alpha1.AccessGrant{}); err != nil {
+		return fmt.Errorf("watch grants: %w", err)
+	}
+	sent := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "access_broker_notifications_total", Help: "Attempts to tell a sink of a transition, by result: delivered, failed (and tried again), or dropped (deleted before the sink could be told).",
+	}, []string{"sink", "result"})
+	pending := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "access_broker_notifications_pending", Help: "Transitions that a sink has not been told of yet.",
+	}, []string{"sink"})
+	for _, collector := range []prometheus.Collector{sent, pending} {
+		if err := metrics.Registry.Register(collector); err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+	}
+	for _, sink := range config.Sinks {
+		n.queues = append(n.queues, newQueue(sink, config.Source, clk, sent, pending))
+	}
+	return mgr.Add(n)
+}
+
+// NeedLeaderElection is of manager.LeaderElectionRunnable.
+func (*notifier) NeedLeaderElection() bool { return true }
+
+// Start tells the sinks until the context ends.
+func (n *notifier) Start(ctx context.Context) error {
+	log := logf.Log.WithName("notify")
+	if err := n.untilDone(ctx, n.load); err != nil {
+		return nil // the context ended
+	}
+	for _, q := range n.queues {
+		if err := q.sink.files(); err != nil {
+			log.Error(err, "nothing can be delivered until this is mended", "sink", q.sink.Name)
+		}
+	}
+	var seen []toolscache.InformerSynced
+	for _, informer := range []cache.Informer{n.requests, n.grants} {
+		registration, err := informer.AddEventHandler(n.handler(ctx))
+		if err != nil {
+			log.Error(err, "nobody will be notified")
+			return nil
+		}
+		seen = append(seen, registration.HasSynced)
+	}
+	var workers sync.WaitGroup
+	for _, q := range n.queues {
+		workers.Go(func() { q.run(ctx) })
+	}
+	// Before all is seen that is stored, the cursor might be moved past it.
+	if toolscache.WaitForCacheSync(ctx.Done(), seen...) {
+		for ctx.Err() == nil {
+			if err := n.save(ctx); err != nil && ctx.Err() == nil {
+				log.Error(err, "the cursor is not saved; it will be tried again")
+			}
+			select {
+			case <-ctx.Done():
+			case <-n.clock.After(saveEvery):
+			}
+		}
+		workers.Wait()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSave)
+		defer cancel()
+		if err := n.save(last); err != nil {
+			log.Error(err, "the cursor is not saved; some will be told twice")
+		}
+	}
+	workers.Wait()
+	return nil
+}
+
+// untilDone tries until it succeeds or the context ends.
+func (n *notifier) untilDone(ctx context.Context, try func(context.Context) error) error {
+	for failures := 0; ; failures++ {
+		err := try(ctx)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		logf.Log.WithName("notify").Error(err, "will be tried again")
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-n.clock.After(backoff(failures)):
+		}
+	}
+}
+
+// handler hears of every change of a request or a grant. It only takes note,
+// and is never in anybody's way.
+func (n *notifier) handler(ctx context.Context) toolscache.ResourceEventHandlerDetailedFuncs {
+	return toolscache.ResourceEventHandlerDetailedFuncs{
+		AddFunc: func(o any, stored bool) {
+			object := o.(client.Object)
+			for _, q := range n.queues {
+				q.add(object, n.transitions(ctx, object), stored)
+			}
+		},
+		UpdateFunc: func(before, after any) {
+			object := after.(client.Object)
+			known := map[string]bool{}
+			for _, t := range n.transitions(ctx, before.(client.Object)) {
+				known[t.id] = true
+			}
+			var fresh []transition
+			for _, t := range n.transitions(ctx, object) {
+				if !known[t.id] {
+					fresh = append(fresh, t)
+				}
+			}
+			for _, q := range n.queues {
+				q.add(object, fresh, false)
+			}
+		},
+		DeleteFunc: func(o any) {
+			if unseen, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+				o = unseen.Obj
+			}
+			if object, ok := o.(client.Object); ok {
+				for _, q := range n.queues {
+					q.deleted(object.GetUID())
+				}
+			}
+		},
+	}
+}
+
+func (n *notifier) transitions(ctx context.Context, o client.Object) []transition {
+	request, ok := o.(*v1alpha1.AccessRequest)
+	if !ok {
+		return ofGrant(o.(*v1alpha1.AccessGrant))
+	}
+	if request.Status.GrantName == "" {
+		return ofRequest(request, nil)
+	}
+	given := &v1alpha1.AccessGrant{}
+	if err := n.cached.Get(ctx, client.ObjectKey{Name: request.Status.GrantName}, given); err != nil {
+		return ofRequest(request, nil)
+	}
+	return ofRequest(request, given)
+}
+
+// load reads the cursors. A sink that has none is new and hears of what
+// happens from now on; one whose cursor cannot be read hears of everything.
+func (n *notifier) load(ctx context.Context) error {
+	if err := n.read(ctx); err != nil {
+		return err
+	}
+	now := n.clock.Now()
+	for _, q := range n.queues {
+		text, ok := n.saved.Data[q.sink.Name]
+		if !ok {
+			q.cursor = newCursor(now)
+			continue
+		}
+		var err error
+		if q.cursor, err = decodeCursor(text, now); err != nil {
+			logf.Log.WithName("notify").Error(err, "everything that is stored will be told", "sink", q.sink.Name)
+			q.cursor = newCursor(time.Time{})
+		}
+	}
+	return n.write(ctx) // a new sink's first moment must outlive a crash
+}
+
+// read reads what is stored of the cursors.
+func (n *notifier) read(ctx context.Context) error {
+	n.saved = &corev1.ConfigMap{}
+	if err := n.live.Get(ctx, n.key, n.saved); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("read the cursor: %w", err)
+	}
+	return nil
+}
+
+// save writes the cursors when they have changed.
+func (n *notifier) save(ctx context.Context) error {
+	now := n.clock.Now()
+	for _, q := range n.queues {
+		n.unsaved = q.advance(now) || n.unsaved
+	}
+	if !n.unsaved {
+		return nil
+	}
+	return n.write(ctx)
+}
+
+// write stores the cursors over what was read: a replica that was the leader
+// and does not know yet that it no longer is has read something older.
+func (n *notifier) write(ctx context.Context) error {
+	next := n.saved.DeepCopy()
+	next.Namespace, next.Name = n.key.Namespace, n.key.Name
+	next.Labels = map[string]string{"app.kubernetes.io/name": "access-broker"}
+	next.Data = map[string]string{}
+	for _, q := range n.queues {
+		next.Data[q.sink.Name] = q.encode()
+	}
+	var err error
+	if next.ResourceVersion == "" {
+		err = n.writer.Create(ctx, next)
+	} else {
+		err = n.writer.Update(ctx, next)
+	}
+	if err != nil {
+		// Somebody changed it by hand, or deleted it.
+		return errors.Join(fmt.Errorf("write the cursor: %w", err), n.read(ctx))
+	}
+	n.saved, n.unsaved = next, false
+	return nil
+}
+
+const (
+	firstBackoff = 500 * time.Millisecond
+	maxBackoff   = time.Minute
+)
+
+// backoff doubles with every failure in a row.
+func backoff(failures int) time.Duration {
+	return min(firstBackoff<<min(failures, 10), maxBackoff)
+}
+
+// pause is how long to leave a sink alone after failures in a row.
+func pause(failures int, err error) time.Duration {
+	if answer := (*refused)(nil); errors.As(err, &answer) {
+		return max(backoff(failures), answer.retryAfter)
+	}
+	return backoff(failures)
+}

@@ -1,0 +1,207 @@
+package notify
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+// maxDeleted bounds how many objects that the API server no longer has are kept
+// for a sink that is down. All others are in the cache anyway.
+const maxDeleted = 1000
+
+// queue is what one sink has to be told, by object: in order for each, one
+// request at a time.
+type queue struct {
+	sink   Sink
+	source string
+	http   *http.Client
+	clock  clock.Clock
+	work   workqueue.TypedRateLimitingInterface[types.UID]
+
+	delivered, failed, dropped prometheus.Counter
+	waiting                    prometheus.Gauge
+
+	mu      sync.Mutex
+	cursor  *cursor
+	changed bool // since the cursor was last moved on
+	pending map[types.UID]*entry
+	gone    int // entries of deleted objects
+}
+
+// entry is what is to be told of one object.
+type entry struct {
+	object      client.Object // the cache's, not to be changed
+	transitions []transition
+	gone        bool
+}
+
+func newQueue(sink Sink, source string, clk clock.Clock, sent *prometheus.CounterVec, pending *prometheus.GaugeVec) *queue {
+	return &queue{
+		sink: sink, source: source, http: newHTTPClient(), clock: clk,
+		work: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](firstBackoff, maxBackoff)),
+
+		delivered: sent.WithLabelValues(sink.Name, "delivered"),
+		failed:    sent.WithLabelValues(sink.Name, "failed"),
+		dropped:   sent.WithLabelValues(sink.Name, "dropped"),
+		waiting:   pending.WithLabelValues(sink.Name),
+		pending:   map[types.UID]*entry{},
+	}
+}
+
+// add takes note of transitions of an object. Those of one that was stored
+// before the broker started may have been told already.
+func (q *queue) add(o client.Object, transitions []transition, stored bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.pending[o.GetUID()]
+	if e != nil {
+		e.object = o
+	}
+	for _, t := range transitions {
+		if !q.sink.wants(t.eventType) || stored && q.cursor.has(t) {
+			continue
+		}
+		if e == nil {
+			e = &entry{object: o}
+			q.pending[o.GetUID()] = e
+		}
+		e.transitions = append(e.transitions, t)
+		q.waiting.Inc()
+		q.work.Add(o.GetUID())
+	}
+}
+
+// deleted notes that an object is gone. What is to be told of it is kept, but
+// not of any number of objects.
+func (q *queue) deleted(uid types.UID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.pending[uid]
+	switch {
+	case e == nil:
+	case q.gone < maxDeleted:
+		e.gone = true
+		q.gone++
+	default:
+		q.dropped.Add(float64(len(e.transitions)))
+		q.waiting.Sub(float64(len(e.transitions)))
+		delete(q.pending, uid)
+	}
+}
+
+// next is what to tell of an object, false when there is nothing left.
+func (q *queue) next(uid types.UID) (client.Object, transition, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.pending[uid]
+	if e == nil {
+		return nil, transition{}, false
+	}
+	return e.object, e.transitions[0], true
+}
+
+// told notes that the sink has been told.
+func (q *queue) told(uid types.UID, t transition) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.cursor.add(t)
+	q.changed = true
+	e := q.pending[uid]
+	if e == nil {
+		return // dropped in the meantime
+	}
+	q.waiting.Dec()
+	if e.transitions = e.transitions[1:]; len(e.transitions) > 0 {
+		return
+	}
+	if e.gone {
+		q.gone--
+	}
+	delete(q.pending, uid)
+}
+
+// advance moves the cursor on, when there is enough in it for a write.
+func (q *queue) advance(now time.Time) (changed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.changed && now.Sub(q.cursor.since) < settled+saveAtLeast {
+		return false
+	}
+	q.changed = false
+	var oldest time.Time
+	for _, e := range q.pending {
+		for _, t := range e.transitions {
+			if oldest.IsZero() || t.at.Before(oldest) {
+				oldest = t.at
+			}
+		}
+	}
+	q.cursor.advance(now, oldest)
+	return true
+}
+
+func (q *queue) encode() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.cursor.encode()
+}
+
+// run tells the sink until the context ends. After a failure it leaves the sink
+// alone for a while, and the object for longer: what a sink always refuses must
+// not keep everything else from it.
+func (q *queue) run(ctx context.Context) {
+	stop := context.AfterFunc(ctx, q.work.ShutDown)
+	defer stop()
+	log := logf.Log.WithName("notify").WithValues("sink", q.sink.Name)
+	failures := 0
+	for {
+		uid, shutdown := q.work.Get()
+		if shutdown {
+			return
+		}
+		id, err := q.tell(ctx, uid)
+		q.work.Done(uid)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			q.work.Forget(uid)
+			failures = 0
+			continue
+		}
+		q.work.AddRateLimited(uid)
+		wait := pause(failures, err)
+		failures++
+		log.Info("not delivered, will be tried again", "id", id, "error", err.Error(), "failures", failures, "wait", wait.String())
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.clock.After(wait):
+		}
+	}
+}
+
+// tell tells all that is to be told of an object, up to the first failure.
+func (q *queue) tell(ctx context.Context, uid types.UID) (id string, err error) {
+	for {
+		object, t, ok := q.next(uid)
+		if !ok {
+			return "", nil
+		}
+		if err := q.sink.send(ctx, q.http, q.source, object, t, q.clock.Now()); err != nil {
+			q.failed.Inc()
+			return t.id, err
+		}
+		q.delivered.Inc()
+		q.told(uid, t)
+	}
+}

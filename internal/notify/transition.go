@@ -1,0 +1,107 @@
+package notify
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+const (
+	requestPrefix = "dev.accessbroker.request."
+	grantPrefix   = "dev.accessbroker.grant."
+)
+
+// Types of events: a prefix and the phase that was entered.
+var Types = []string{
+	requestType(v1alpha1.RequestPending), requestType(v1alpha1.RequestApproved), requestType(v1alpha1.RequestActive),
+	requestType(v1alpha1.RequestCompleted), requestType(v1alpha1.RequestExpired), requestType(v1alpha1.RequestRevoked),
+	requestType(v1alpha1.RequestDenied), requestType(v1alpha1.RequestLapsed), requestType(v1alpha1.RequestFailed),
+	grantType(v1alpha1.GrantActive), grantType(v1alpha1.GrantEnded),
+}
+
+func requestType(phase v1alpha1.RequestPhase) string {
+	return requestPrefix + strings.ToLower(string(phase))
+}
+
+func grantType(phase v1alpha1.GrantPhase) string {
+	return grantPrefix + strings.ToLower(string(phase))
+}
+
+// transition is one step in the life of a request or a grant. All of them are
+// read off the object as it is stored, also those that it has left behind.
+type transition struct {
+	eventType string
+	phase     string
+	at        time.Time
+	// id is the same whenever and wherever the transition is told.
+	id string
+}
+
+func newTransition(uid types.UID, eventType, phase string, at time.Time) transition {
+	return transition{eventType: eventType, phase: phase, at: at, id: fmt.Sprintf("%s.%s.%d", uid, strings.ToLower(phase), at.Unix())}
+}
+
+// ofRequest lists a request's transitions so far, in order. given is its grant,
+// nil when there is none: it knows the moment that the access was first held.
+func ofRequest(r *v1alpha1.AccessRequest, given *v1alpha1.AccessGrant) []transition {
+	var out []transition
+	add := func(phase v1alpha1.RequestPhase, at time.Time) {
+		out = append(out, newTransition(r.UID, requestType(phase), string(phase), at))
+	}
+	condition := func(kind string) metav1.Condition {
+		if c := meta.FindStatusCondition(r.Status.Conditions, kind); c != nil {
+			return *c
+		}
+		return metav1.Condition{LastTransitionTime: r.CreationTimestamp}
+	}
+	matched, approved := condition(v1alpha1.ConditionPolicyMatched), condition(v1alpha1.ConditionApproved)
+	granted, ended := condition(v1alpha1.ConditionGranted), condition(v1alpha1.ConditionEnded)
+
+	// It waits for decisions from the moment that somebody can be asked for
+	// them, and again when a changed policy asks for more.
+	if r.Status.Policy != nil {
+		since := matched.LastTransitionTime.Time
+		if approved.Status == metav1.ConditionFalse {
+			since = approved.LastTransitionTime.Time
+		}
+		add(v1alpha1.RequestPending, since)
+	}
+	if approved.Status == metav1.ConditionTrue {
+		add(v1alpha1.RequestApproved, approved.LastTransitionTime.Time)
+	}
+	// The condition turns False at the end, and its time with it. Without the
+	// grant too late a moment is the safe one: too early a moment could be
+	// taken for one that was told.
+	if granted.Status != "" {
+		at := granted.LastTransitionTime.Time
+		if given != nil && given.Spec.RequestRef.UID == r.UID && given.Status.GrantedTime != nil {
+			at = given.Status.GrantedTime.Time
+		}
+		add(v1alpha1.RequestActive, at)
+	}
+	if r.Status.Phase.Ended() {
+		add(r.Status.Phase, ended.LastTransitionTime.Time)
+	}
+	return out
+}
+
+// ofGrant lists a grant's transitions so far, in order.
+func ofGrant(g *v1alpha1.AccessGrant) []transition {
+	var out []transition
+	add := func(phase v1alpha1.GrantPhase, at *metav1.Time) {
+		out = append(out, newTransition(g.UID, grantType(phase), string(phase), at.Time))
+	}
+	if g.Status.GrantedTime != nil {
+		add(v1alpha1.GrantActive, g.Status.GrantedTime)
+	}
+	if g.Status.Phase == v1alpha1.GrantEnded && g.Status.EndedTime != nil {
+		add(v1alpha1.GrantEnded, g.Status.EndedTime)
+	}
+	return out
+}

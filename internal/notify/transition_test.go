@@ -1,0 +1,114 @@
+package notify
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+var start = time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
+
+func at(seconds int) metav1.Time {
+	return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second))
+}
+
+// request is one in a phase, with conditions.
+func request(phase v1alpha1.RequestPhase, matched bool, conditions ...metav1.Condition) *v1alpha1.AccessRequest {
+	r := &v1alpha1.AccessRequest{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "payments", Name: "fix", UID: "r1", CreationTimestamp: at(0)},
+		Spec: v1alpha1.AccessRequestSpec{
+			Requester: v1alpha1.UserInfo{Username: "alice"}, Reason: "why not",
+			RoleRef: &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "edit"},
+		},
+		Status: v1alpha1.AccessRequestStatus{Phase: phase, Conditions: conditions},
+	}
+	if matched {
+		r.Status.Policy = &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: "on-call", UID: "p1"}, Generation: 1}
+	}
+	return r
+}
+
+func is(kind string, status metav1.ConditionStatus, seconds int) metav1.Condition {
+	return metav1.Condition{Type: kind, Status: status, LastTransitionTime: at(seconds), Reason: "Because", Message: "it is so"}
+}
+
+func TestOfRequest(t *testing.T) {
+	t.Parallel()
+	const yes, no = metav1.ConditionTrue, metav1.ConditionFalse
+	matched := is(v1alpha1.ConditionPolicyMatched, yes, 1)
+	waiting, approved := is(v1alpha1.ConditionApproved, no, 1), is(v1alpha1.ConditionApproved, yes, 5)
+	active, over := is(v1alpha1.ConditionGranted, yes, 6), is(v1alpha1.ConditionGranted, no, 9)
+	ended := is(v1alpha1.ConditionEnded, yes, 9)
+	given := &v1alpha1.AccessGrant{}
+	given.Spec.RequestRef.UID = "r1"
+	granted := at(6)
+	given.Status.GrantedTime = &granted
+	stranger := given.DeepCopy()
+	stranger.Spec.RequestRef.UID = "r2"
+
+	for name, tc := range map[string]struct {
+		request *v1alpha1.AccessRequest
+		given   *v1alpha1.AccessGrant
+		want    []string
+	}{
+		"new":                      {request("", false), nil, nil},
+		"no policy is ready":       {request("Pending", false, is(v1alpha1.ConditionPolicyMatched, no, 1)), nil, nil},
+		"waits":                    {request("Pending", true, matched, waiting), nil, []string{"r1.pending.1"}},
+		"waits again":              {request("Pending", true, matched, is(v1alpha1.ConditionApproved, no, 7)), nil, []string{"r1.pending.7"}},
+		"approved for later":       {request("Approved", true, matched, approved), nil, []string{"r1.pending.1", "r1.approved.5"}},
+		"active":                   {request("Active", true, matched, approved, active), given, []string{"r1.pending.1", "r1.approved.5", "r1.active.6"}},
+		"over, all untold":         {request("Expired", true, matched, approved, over, ended), given, []string{"r1.pending.1", "r1.approved.5", "r1.active.6", "r1.expired.9"}},
+		"over, the grant is gone":  {request("Revoked", true, matched, approved, over, ended), nil, []string{"r1.pending.1", "r1.approved.5", "r1.active.9", "r1.revoked.9"}},
+		"the grant is another's":   {request("Revoked", true, matched, approved, over, ended), stranger, []string{"r1.pending.1", "r1.approved.5", "r1.active.9", "r1.revoked.9"}},
+		"denied at once":           {request("Denied", false, is(v1alpha1.ConditionPolicyMatched, no, 1), ended), nil, []string{"r1.denied.9"}},
+		"denied by somebody":       {request("Denied", true, matched, waiting, ended), nil, []string{"r1.pending.1", "r1.denied.9"}},
+		"ended without conditions": {request("Failed", true), nil, []string{"r1.pending.0", "r1.failed.0"}},
+	} {
+		var got []string
+		for _, tr := range ofRequest(tc.request, tc.given) {
+			if !slices.Contains(Types, tr.eventType) {
+				t.Errorf("%s: unknown type %s", name, tr.eventType)
+			}
+			short := newTransition("r1", tr.eventType, tr.phase, time.Unix(int64(tr.at.Sub(start).Seconds()), 0))
+			if tr.id != newTransition("r1", tr.eventType, tr.phase, tr.at).id {
+				t.Errorf("%s: id %s", name, tr.id)
+			}
+			got = append(got, short.id)
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%s: got %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+func TestOfGrant(t *testing.T) {
+	t.Parallel()
+	g := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{UID: "g1"}}
+	steps := func() (out []string) {
+		for _, tr := range ofGrant(g) {
+			out = append(out, tr.eventType)
+		}
+		return out
+	}
+	if got := steps(); got != nil {
+		t.Errorf("pending: %v", got)
+	}
+	granted, ended := at(1), at(2)
+	g.Status.Phase, g.Status.GrantedTime = v1alpha1.GrantActive, &granted
+	if got := steps(); !slices.Equal(got, []string{"dev.accessbroker.grant.active"}) {
+		t.Errorf("active: %v", got)
+	}
+	g.Status.Phase, g.Status.EndedTime = v1alpha1.GrantEnded, &ended
+	if got := steps(); !slices.Equal(got, []string{"dev.accessbroker.grant.active", "dev.accessbroker.grant.ended"}) {
+		t.Errorf("ended: %v", got)
+	}
+	// It never came to be Active.
+	g.Status.GrantedTime = nil
+	if got := steps(); !slices.Equal(got, []string{"dev.accessbroker.grant.ended"}) {
+		t.Errorf("ended at once: %v", got)
+	}
+}

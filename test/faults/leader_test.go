@@ -1,0 +1,131 @@
+package faults
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/controlplane"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+// onTime is how late after a deadline access may still be there on two busy cores.
+const onTime = 2 * time.Second
+
+// takeover is more than a lease lives on without its holder.
+const takeover = 30 * time.Second
+
+// replicas starts two brokers and tells which of them leads.
+func (c *cluster) replicas(t *testing.T) (leader, follower *controlplane.Process, holder string) {
+	t.Helper()
+	// A lease that an earlier test left behind would have to run out first.
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: env.BrokerNamespace, Name: "access-broker"}}
+	if err := client.IgnoreNotFound(c.Admin.Delete(t.Context(), lease)); err != nil {
+		t.Fatal(err)
+	}
+	leader = c.start(t, "leader", "--leader-elect")
+	eventually(t, "a leader", env.Patience, func(context.Context) (bool, error) {
+		holder = c.holder(t)
+		return holder != "", nil
+	})
+	return leader, c.start(t, "follower", "--leader-elect"), holder
+}
+
+// Law 8: while nobody leads, the replicas that are left revoke on time.
+func TestRevocationNeedsNoLeader(t *testing.T) {
+	t.Parallel()
+	t.Run("the leader is killed", func(t *testing.T) {
+		c := take(t)
+		leader, _, holder := c.replicas(t)
+		_, g := c.expiresWithout(t, holder, leader.Kill)
+		c.WaitEnded(t, g.Name, v1alpha1.EndExpired)
+	})
+	t.Run("the leader hangs", func(t *testing.T) {
+		c := take(t)
+		leader, _, holder := c.replicas(t)
+		request, g := c.expiresWithout(t, holder, func() {
+			if err := leader.Signal(syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+		})
+		ended := c.WaitEnded(t, g.Name, v1alpha1.EndExpired)
+		c.WaitFor(t, request, v1alpha1.RequestExpired)
+
+		// The old leader wakes up: it finds that it leads no more and goes.
+		exited := leader.Exited()
+		if err := leader.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-exited:
+		case <-time.After(env.Patience):
+			t.Error("two replicas believe that they lead")
+		}
+		if again := c.GrantOf(t, request); again.ResourceVersion != ended.ResourceVersion {
+			t.Errorf("the old leader wrote to the grant: %+v", again.Status)
+		}
+	})
+}
+
+// expiresWithout lets a grant fall due after the leader fell, while the lease
+// still names it, so that nobody leads.
+func (c *cluster) expiresWithout(t *testing.T, holder string, fell func()) (*v1alpha1.AccessRequest, *v1alpha1.AccessGrant) {
+	t.Helper()
+	ns := c.NewNamespace(t, nil)
+	c.NewPolicy(t, ns, automatic)
+	request := c.Ask(t, c.alice, ns, lasting(4*time.Second))
+	c.WaitFor(t, request, v1alpha1.RequestActive)
+	g := c.GrantOf(t, request)
+	if !env.Can(t, c.alice, ns) {
+		t.Fatal("alice has no access")
+	}
+	fell()
+	env.WaitPast(t, g.Spec.ExpirationTime.Add(-100*time.Millisecond))
+	if !env.Can(t, c.alice, ns) {
+		t.Error("the access ended before its deadline")
+	}
+	c.waitNoAccess(t, ns, onTime)
+	t.Logf("revoked %s after the deadline", time.Since(g.Spec.ExpirationTime.Time).Round(time.Millisecond))
+	if now := c.holder(t); now != holder {
+		t.Errorf("the lease went from %q to %q: the test shows nothing", holder, now)
+	}
+	if phase := c.GrantOf(t, request).Status.Phase; phase != v1alpha1.GrantActive {
+		t.Errorf("somebody who does not lead wrote that the grant is %s", phase)
+	}
+	return request, g
+}
+
+// A replica that is told to stop hands the lease over at once.
+func TestLeaseIsHandedOver(t *testing.T) {
+	c := take(t)
+	leader, _, holder := c.replicas(t)
+	ns := c.NewNamespace(t, nil)
+	c.NewPolicy(t, ns, automatic)
+
+	begin := time.Now()
+	if err := leader.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	request := c.Ask(t, c.alice, ns, nil)
+	eventually(t, "another leader", takeover, func(context.Context) (bool, error) {
+		now := c.holder(t)
+		return now != "" && now != holder, nil
+	})
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("the lease was handed over after %s", took)
+	} else {
+		t.Logf("the lease was handed over after %s", took.Round(time.Millisecond))
+	}
+	c.WaitFor(t, request, v1alpha1.RequestActive)
+	select {
+	case <-leader.Exited():
+	case <-time.After(env.Patience):
+		t.Error("the old leader does not end")
+	}
+}

@@ -1,0 +1,152 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+// exitFound is the exit status of a sweep that had something to remove.
+const exitFound = 3
+
+// sweep runs `access-broker sweep` as the broker.
+func (c *cluster) sweep(t *testing.T) (code int, output string) {
+	t.Helper()
+	config, err := c.ServiceAccount(t.Context(), env.BrokerNamespace, env.BrokerServiceAccount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig, err := c.Kubeconfig("sweep", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(c.Root, "bin", "access-broker"), "--kubeconfig", kubeconfig, "sweep")
+	cmd.Env = append(os.Environ(), "KUBECONFIG=")
+	out, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// The last net: while no broker runs, a sweep removes what is overdue and what
+// nobody accounts for, and nothing else, and its exit status tells.
+func TestSweep(t *testing.T) {
+	c := take(t)
+	broker := c.start(t, "broker")
+	active := func(lasts time.Duration) (string, *v1alpha1.AccessGrant) {
+		ns := c.NewNamespace(t, nil)
+		c.NewPolicy(t, ns, automatic)
+		request := c.Ask(t, c.alice, ns, lasting(lasts))
+		c.WaitFor(t, request, v1alpha1.RequestActive)
+		return ns, c.GrantOf(t, request)
+	}
+	staysNS, stays := active(time.Hour)
+	orphanNS, orphan := active(time.Hour)
+	forgedNS, forged := active(time.Hour)
+	dueNS, due := active(3 * time.Second)
+	broker.Kill()
+
+	wantExit := func(want int, found ...*v1alpha1.AccessGrant) {
+		t.Helper()
+		code, output := c.sweep(t)
+		if code != want {
+			t.Errorf("the exit status is %d, want %d:\n%s", code, want, output)
+		}
+		for _, g := range found {
+			if !strings.Contains(output, g.Name) {
+				t.Errorf("it does not name %s:\n%s", g.Name, output)
+			}
+		}
+		if got := strings.Count(output, "found an overdue binding"); got != len(found) {
+			t.Errorf("it found %d bindings, want %d:\n%s", got, len(found), output)
+		}
+	}
+	stranger := c.stranger(t, staysNS, stays.Name)
+	forgotten := c.stranger(t, orphanNS, "nosuch")
+
+	// Nothing is due.
+	if !time.Now().Before(due.Spec.ExpirationTime.Time) {
+		t.Log("too slow to see a sweep before the deadline")
+	} else {
+		wantExit(0)
+	}
+	env.WaitPast(t, due.Spec.ExpirationTime.Time)
+	wantExit(exitFound, due)
+	if env.Can(t, c.alice, dueNS) {
+		t.Error("alice still has the access that was overdue")
+	}
+	wantExit(0)
+
+	// Somebody with the broker's power deletes one grant without its binding
+	// and writes that another has ended.
+	loose := orphan.DeepCopy()
+	controllerutil.RemoveFinalizer(loose, v1alpha1.FinalizerRevoke)
+	if err := c.broker.Patch(t.Context(), loose, client.MergeFrom(orphan)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.broker.Delete(t.Context(), loose, client.PropagationPolicy(metav1.DeletePropagationOrphan)); err != nil {
+		t.Fatal(err)
+	}
+	// The garbage collector learns of new kinds every half minute.
+	eventually(t, "the deletion of the grant", 3*env.Patience, func(ctx context.Context) (bool, error) {
+		err := c.Admin.Get(ctx, client.ObjectKeyFromObject(orphan), &v1alpha1.AccessGrant{})
+		return err != nil, client.IgnoreNotFound(err)
+	})
+	ended := forged.DeepCopy()
+	ended.Status.Phase = v1alpha1.GrantEnded
+	if err := c.broker.Status().Patch(t.Context(), ended, client.MergeFrom(forged)); err != nil {
+		t.Fatal(err)
+	}
+	if !env.Can(t, c.alice, orphanNS) || !env.Can(t, c.alice, forgedNS) {
+		t.Fatal("alice's access is gone already: the test shows nothing")
+	}
+	wantExit(exitFound, orphan, forged)
+	if env.Can(t, c.alice, orphanNS) || env.Can(t, c.alice, forgedNS) {
+		t.Error("alice still has access")
+	}
+	wantExit(0)
+
+	if left := c.bindings(t, stays.Name); !env.Can(t, c.alice, staysNS) || len(left) != 2 {
+		t.Errorf("the access that was not due was touched: %v", left)
+	}
+	for _, b := range []*rbacv1.RoleBinding{stranger, forgotten} {
+		if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(b), b); err != nil {
+			t.Errorf("a stranger's binding was touched: %v", err)
+		}
+	}
+}
+
+// stranger is a binding that is not the broker's and yet carries the label of a
+// grant, as one may that is older than the admission policies: they let the
+// garbage collector alone write it now.
+func (c *cluster) stranger(t *testing.T, ns, grant string) *rbacv1.RoleBinding {
+	t.Helper()
+	config := c.ControlPlane.Admin()
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:generic-garbage-collector", Groups: []string{"system:masters"}}
+	older, err := env.NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "old-friends", Labels: map[string]string{v1alpha1.LabelGrant: grant}},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "carol"}},
+	}
+	env.Create(t, older, binding)
+	return binding
+}
