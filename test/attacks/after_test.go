@@ -1,0 +1,147 @@
+package attacks
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+// What somebody holds by other means cannot be taken away by the broker: it
+// must come to light.
+func TestStandingAccess(t *testing.T) {
+	t.Parallel()
+	standing := func(t *testing.T, conditions []metav1.Condition, binding string) {
+		t.Helper()
+		c := meta.FindStatusCondition(conditions, v1alpha1.ConditionStandingAccess)
+		if c == nil || c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, binding) {
+			t.Errorf("binding %s does not come to light: %s", binding, env.Describe(conditions))
+		}
+	}
+	attack(t, "access that the requester holds for good", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		env.Create(t, e.Admin, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "old-habit"}, RoleRef: clusterRole("edit"), Subjects: []rbacv1.Subject{user("alice")}})
+		eventually(t, func(context.Context) error {
+			if !env.Can(t, alice, ns) {
+				return errors.New("alice holds nothing yet")
+			}
+			return nil
+		})
+		newPolicy(t, ns, nil)
+		request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
+		standing(t, request.Status.Conditions, "old-habit") // bob sees it before he approves
+		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
+		standing(t, g.Status.Conditions, "old-habit")
+	})
+	attack(t, "binding that the holder of admin makes for herself", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+			s.Roles = append(s.Roles, v1alpha1.RoleRef{Kind: "ClusterRole", Name: "admin"})
+		})
+		request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "admin" }))
+		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+		env.Create(t, alice, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "for-good"}, RoleRef: clusterRole("edit"), Subjects: []rbacv1.Subject{user("alice")}})
+		env.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
+		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndRevoked)
+		standing(t, g.Status.Conditions, "for-good")
+	})
+	attack(t, "claim of an end that nobody checked", func(t *testing.T) {
+		ns, request, g := held(t)
+		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		g = e.WaitEnded(t, g.Name, v1alpha1.EndReleased)
+		c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessRemoved)
+		if c.Reason != v1alpha1.ReasonVerified || !strings.Contains(c.Message, "the API server was asked") {
+			t.Errorf("the end is not verified: %+v", c)
+		}
+		mustNot(t, alice, ns)
+	})
+}
+
+// What Kubernetes does not let anybody stop. These attacks succeed; the page
+// says so.
+func TestNotStopped(t *testing.T) {
+	t.Parallel()
+	attack(t, "watch that was open at the end", func(t *testing.T) {
+		ns, request, g := held(t)
+		config, err := e.User("alice", "dev")
+		if err != nil {
+			t.Fatal(err)
+		}
+		clientset, err := kubernetes.NewForConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open, err := clientset.CoreV1().ConfigMaps(ns).Watch(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer open.Stop()
+		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		e.WaitEnded(t, g.Name, v1alpha1.EndReleased)
+		mustNot(t, alice, ns)
+		env.Create(t, e.Admin, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "after-the-end"}})
+		timeout := time.After(env.Patience)
+		for {
+			select {
+			case event := <-open.ResultChan():
+				if o, ok := event.Object.(*corev1.ConfigMap); ok && o.Name == "after-the-end" {
+					return
+				}
+			case <-timeout:
+				t.Fatal("the watch has ended: mend the page")
+			}
+		}
+	})
+	attack(t, "workload left behind", func(t *testing.T) {
+		ns, request, g := held(t)
+		env.Create(t, alice, env.NewPod(ns, "left-behind"))
+		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		e.WaitEnded(t, g.Name, v1alpha1.EndReleased)
+		if err := e.Admin.Get(t.Context(), clientKey(ns, "left-behind"), &corev1.Pod{}); err != nil {
+			t.Errorf("the workload is gone: mend the page: %v", err)
+		}
+	})
+	attack(t, "name that looks alike in another alphabet", func(t *testing.T) {
+		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.RequiredApprovals = &two })
+		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		env.MustDecide(t, as(t, "b\u043eb", "sre"), request, v1alpha1.VerdictApprove) // a Cyrillic o
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+		must(t, alice, ns)
+	})
+	attack(t, "groups of a subject who is not the requester", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		env.Create(t, e.Admin, &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "by-group"}, RoleRef: clusterRole("edit"),
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "dev"}},
+		})
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsAny
+			s.Requesters = append(s.Requesters, v1alpha1.Subject{Kind: "User", Name: "mallory"})
+		})
+		request := e.Ask(t, mallory, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{{Kind: "User", Name: "dave"}} })
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+		env.MustDecide(t, mallory, request, v1alpha1.VerdictRelease)
+		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
+		if !env.CanDo(t, dave, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "delete", Resource: "pods"}) {
+			t.Fatal("dave holds nothing by his group")
+		}
+		if meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionStandingAccess) {
+			t.Errorf("it was found out: mend the page: %s", env.Describe(g.Status.Conditions))
+		}
+	})
+}

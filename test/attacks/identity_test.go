@@ -1,0 +1,448 @@
+package attacks
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+const ownName = "must be the authenticated user, mallory"
+
+func TestRequester(t *testing.T) {
+	t.Parallel()
+	ask := func(c client.Client, edit func(*v1alpha1.AccessRequestSpec)) func(*testing.T) error {
+		return func(t *testing.T) error { return c.Create(t.Context(), env.NewRequest("default", edit)) }
+	}
+	// Everything but one thing is as the API server itself would stamp it.
+	forge := func(lie func(*v1alpha1.UserInfo)) func(*testing.T) error {
+		return func(t *testing.T) error {
+			stamped := env.NewRequest("default", nil)
+			if err := mallory.Create(t.Context(), stamped, client.DryRunAll); err != nil {
+				t.Fatal(err)
+			}
+			lie(&stamped.Spec.Requester)
+			return ask(mallory, func(s *v1alpha1.AccessRequestSpec) { s.Requester = stamped.Spec.Requester })(t)
+		}
+	}
+	refused(t, "asks in another's name", ownName, forge(func(u *v1alpha1.UserInfo) { u.Username = "alice" }))
+	refused(t, "asks with forged groups", ownName, forge(func(u *v1alpha1.UserInfo) { u.Groups = append(u.Groups, "dev") }))
+	refused(t, "asks with groups left out", ownName, forge(func(u *v1alpha1.UserInfo) { u.Groups = nil }))
+	refused(t, "asks with a forged uid", ownName, forge(func(u *v1alpha1.UserInfo) { u.UID = "0" }))
+	refused(t, "asks with forged extra", ownName, forge(func(u *v1alpha1.UserInfo) { u.Extra = map[string]v1alpha1.ExtraValue{"clearance": {"top"}} }))
+	refused(t, "asks under a name with a zero-width space", "spec.requester.username", func(t *testing.T) error {
+		return ask(as(t, "al\u200bice", "dev"), nil)(t)
+	})
+	refused(t, "administrator asks in another's name", "must be the authenticated user", ask(e.Admin, func(s *v1alpha1.AccessRequestSpec) {
+		s.Requester = v1alpha1.UserInfo{Username: "alice", Groups: []string{"dev", "system:authenticated"}}
+	}))
+	attack(t, "forged status at creation", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		p := newPolicy(t, ns, nil)
+		request := env.NewRequest(ns, nil)
+		request.Status = v1alpha1.AccessRequestStatus{
+			Phase: v1alpha1.RequestApproved, RequiredApprovals: ptr.To[int32](0),
+			Approvers: []v1alpha1.Subject{{Kind: "User", Name: "alice"}},
+			Policy:    &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: p.Name, UID: p.UID}, Generation: 1},
+			Decisions: []v1alpha1.Decision{{Username: "bob", Groups: []string{"sre"}, Verdict: v1alpha1.VerdictApprove}},
+		}
+		env.Create(t, alice, request)
+		got := says(t, request, "0 of 1 approvals")
+		if len(got.Status.Decisions) != 0 || got.Status.Phase != v1alpha1.RequestPending {
+			t.Errorf("the forged status stands: %+v", got.Status)
+		}
+		mustNot(t, alice, ns)
+	})
+}
+
+// double approves under a name that looks like bob's after bob has: bob has
+// approved once.
+func double(t *testing.T, name, username string) {
+	t.Helper()
+	attack(t, name, func(t *testing.T) {
+		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
+		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		env.MustDecide(t, as(t, username, "sre"), request, v1alpha1.VerdictApprove)
+		says(t, request, "1 of 2 approvals")
+		says(t, request, username+" has approved already")
+		mustNot(t, alice, ns)
+		// Nothing is lost: a second person makes two.
+		env.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+	})
+}
+
+// invisible decides under a name with a character that is not seen: he cannot.
+func invisible(t *testing.T, name, username string) {
+	t.Helper()
+	refused(t, name, "status.decisions[0].username", func(t *testing.T) error {
+		_, request := matched(t, nil)
+		return env.Decide(t, as(t, username, "sre"), request, v1alpha1.VerdictApprove)
+	})
+}
+
+func TestLookAlikes(t *testing.T) {
+	t.Parallel()
+	double(t, "Bob after bob", "Bob")
+	double(t, "bob with a space behind", "bob ")
+	double(t, "bob in full-width letters", "ｂｏｂ")
+	double(t, "bob with a grapheme joiner inside", "b\u034fob")
+	double(t, "bob with a Hangul filler inside", "bo\u3164b")
+	double(t, "bob with a Braille blank behind", "bob\u2800")
+	invisible(t, "bob with a zero-width space inside", "b\u200bob")
+	invisible(t, "bob with a zero-width joiner behind", "bob\u200d")
+	invisible(t, "bob with a bidi override", "\u202ebob")
+	invisible(t, "bob with a byte order mark", "\ufeffbob")
+	refused(t, "requester's look-alike in capitals approves", "would benefit", func(t *testing.T) error {
+		_, request := matched(t, nil)
+		return env.Decide(t, as(t, "Alice", "sre"), request, v1alpha1.VerdictApprove)
+	})
+	attack(t, "requester's look-alike with a space approves", func(t *testing.T) {
+		ns, request := matched(t, nil)
+		env.MustDecide(t, as(t, "alice ", "sre"), request, v1alpha1.VerdictApprove)
+		says(t, request, "alice  would benefit")
+		mustNot(t, alice, ns)
+	})
+}
+
+func TestDecisions(t *testing.T) {
+	t.Parallel()
+	ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
+	// bob decides by server-side apply, so that there is a field manager to steal.
+	const bobs = `{"apiVersion":"jit.accessbroker.dev/v1alpha1","kind":"AccessRequest","status":{"decisions":[{"username":"bob","verdict":"Approve"}]}}`
+	apply := func(ctx context.Context, c client.Client, patch string) error {
+		return rawStatus(ctx, c, request, types.ApplyPatchType, patch, client.FieldOwner("bobs-shell"), client.ForceOwnership)
+	}
+	if err := apply(t.Context(), bob, bobs); err != nil {
+		t.Fatal(err)
+	}
+	says(t, request, "1 of 2 approvals")
+	t.Cleanup(func() { // when all attacks on it are over
+		current := &v1alpha1.AccessRequest{}
+		if err := e.Admin.Get(context.WithoutCancel(t.Context()), client.ObjectKeyFromObject(request), current); err != nil {
+			t.Error(err)
+			return
+		}
+		if d := current.Status.Decisions; len(d) != 1 || d[0].Username != "bob" || d[0].Verdict != v1alpha1.VerdictApprove || d[0].Comment != "" {
+			t.Errorf("the decisions are %+v, want bob's approval alone", d)
+		}
+		if current.Status.Phase != v1alpha1.RequestPending || len(current.Status.Risks) == 0 {
+			t.Errorf("the status is %+v", current.Status)
+		}
+	})
+	merged := func(c client.Client, patch string) func(*testing.T) error {
+		return func(t *testing.T) error { return mergeStatus(t.Context(), c, request, patch) }
+	}
+	jsonPatched := func(c client.Client, patch string) func(*testing.T) error {
+		return func(t *testing.T) error { return rawStatus(t.Context(), c, request, types.JSONPatchType, patch) }
+	}
+	applied := func(c client.Client, status string) func(*testing.T) error {
+		return func(t *testing.T) error {
+			return apply(t.Context(), c, `{"apiVersion":"jit.accessbroker.dev/v1alpha1","kind":"AccessRequest","status":`+status+`}`)
+		}
+	}
+	put := func(c client.Client, edit func(*v1alpha1.AccessRequestStatus)) func(*testing.T) error {
+		return func(t *testing.T) error {
+			return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+				current := &v1alpha1.AccessRequest{}
+				if err := c.Get(t.Context(), client.ObjectKeyFromObject(request), current); err != nil {
+					return err
+				}
+				edit(&current.Status)
+				return c.Status().Update(t.Context(), current)
+			})
+		}
+	}
+	const (
+		appendOnly = "append-only"
+		ownName    = "decisions are made in one's own name"
+		noApprover = "mallory is not among the approvers"
+		brokerOnly = "the status is written by the broker alone"
+		benefits   = "alice would benefit"
+	)
+	// Who decides.
+	refused(t, "approver names another in place of what is there", appendOnly, merged(erin, `{"status":{"decisions":[{"username":"carol","groups":["sre","system:authenticated"],"verdict":"Approve"}]}}`))
+	refused(t, "approver names another beside himself", ownName, merged(erin, `{"status":{"decisions":[{"verdict":"Approve"},{"username":"carol","groups":["sre","system:authenticated"],"verdict":"Approve"}]}}`))
+	refused(t, "approver names another by JSON patch", ownName, jsonPatched(erin, `[{"op":"add","path":"/status/decisions/-","value":{"username":"carol","verdict":"Approve"}}]`))
+	refused(t, "approver names another by server-side apply", ownName, func(t *testing.T) error {
+		return rawStatus(t.Context(), erin, request, types.ApplyPatchType, strings.ReplaceAll(bobs, "bob", "carol"), client.FieldOwner("erins-shell"))
+	})
+	refused(t, "decision with forged groups", noApprover, merged(mallory, `{"status":{"decisions":[{"username":"mallory","groups":["sre"],"verdict":"Approve"}]}}`))
+	refused(t, "approval by whom no policy names", noApprover, merged(mallory, `{"status":{"decisions":[{"verdict":"Approve"}]}}`))
+	refused(t, "denial by whom no policy names", noApprover, merged(mallory, `{"status":{"decisions":[{"verdict":"Deny"}]}}`))
+	refused(t, "approval by a cluster administrator", "is not among the approvers", merged(e.Admin, `{"status":{"decisions":[{"verdict":"Approve"}]}}`))
+	refused(t, "requester approves", benefits, merged(alice, `{"status":{"decisions":[{"verdict":"Approve"}]}}`))
+	refused(t, "requester approves by a second decision", benefits, merged(alice, `{"status":{"decisions":[{"verdict":"Release"},{"verdict":"Approve"}]}}`))
+	refused(t, "stranger releases", "for the requester and the subjects", merged(mallory, `{"status":{"decisions":[{"verdict":"Release"}]}}`))
+	refused(t, "status patch by whom RBAC does not let", "cannot patch resource", merged(nora, `{"status":{"decisions":[{"verdict":"Approve"}]}}`))
+
+	// Decisions that are there.
+	refused(t, "merge patch edits another's decision", appendOnly, merged(mallory, `{"status":{"decisions":[{"username":"bob","groups":["sre","system:authenticated"],"verdict":"Approve","comment":"never said"}]}}`))
+	refused(t, "merge patch empties the decisions", appendOnly, merged(carol, `{"status":{"decisions":[]}}`))
+	refused(t, "merge patch nulls the decisions", appendOnly, merged(mallory, `{"status":{"decisions":null}}`))
+	refused(t, "merge patch nulls the status", brokerOnly, merged(mallory, `{"status":null}`))
+	refused(t, "JSON patch removes a decision", appendOnly, jsonPatched(mallory, `[{"op":"remove","path":"/status/decisions/0"}]`))
+	refused(t, "JSON patch edits a verdict", appendOnly, jsonPatched(mallory, `[{"op":"replace","path":"/status/decisions/0/verdict","value":"Deny"}]`))
+	refused(t, "JSON patch edits a name", noApprover, jsonPatched(mallory, `[{"op":"replace","path":"/status/decisions/0/username","value":"mallory"}]`))
+	refused(t, "server-side apply takes a decision over", appendOnly, applied(mallory, `{"decisions":[{"username":"bob","verdict":"Approve","comment":"never said"}]}`))
+	refused(t, "server-side apply under another's field manager", appendOnly, applied(mallory, `{"decisions":[]}`))
+	refused(t, "PUT without the decisions", appendOnly, put(mallory, func(s *v1alpha1.AccessRequestStatus) { s.Decisions = nil }))
+	refused(t, "PUT with an edited decision", appendOnly, put(carol, func(s *v1alpha1.AccessRequestStatus) { s.Decisions[0].Comment = "never said" }))
+	attack(t, "PUT with one's own decision in place of another's", func(t *testing.T) {
+		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
+		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		current := says(t, request, "1 of 2 approvals")
+		current.Status.Decisions[0].Username = "carol"
+		if err := carol.Status().Update(t.Context(), current); err != nil {
+			t.Fatal(err)
+		}
+		active := e.WaitFor(t, request, v1alpha1.RequestActive) // both count
+		if d := active.Status.Decisions; len(d) != 2 || d[0].Username != "bob" || d[1].Username != "carol" {
+			t.Errorf("the decisions are %+v, want bob's and carol's", d)
+		}
+		must(t, alice, ns)
+	})
+	refused(t, "author edits his decision", appendOnly, merged(bob, `{"status":{"decisions":[{"verdict":"Approve","comment":"on second thoughts"}]}}`))
+	refused(t, "author takes his decision back", appendOnly, put(bob, func(s *v1alpha1.AccessRequestStatus) { s.Decisions = nil }))
+
+	// What else stands in the status.
+	refused(t, "forged phase", brokerOnly, merged(mallory, `{"status":{"phase":"Active"}}`))
+	refused(t, "phase forged by an administrator", brokerOnly, merged(e.Admin, `{"status":{"phase":"Approved"}}`))
+	refused(t, "forged approvers", brokerOnly, merged(mallory, `{"status":{"approvers":[{"kind":"User","name":"mallory"}],"decisions":[{"verdict":"Approve"}]}}`))
+	refused(t, "fewer approvals", brokerOnly, merged(bob, `{"status":{"requiredApprovals":1}}`))
+	refused(t, "risks hidden", brokerOnly, merged(alice, `{"status":{"risks":null}}`))
+	refused(t, "rules belittled", brokerOnly, merged(alice, `{"status":{"rules":[]}}`))
+	refused(t, "conditions wiped", brokerOnly, put(mallory, func(s *v1alpha1.AccessRequestStatus) { s.Conditions = nil }))
+	refused(t, "another policy written into the status", brokerOnly, merged(mallory, `{"status":{"policy":{"name":"break-glass"}}}`))
+	attack(t, "status through the main resource", func(t *testing.T) {
+		if err := merge(t, e.Admin, request.DeepCopy(), `{"status":{"phase":"Active","decisions":[{"username":"carol","verdict":"Approve"}]}}`); err != nil {
+			t.Fatal(err)
+		}
+		mustNot(t, alice, ns) // and the cleanup above looks at the status
+	})
+	refused(t, "spec changed after the approval", "spec is immutable", func(t *testing.T) error {
+		return merge(t, e.Admin, request.DeepCopy(), `{"spec":{"roleRef":{"name":"admin"}}}`)
+	})
+	refused(t, "request deleted by a stranger", "deleted only by its requester", func(t *testing.T) error { return mallory.Delete(t.Context(), request.DeepCopy()) })
+
+	// What was seen.
+	refused(t, "decision with a wrong requestUID", "requestUID is that of another request", merged(carol, `{"status":{"decisions":[{"verdict":"Approve","requestUID":"11111111-2222-3333-4444-555555555555"}]}}`))
+	refused(t, "decision about other rules", "rulesHash is not that of status.rulesHash", merged(carol, `{"status":{"decisions":[{"verdict":"Approve","rulesHash":"0000"}]}}`))
+	refused(t, "request recreated under its name between reading and approving", "requestUID is that of another request", func(t *testing.T) error {
+		ns := e.NewNamespace(t, nil)
+		newPolicy(t, ns, nil)
+		first := env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "view" })
+		first.Name, first.GenerateName = "harmless", ""
+		env.Create(t, alice, first)
+		read := e.WaitMatched(t, first)
+		env.Delete(t, alice, first)
+		second := env.NewRequest(ns, nil)
+		second.Name, second.GenerateName = "harmless", ""
+		env.Create(t, alice, second)
+		e.WaitMatched(t, second)
+		return env.PatchDecisions(t, bob, second, map[string]any{"verdict": "Approve", "requestUID": read.UID})
+	})
+
+	// Who benefits.
+	forOthers := func(t *testing.T, subjects ...v1alpha1.Subject) *v1alpha1.AccessRequest {
+		ns := e.NewNamespace(t, nil)
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Subjects = v1alpha1.SubjectsAny })
+		return e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = subjects }))
+	}
+	refused(t, "subject approves", "bob would benefit", func(t *testing.T) error {
+		return env.Decide(t, bob, forOthers(t, v1alpha1.Subject{Kind: "User", Name: "bob"}), v1alpha1.VerdictApprove)
+	})
+	refused(t, "member of a subject group approves", "bob would benefit", func(t *testing.T) error {
+		return env.Decide(t, bob, forOthers(t, v1alpha1.Subject{Kind: "Group", Name: "sre"}), v1alpha1.VerdictApprove)
+	})
+	refused(t, "requester who is no subject approves", "would benefit", func(t *testing.T) error {
+		return env.Decide(t, alice, forOthers(t, v1alpha1.Subject{Kind: "User", Name: "dave"}), v1alpha1.VerdictApprove)
+	})
+}
+
+func TestTiming(t *testing.T) {
+	t.Parallel()
+	attack(t, "Deny racing the last Approve", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		newPolicy(t, ns, nil)
+		denied := 0
+		for range 24 {
+			request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
+			errs := map[v1alpha1.Verdict]error{}
+			var mu sync.Mutex
+			var racers sync.WaitGroup
+			for verdict, who := range map[v1alpha1.Verdict]client.Client{v1alpha1.VerdictApprove: bob, v1alpha1.VerdictDeny: carol} {
+				racers.Go(func() {
+					err := env.Decide(t, who, request, verdict)
+					mu.Lock()
+					defer mu.Unlock()
+					errs[verdict] = err
+				})
+			}
+			racers.Wait()
+			if err := errs[v1alpha1.VerdictDeny]; err != nil {
+				// It came too late, and was told so: Revoke is the word then.
+				mustRefuse(t, "the access is given already", err)
+				env.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
+				e.WaitFor(t, request, v1alpha1.RequestRevoked)
+				continue
+			}
+			denied++
+			e.WaitFor(t, request, v1alpha1.RequestDenied)
+			// The grant, if it came to one, ends too.
+			settled(t, grant.Name(request.Name, request.UID))
+			mustNot(t, alice, ns)
+		}
+		if denied == 0 {
+			t.Error("Deny never came in time: this was no race")
+		}
+	})
+	attack(t, "Approve after the end", func(t *testing.T) {
+		ns, request := matched(t, nil)
+		env.MustDecide(t, carol, request, v1alpha1.VerdictDeny)
+		e.WaitFor(t, request, v1alpha1.RequestDenied)
+		mustRefuse(t, "nothing can be decided after the end", env.Decide(t, bob, request, v1alpha1.VerdictApprove))
+		mustNot(t, alice, ns)
+	})
+	attack(t, "Deny outvoted by later approvals", func(t *testing.T) {
+		ns, request := matched(t, nil)
+		env.MustDecide(t, carol, request, v1alpha1.VerdictDeny)
+		_ = env.Decide(t, bob, request, v1alpha1.VerdictApprove) // refused or too late
+		_ = env.Decide(t, erin, request, v1alpha1.VerdictApprove)
+		e.WaitFor(t, request, v1alpha1.RequestDenied)
+		mustNot(t, alice, ns)
+	})
+	// The approval is there, the grant waits for its startTime: the policy of
+	// that moment counts.
+	waiting := func(t *testing.T) (p *v1alpha1.AccessPolicy, request *v1alpha1.AccessRequest) {
+		ns := e.NewNamespace(t, nil)
+		p = newPolicy(t, ns, nil)
+		request = e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
+			s.StartTime, s.PolicyName = &metav1.Time{Time: time.Now().Add(time.Hour)}, p.Name
+		}))
+		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		return p, e.WaitFor(t, request, v1alpha1.RequestApproved)
+	}
+	attack(t, "approver removed between approval and grant", func(t *testing.T) {
+		p, request := waiting(t)
+		e.Patch(t, p, `{"spec":{"approvers":[{"kind":"User","name":"carol"}]}}`)
+		says(t, request, "bob is not an approver")
+		env.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
+		e.WaitFor(t, request, v1alpha1.RequestApproved)
+	})
+	attack(t, "policy narrowed between approval and grant", func(t *testing.T) {
+		p, request := waiting(t)
+		e.Patch(t, p, `{"spec":{"roles":[{"kind":"ClusterRole","name":"view"}]}}`)
+		mustEnd(t, request, v1alpha1.RequestDenied, "allows view")
+	})
+	attack(t, "policy asks for more approvals between approval and grant", func(t *testing.T) {
+		p, request := waiting(t)
+		e.Patch(t, p, `{"spec":{"requiredApprovals":2}}`)
+		says(t, request, "1 of 2 approvals")
+	})
+}
+
+func TestWithTheBrokerDown(t *testing.T) {
+	alone(t, "approval after the pendingTimeout", func(t *testing.T) {
+		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.PendingTimeout = &metav1.Duration{Duration: 2 * time.Second} })
+		broker.Kill()
+		env.WaitPast(t, request.CreationTimestamp.Add(3*time.Second))
+		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e.WaitFor(t, request, v1alpha1.RequestLapsed)
+		mustNot(t, alice, ns)
+	})
+	alone(t, "policy changed between approval and grant", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		p := newPolicy(t, ns, nil)
+		request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
+		broker.Kill()
+		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		e.Patch(t, p, `{"spec":{"approvers":[{"kind":"User","name":"carol"}]}}`)
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		says(t, request, "bob is not an approver")
+		mustNot(t, alice, ns)
+	})
+	alone(t, "role recreated between approval and grant", func(t *testing.T) {
+		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "recreated"}, Rules: may("delete")}
+		env.Create(t, e.Admin, role.DeepCopy())
+		ns, request := halfApproved(t, "recreated")
+		broker.Kill() // or it would see that there is no role
+		env.Delete(t, e.Admin, role.DeepCopy())
+		env.Create(t, e.Admin, role.DeepCopy())
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		approveAnew(t, ns, request)
+	})
+	alone(t, "ServiceAccount recreated", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"}}
+		env.Create(t, e.Admin, account.DeepCopy())
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
+		})
+		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
+			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "worker"}}
+		})
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+		broker.Kill()
+		env.Delete(t, e.Admin, account.DeepCopy())
+		env.Create(t, e.Admin, account.DeepCopy())
+		heir, err := e.AsServiceAccount(t.Context(), ns, "worker")
+		if err != nil {
+			t.Fatal(err)
+		}
+		must(t, heir, ns) // it has inherited the binding
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndSubjectGone)
+		mustNot(t, heir, ns)
+	})
+	alone(t, "Job recreated", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		env.Create(t, e.Admin, env.NewJob(ns, "migrate"))
+		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
+			s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
+		})
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+		broker.Kill()
+		env.Delete(t, e.Admin, env.NewJob(ns, "migrate"))
+		eventually(t, func(ctx context.Context) error { return e.Admin.Create(ctx, env.NewJob(ns, "migrate")) })
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndTaskGone)
+		mustNot(t, alice, ns)
+	})
+	alone(t, "revocation while no broker runs", func(t *testing.T) {
+		ns, request, g := held(t)
+		broker.Kill()
+		env.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
+		must(t, alice, ns) // nothing revokes; the page says so
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
+		mustNot(t, alice, ns)
+	})
+}

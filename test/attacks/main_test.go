@@ -1,0 +1,370 @@
+// Package attacks tries to get, keep or hide access that nobody approved: each
+// test is one attack, by somebody with credentials of his own, on a real API
+// server and the real broker. docs/threat-model.md lists them all by name.
+package attacks
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/test/controlplane"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+var (
+	e      *env.Env
+	broker *controlplane.Process
+	// metrics is where the broker serves them.
+	metrics string
+	// The cast: alice and dave ask (group dev), bob, carol and erin approve
+	// (group sre). mallory may ask and write decisions everywhere, as far as
+	// RBAC goes, but no policy names her. nora administers the namespaces that
+	// she is given. stolen has the broker's own token.
+	alice, dave, bob, carol, erin, mallory, nora, stolen client.Client
+)
+
+// atOnce is how many attacks run at a time: they wait more than they work.
+const atOnce = "12"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	ctx := context.Background()
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		return 1, err
+	}
+	if e, err = env.Start(ctx, "", os.Stderr); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, e.Stop()) }()
+	if err := errors.Join(casting(ctx), install()); err != nil {
+		return 1, err
+	}
+	if err := guarded(ctx); err != nil {
+		return 1, err
+	}
+	ports, err := controlplane.FreePorts(1)
+	if err != nil {
+		return 1, err
+	}
+	metrics = fmt.Sprintf("127.0.0.1:%d", ports[0])
+	if broker, err = e.Broker(ctx, "broker", "--metrics-bind-address", metrics); err != nil {
+		return 1, err
+	}
+	if err := broker.Start(ctx); err != nil {
+		return 1, err
+	}
+	defer broker.Stop()
+	if code = m.Run(); code != 0 {
+		fmt.Fprintln(os.Stderr, "the broker's last words:\n"+broker.LogTail())
+	}
+	return code, nil
+}
+
+func casting(ctx context.Context) (err error) {
+	for _, user := range []struct {
+		client *client.Client
+		name   string
+		group  string
+	}{
+		{&alice, "alice", "dev"},
+		{&dave, "dave", "dev"},
+		{&bob, "bob", "sre"},
+		{&carol, "carol", "sre"},
+		{&erin, "erin", "sre"},
+		{&mallory, "mallory", "mischief"},
+		{&nora, "nora", "ops"},
+	} {
+		if *user.client, err = e.As(user.name, user.group); err != nil {
+			return err
+		}
+	}
+	if stolen, err = e.AsServiceAccount(ctx, env.BrokerNamespace, env.BrokerServiceAccount); err != nil {
+		return err
+	}
+	for role, groups := range map[string][]string{"access-requester": {"dev", "mischief"}, "access-approver": {"dev", "sre", "mischief"}} {
+		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "test-" + role}, RoleRef: clusterRole(role)}
+		for _, g := range groups {
+			binding.Subjects = append(binding.Subjects, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "Group", Name: g})
+		}
+		if err := e.Admin.Create(ctx, binding); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// install applies the kustomization of these tests, once more where it stands.
+func install() error {
+	return kubectl("apply", "-k", filepath.Join(e.Root, "test", "attacks", "testdata"))
+}
+
+func kubectl(args ...string) error {
+	kubeconfig, err := e.Kubeconfig("admin", e.ControlPlane.Admin())
+	if err != nil {
+		return err
+	}
+	if out, err := e.Kubectl(kubeconfig, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// guarded waits until every admission policy is in force: the API server takes
+// a moment to learn of them.
+func guarded(ctx context.Context) error {
+	request := env.NewRequest("default", nil)
+	err := poll(ctx, func(ctx context.Context) error { return alice.Create(ctx, request) })
+	if err != nil {
+		return fmt.Errorf("the requester is not stamped: %w", err)
+	}
+	forged := env.NewRequest("default", func(s *v1alpha1.AccessRequestSpec) { s.Requester.Username = "somebody-else" })
+	g := grantByHand(request, time.Hour)
+	binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "probe"}, RoleRef: clusterRole("view")}
+	labelled := binding.DeepCopy()
+	labelled.Labels = map[string]string{v1alpha1.LabelGrant: "probe"}
+	return poll(ctx, func(ctx context.Context) error {
+		for what, err := range map[string]error{
+			"requests":       e.Admin.Create(ctx, forged.DeepCopy(), client.DryRunAll),
+			"grants":         e.Admin.Create(ctx, g.DeepCopy(), client.DryRunAll),
+			"bindings":       e.Admin.Create(ctx, labelled.DeepCopy(), client.DryRunAll),
+			"the broker":     stolen.Create(ctx, binding.DeepCopy(), client.DryRunAll),
+			"phases":         mergeStatus(ctx, e.Admin, request, `{"status":{"phase":"Active"}}`, client.DryRunAll),
+			"bare decisions": mergeStatus(ctx, mallory, request, `{"status":{"decisions":[{"verdict":"Release"}]}}`, client.DryRunAll),
+		} {
+			if !apierrors.IsForbidden(err) {
+				return errors.Join(fmt.Errorf("no policy holds for %s yet", what), err)
+			}
+		}
+		return nil
+	})
+}
+
+func poll(ctx context.Context, condition func(context.Context) error) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+		last = condition(ctx)
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, last)
+	}
+	return nil
+}
+
+// eventually waits until something holds.
+func eventually(t *testing.T, condition func(context.Context) error) {
+	t.Helper()
+	if err := poll(t.Context(), condition); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// attack is one attack, which does not disturb others.
+func attack(t *testing.T, name string, do func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		do(t)
+	})
+}
+
+// alone is an attack that needs the broker or the API server for itself.
+func alone(t *testing.T, name string, do func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, do)
+}
+
+// refused is an attack that fails on the spot, by a message that names the rule.
+func refused(t *testing.T, name, rule string, do func(t *testing.T) error) {
+	t.Helper()
+	attack(t, name, func(t *testing.T) {
+		mustRefuse(t, rule, do(t))
+	})
+}
+
+func mustRefuse(t *testing.T, rule string, err error) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), rule) {
+		t.Errorf("got %v, want a refusal that says %q", err, rule)
+	}
+}
+
+// mustEnd waits until a request is over, for a reason that it tells.
+func mustEnd(t *testing.T, request *v1alpha1.AccessRequest, phase v1alpha1.RequestPhase, why string) {
+	t.Helper()
+	ended := e.WaitFor(t, request, phase)
+	if !env.HasMessage(ended.Status.Conditions, why) {
+		t.Errorf("want %q in: %s", why, env.Describe(ended.Status.Conditions))
+	}
+}
+
+// says waits until a condition of a request says something.
+func says(t *testing.T, request *v1alpha1.AccessRequest, what string) *v1alpha1.AccessRequest {
+	t.Helper()
+	return e.WaitUntil(t, request, what, func(r *v1alpha1.AccessRequest) bool { return env.HasMessage(r.Status.Conditions, what) })
+}
+
+func mustNot(t *testing.T, c client.Client, ns string) {
+	t.Helper()
+	if env.Can(t, c, ns) {
+		t.Error("the attacker has access")
+	}
+}
+
+func must(t *testing.T, c client.Client, ns string) {
+	t.Helper()
+	if !env.Can(t, c, ns) {
+		t.Fatal("nobody has access, so that there is nothing to attack")
+	}
+}
+
+// matched is a request of alice for edit in a namespace of its own, whose
+// policy, changed by edit, is told.
+func matched(t *testing.T, edit func(*v1alpha1.AccessPolicySpec)) (ns string, request *v1alpha1.AccessRequest) {
+	t.Helper()
+	ns = e.NewNamespace(t, nil)
+	newPolicy(t, ns, edit)
+	return ns, e.WaitMatched(t, e.Ask(t, alice, ns, nil))
+}
+
+// held is access of alice to a namespace, approved by bob.
+func held(t *testing.T) (ns string, request *v1alpha1.AccessRequest, g *v1alpha1.AccessGrant) {
+	t.Helper()
+	ns, request = matched(t, nil)
+	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	request = e.WaitFor(t, request, v1alpha1.RequestActive)
+	must(t, alice, ns)
+	return ns, request, e.GrantOf(t, request)
+}
+
+// administers makes nora an administrator of a namespace, who may do all that
+// RBAC has to offer there.
+func administers(t *testing.T, ns string) {
+	t.Helper()
+	env.Create(t, e.Admin, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "nora"}, RoleRef: clusterRole("admin"),
+		Subjects: []rbacv1.Subject{user("nora")},
+	})
+	eventually(t, func(context.Context) error {
+		if !env.Can(t, nora, ns) {
+			return errors.New("nora is no administrator yet")
+		}
+		return nil
+	})
+}
+
+func clusterRole(name string) rbacv1.RoleRef {
+	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}
+}
+
+func user(name string) rbacv1.Subject {
+	return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "User", Name: name}
+}
+
+// bindingOf is the binding of a grant in a namespace.
+func bindingOf(g *v1alpha1.AccessGrant, ns string) *rbacv1.RoleBinding {
+	return &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: g.Name}}
+}
+
+// grantByHand is the grant of a request as its forger would write it, true to
+// the request as far as he can see.
+func grantByHand(request *v1alpha1.AccessRequest, duration time.Duration) *v1alpha1.AccessGrant {
+	g := &v1alpha1.AccessGrant{}
+	g.Name = grant.Name(request.Name, request.UID)
+	now := time.Now()
+	g.Spec = v1alpha1.AccessGrantSpec{
+		RequestRef:     v1alpha1.RequestRef{Namespace: request.Namespace, ObjectRef: v1alpha1.ObjectRef{Name: request.Name, UID: request.UID}},
+		Requester:      request.Spec.Requester,
+		Subjects:       []v1alpha1.GrantSubject{{Subject: v1alpha1.Subject{Kind: "User", Name: request.Spec.Requester.Username}}},
+		RoleRef:        request.Spec.RoleRef,
+		Decisions:      request.Status.Decisions,
+		Reason:         request.Spec.Reason,
+		Rules:          request.Status.Rules,
+		RulesHash:      request.Status.RulesHash,
+		NotBefore:      metav1.NewTime(now),
+		ExpirationTime: metav1.NewTime(now.Add(duration)),
+		PolicyRef:      v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: "none", UID: "none"}, Generation: 1},
+	}
+	if request.Status.Policy != nil {
+		g.Spec.PolicyRef = *request.Status.Policy
+	}
+	return g
+}
+
+func mergeStatus(ctx context.Context, c client.Client, request *v1alpha1.AccessRequest, patch string, opts ...client.SubResourcePatchOption) error {
+	return rawStatus(ctx, c, request, types.MergePatchType, patch, opts...)
+}
+
+func rawStatus(ctx context.Context, c client.Client, request *v1alpha1.AccessRequest, kind types.PatchType, patch string, opts ...client.SubResourcePatchOption) error {
+	target := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: request.Namespace, Name: request.Name}}
+	return c.Status().Patch(ctx, target, client.RawPatch(kind, []byte(patch)), opts...)
+}
+
+// merge is a merge patch of some object.
+func merge(t *testing.T, c client.Client, o client.Object, patch string) error {
+	t.Helper()
+	return c.Patch(t.Context(), o, client.RawPatch(types.MergePatchType, []byte(patch)))
+}
+
+// as is a client of somebody who exists for one test only.
+func as(t *testing.T, name string, groups ...string) client.Client {
+	t.Helper()
+	c, err := e.As(name, groups...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func clientKey(ns, name string) client.ObjectKey { return client.ObjectKey{Namespace: ns, Name: name} }
+
+// pin writes the UIDs into a grant that a forger can look up.
+func pin(t *testing.T, g *v1alpha1.AccessGrant, ns string) {
+	t.Helper()
+	namespace, role := &corev1.Namespace{}, &rbacv1.ClusterRole{}
+	if err := errors.Join(e.Admin.Get(t.Context(), client.ObjectKey{Name: ns}, namespace), e.Admin.Get(t.Context(), client.ObjectKey{Name: g.Spec.RoleRef.Name}, role)); err != nil {
+		t.Fatal(err)
+	}
+	if !g.Spec.Cluster {
+		g.Spec.Namespaces = []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: ns, UID: namespace.UID}}}
+	}
+	g.Spec.RoleUID = role.UID
+}
+
+// newPolicy is a policy that lets as many requests wait as the attacks make.
+func newPolicy(t *testing.T, ns string, edit func(*v1alpha1.AccessPolicySpec)) *v1alpha1.AccessPolicy {
+	t.Helper()
+	return e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		s.MaxPendingPerRequester = ptr.To[int32](1000)
+		if edit != nil {
+			edit(s)
+		}
+	})
+}

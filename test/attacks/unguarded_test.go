@@ -1,0 +1,350 @@
+package attacks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+func admissionBinding(name string) *admissionregistrationv1.ValidatingAdmissionPolicyBinding {
+	return &admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
+
+// unguard takes the admission policies out of force, as an administrator may,
+// until the test is over.
+func unguard(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := errors.Join(install(), guarded(context.WithoutCancel(t.Context()))); err != nil {
+			t.Errorf("put the admission policies back: %v", err)
+		}
+	})
+	if err := kubectl("delete", "validatingadmissionpolicybindings,mutatingadmissionpolicybindings", "-l", "app.kubernetes.io/name=access-broker"); err != nil {
+		t.Fatal(err)
+	}
+	ns := e.NewNamespace(t, nil)
+	eventually(t, func(ctx context.Context) error {
+		return e.Admin.Create(ctx, env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester.Username = "forged" }))
+	})
+	probe := e.Ask(t, e.Admin, ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester.Username = "forged" })
+	eventually(t, func(ctx context.Context) error {
+		if err := mergeStatus(ctx, mallory, probe, `{"status":{"grantName":"forged"}}`, client.DryRunAll); err != nil {
+			return err
+		}
+		g := grantByHand(probe, time.Hour)
+		b := bindingOf(g, ns)
+		b.Labels, b.RoleRef = map[string]string{v1alpha1.LabelGrant: g.Name}, clusterRole("view")
+		return errors.Join(e.Admin.Create(ctx, g, client.DryRunAll), e.Admin.Create(ctx, b, client.DryRunAll))
+	})
+}
+
+// by is a decision as its author, or a forger, writes it when nothing is stamped.
+func by(request *v1alpha1.AccessRequest, username string, verdict v1alpha1.Verdict) v1alpha1.Decision {
+	return v1alpha1.Decision{Username: username, Groups: []string{"sre", "system:authenticated"}, Verdict: verdict, RulesHash: request.Status.RulesHash}
+}
+
+// decides writes decisions beside those that are there, whoever's.
+func decides(t *testing.T, request *v1alpha1.AccessRequest, decisions ...v1alpha1.Decision) {
+	t.Helper()
+	writes(t, request, func(s *v1alpha1.AccessRequestStatus) { s.Decisions = append(s.Decisions, decisions...) })
+}
+
+// writes lets mallory write a status as she likes.
+func writes(t *testing.T, request *v1alpha1.AccessRequest, edit func(*v1alpha1.AccessRequestStatus)) {
+	t.Helper()
+	eventually(t, func(ctx context.Context) error {
+		current := &v1alpha1.AccessRequest{}
+		if err := mallory.Get(ctx, client.ObjectKeyFromObject(request), current); err != nil {
+			return err
+		}
+		edit(&current.Status)
+		return mallory.Status().Update(ctx, current)
+	})
+}
+
+// asks is a request of alice, who says herself who she is.
+func asks(t *testing.T, ns string, edit func(*v1alpha1.AccessRequestSpec)) *v1alpha1.AccessRequest {
+	t.Helper()
+	return e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
+		s.Requester = v1alpha1.UserInfo{Username: "alice", Groups: []string{"dev", "system:authenticated"}}
+		if edit != nil {
+			edit(s)
+		}
+	})
+}
+
+// givesNothing: a grant that somebody else wrote ends before it is given.
+func givesNothing(t *testing.T, g *v1alpha1.AccessGrant) {
+	t.Helper()
+	settled(t, g.Name)
+	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(g), g); err != nil {
+		t.Fatal(err)
+	}
+	if g.Status.GrantedTime != nil || g.Status.EndReason != v1alpha1.EndNotApproved {
+		t.Errorf("it was given, or ended with %s: %s", g.Status.EndReason, env.Describe(g.Status.Conditions))
+	}
+}
+
+// The admission policies are gone: what the broker can know, it still refuses.
+func TestUnguarded(t *testing.T) {
+	unguard(t)
+	pending := func(t *testing.T, edit func(*v1alpha1.AccessPolicySpec)) (ns string, request *v1alpha1.AccessRequest) {
+		ns = e.NewNamespace(t, nil)
+		newPolicy(t, ns, edit)
+		return ns, e.WaitMatched(t, asks(t, ns, nil))
+	}
+	active := func(t *testing.T) (ns string, request *v1alpha1.AccessRequest, g *v1alpha1.AccessGrant) {
+		ns, request = pending(t, nil)
+		decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
+		request = e.WaitFor(t, request, v1alpha1.RequestActive)
+		must(t, alice, ns)
+		return ns, request, e.GrantOf(t, request)
+	}
+	// By itself, as it is timed: a Terminating binding authorizes.
+	alone(t, "finalizer put on a binding", func(t *testing.T) {
+		ns, request, g := active(t)
+		administers(t, ns)
+		if err := merge(t, nora, bindingOf(g, ns), `{"metadata":{"finalizers":["example.com/stay"]}}`); err != nil {
+			t.Fatal(err)
+		}
+		must(t, alice, ns)
+		decides(t, request, by(request, "carol", v1alpha1.VerdictRevoke))
+		if took := gone(t, alice, ns); took > time.Second {
+			t.Errorf("the access was there for another %s", took)
+		}
+		e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
+		if err := e.Admin.Get(t.Context(), clientKey(ns, g.Name), &rbacv1.RoleBinding{}); !apierrors.IsNotFound(err) {
+			t.Errorf("the binding is left: %v", err)
+		}
+	})
+	alone(t, "grant orphaned, without its finalizer", func(t *testing.T) {
+		ns, request, g := active(t)
+		broker.Kill()
+		if err := errors.Join(
+			merge(t, e.Admin, g.DeepCopy(), `{"metadata":{"finalizers":null}}`),
+			e.Admin.Delete(t.Context(), g.DeepCopy(), client.PropagationPolicy(metav1.DeletePropagationOrphan)),
+		); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func(ctx context.Context) error {
+			if err := e.Admin.Get(ctx, client.ObjectKeyFromObject(g), &v1alpha1.AccessGrant{}); !apierrors.IsNotFound(err) {
+				return fmt.Errorf("the grant is not gone yet: %w", err)
+			}
+			return nil
+		})
+		must(t, alice, ns)
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		gone(t, alice, ns)
+		e.WaitFor(t, request, v1alpha1.RequestRevoked)
+	})
+	uncounted := func(t *testing.T, why string, forge func(request *v1alpha1.AccessRequest) v1alpha1.Decision) {
+		t.Helper()
+		ns, request := pending(t, nil)
+		decides(t, request, forge(request))
+		says(t, request, why)
+		mustNot(t, alice, ns)
+		decides(t, request, by(request, "erin", v1alpha1.VerdictApprove)) // and hers counts
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+	}
+	attack(t, "requester approves", func(t *testing.T) {
+		uncounted(t, "alice would benefit", func(r *v1alpha1.AccessRequest) v1alpha1.Decision { return by(r, "alice", v1alpha1.VerdictApprove) })
+	})
+	attack(t, "requester's look-alike approves", func(t *testing.T) {
+		uncounted(t, "would benefit", func(r *v1alpha1.AccessRequest) v1alpha1.Decision { return by(r, "ＡLICE ", v1alpha1.VerdictApprove) })
+	})
+	attack(t, "approval by whom no policy names", func(t *testing.T) {
+		uncounted(t, "mallory is not an approver", func(r *v1alpha1.AccessRequest) v1alpha1.Decision {
+			d := by(r, "mallory", v1alpha1.VerdictApprove)
+			d.Groups = []string{"mischief"}
+			return d
+		})
+	})
+	attack(t, "approval of another request", func(t *testing.T) {
+		uncounted(t, "bob decided about another request", func(r *v1alpha1.AccessRequest) v1alpha1.Decision {
+			d := by(r, "bob", v1alpha1.VerdictApprove)
+			d.RequestUID = "another"
+			return d
+		})
+	})
+	attack(t, "approval of other rules", func(t *testing.T) {
+		uncounted(t, "bob approved before the role changed", func(r *v1alpha1.AccessRequest) v1alpha1.Decision {
+			d := by(r, "bob", v1alpha1.VerdictApprove)
+			d.RulesHash = "another"
+			return d
+		})
+	})
+	attack(t, "look-alikes of one approver", func(t *testing.T) {
+		ns, request := pending(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](3) })
+		decides(t, request, by(request, "bob", v1alpha1.VerdictApprove), by(request, "Bob", v1alpha1.VerdictApprove), by(request, "bob ", v1alpha1.VerdictApprove))
+		says(t, request, "1 of 3 approvals")
+		mustNot(t, alice, ns)
+	})
+	attack(t, "approval by a member of a subject group", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Subjects = v1alpha1.SubjectsAny })
+		request := e.WaitMatched(t, asks(t, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{{Kind: "Group", Name: "sre"}} }))
+		decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
+		says(t, request, "bob would benefit")
+		mustNot(t, bob, ns)
+	})
+	attack(t, "approval after the end", func(t *testing.T) {
+		ns, request := pending(t, nil)
+		decides(t, request, by(request, "carol", v1alpha1.VerdictDeny))
+		e.WaitFor(t, request, v1alpha1.RequestDenied)
+		writes(t, request, func(s *v1alpha1.AccessRequestStatus) {
+			s.Phase = v1alpha1.RequestPending
+			s.Decisions = append(s.Decisions, by(request, "bob", v1alpha1.VerdictApprove))
+		})
+		e.WaitFor(t, request, v1alpha1.RequestDenied)
+		mustNot(t, alice, ns)
+	})
+	attack(t, "revocation by whom no policy names", func(t *testing.T) {
+		ns, request, _ := active(t)
+		d := by(request, "mallory", v1alpha1.VerdictRevoke)
+		d.Groups = []string{"mischief"}
+		decides(t, request, d)
+		must(t, alice, ns)
+		decides(t, request, by(request, "carol", v1alpha1.VerdictRevoke))
+		e.WaitFor(t, request, v1alpha1.RequestRevoked)
+		mustNot(t, alice, ns)
+	})
+	attack(t, "forged phase", func(t *testing.T) {
+		ns, request := pending(t, nil)
+		writes(t, request, func(s *v1alpha1.AccessRequestStatus) { s.Phase = v1alpha1.RequestActive })
+		e.WaitFor(t, request, v1alpha1.RequestPending)
+		mustNot(t, alice, ns)
+	})
+	attack(t, "forged approvers and approvals", func(t *testing.T) {
+		ns, request := pending(t, nil)
+		writes(t, request, func(s *v1alpha1.AccessRequestStatus) {
+			s.Phase, s.RequiredApprovals = v1alpha1.RequestApproved, ptr.To[int32](0)
+			s.Approvers = []v1alpha1.Subject{{Kind: "User", Name: "mallory"}}
+			s.Decisions = []v1alpha1.Decision{by(request, "mallory", v1alpha1.VerdictApprove)}
+			s.Decisions[0].Groups = nil
+		})
+		current := says(t, request, "mallory is not an approver")
+		if *current.Status.RequiredApprovals != 1 || current.Status.Approvers[0].Name != "sre" {
+			t.Errorf("the forged status stands: %+v", current.Status)
+		}
+		mustNot(t, alice, ns)
+	})
+	attack(t, "grant written by hand", func(t *testing.T) {
+		ns, request := pending(t, nil)
+		g := grantByHand(request, time.Hour)
+		pin(t, g, ns)
+		env.Create(t, e.Admin, g)
+		givesNothing(t, g)
+		mustNot(t, alice, ns)
+	})
+	attack(t, "grant of more than was approved", func(t *testing.T) {
+		everything := []v1alpha1.PolicyRule{{Verbs: list("*"), APIGroups: list("*"), Resources: list("*")}}
+		// Approved, and the broker still waits for the startTime.
+		for _, forge := range map[string]func(*v1alpha1.AccessGrant){
+			"longer":      func(g *v1alpha1.AccessGrant) { g.Spec.ExpirationTime = metav1.NewTime(time.Now().Add(48 * time.Hour)) },
+			"for mallory": func(g *v1alpha1.AccessGrant) { g.Spec.Subjects[0].Name = "mallory" },
+			"admin": func(g *v1alpha1.AccessGrant) {
+				g.Spec.RoleRef, g.Spec.Rules = &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "admin"}, everything
+			},
+			"everywhere":      func(g *v1alpha1.AccessGrant) { g.Spec.Cluster = true },
+			"another's":       func(g *v1alpha1.AccessGrant) { g.Spec.Requester.Username = "mallory" },
+			"another name":    func(g *v1alpha1.AccessGrant) { g.Name = "another-0123456789abcdef" },
+			"before its time": func(*v1alpha1.AccessGrant) {},
+		} {
+			ns := e.NewNamespace(t, nil)
+			newPolicy(t, ns, nil)
+			request := e.WaitMatched(t, asks(t, ns, func(s *v1alpha1.AccessRequestSpec) {
+				s.StartTime = &metav1.Time{Time: time.Now().Add(time.Hour)}
+			}))
+			decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
+			request = e.WaitFor(t, request, v1alpha1.RequestApproved)
+			g := grantByHand(request, 55*time.Minute)
+			forge(g)
+			pin(t, g, ns)
+			env.Create(t, e.Admin, g)
+			givesNothing(t, g)
+			mustNot(t, alice, ns)
+			mustNot(t, mallory, ns)
+		}
+	})
+	attack(t, "grant after the end of its request", func(t *testing.T) {
+		ns, request := pending(t, func(s *v1alpha1.AccessPolicySpec) { s.PendingTimeout = &metav1.Duration{Duration: time.Second} })
+		request = e.WaitFor(t, request, v1alpha1.RequestLapsed)
+		decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
+		g := grantByHand(request, time.Hour)
+		pin(t, g, ns)
+		env.Create(t, e.Admin, g)
+		givesNothing(t, g)
+		mustNot(t, alice, ns)
+	})
+	attack(t, "grant's end forged to keep the access", func(t *testing.T) {
+		ns, request, g := active(t)
+		if err := e.Admin.Status().Patch(t.Context(), g.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Ended","bindings":[]}}`))); err != nil {
+			t.Fatal(err)
+		}
+		gone(t, alice, ns) // and not only at the deadline
+		e.WaitFor(t, request, v1alpha1.RequestRevoked)
+	})
+	touched := func(t *testing.T, patch string) {
+		t.Helper()
+		ns, _, g := active(t)
+		administers(t, ns)
+		if err := merge(t, nora, bindingOf(g, ns), patch); err != nil {
+			t.Fatal(err)
+		}
+		gone(t, alice, ns)
+		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
+	}
+	attack(t, "owner taken off a binding", func(t *testing.T) { touched(t, `{"metadata":{"ownerReferences":null}}`) })
+	attack(t, "label of a binding changed", func(t *testing.T) {
+		touched(t, `{"metadata":{"labels":{"jit.accessbroker.dev/grant":"another"}}}`)
+	})
+	attack(t, "label taken off a binding", func(t *testing.T) { touched(t, `{"metadata":{"labels":null}}`) })
+	attack(t, "owner and label taken off a binding", func(t *testing.T) {
+		touched(t, `{"metadata":{"labels":null,"ownerReferences":null}}`)
+	})
+	attack(t, "subject added to a binding", func(t *testing.T) {
+		touched(t, `{"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"alice"},{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"nora"}]}`)
+	})
+	attack(t, "stranger's binding labelled for the broker to delete", func(t *testing.T) {
+		ns, request, g := active(t)
+		victim := &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "victim", Labels: map[string]string{v1alpha1.LabelGrant: g.Name}},
+			RoleRef:    clusterRole("edit"), Subjects: []rbacv1.Subject{user("dave")},
+		}
+		env.Create(t, e.Admin, victim)
+		decides(t, request, by(request, "carol", v1alpha1.VerdictRevoke))
+		e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
+		must(t, dave, ns)
+	})
+	// What the broker cannot know, it says.
+	attack(t, "approval forged in another's name", func(t *testing.T) {
+		ns, _, g := active(t) // mallory wrote that bob approved
+		must(t, alice, ns)
+		c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAdmissionEnforced)
+		if c == nil || c.Status != metav1.ConditionFalse {
+			t.Fatalf("the grant does not say that nobody was verified: %s", env.Describe(g.Status.Conditions))
+		}
+		for _, binding := range []string{"access-broker-requests", "access-broker-decisions", "access-broker-grants", "access-broker-bindings", "access-broker-itself"} {
+			if want := "ValidatingAdmissionPolicyBinding " + binding + " is missing"; !strings.Contains(c.Message, want) {
+				t.Errorf("want %q in %q", want, c.Message)
+			}
+		}
+	})
+}
