@@ -1,0 +1,264 @@
+package plugin
+
+import (
+	"cmp"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/identity"
+)
+
+func (o *options) newAuditCommand() *cobra.Command {
+	var f auditFilter
+	var since string
+	var out *output
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "List who had which access, when, why and by whose decision",
+		Long: `List who had which access, when, why and by whose decision, the newest last.
+
+The columns of -o csv and the fields of -o jsonl are the same; times are in UTC.
+In -o csv a text that a spreadsheet would take for a formula begins with a '.
+-n picks the access that holds in a namespace, cluster-wide access included.`,
+		Example: `  # Who has access at this moment?
+  kubectl access audit --active
+
+  # All that alice had in payments in the last week
+  kubectl access audit --user alice -n payments --since 7d
+
+  # For a spreadsheet, for a log system
+  kubectl access audit --since 30d -o csv > access.csv
+  kubectl access audit --since 30d -o jsonl | jq 'select(.role == "ClusterRole/admin")'`,
+		Annotations: map[string]string{roleAnnotation: "access-auditor"},
+		Args:        noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			printer, err := out.printer()
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			if since != "" {
+				if f.since, err = parseSince(since, now); err != nil {
+					return usagef(cmd, "--since: %w", err)
+				}
+			}
+			f.namespace = *o.config.Namespace
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			grants, err := c.grants(cmd.Context())
+			if err != nil {
+				return err
+			}
+			grants = keep(grants, f.match)
+			slices.SortStableFunc(grants, func(a, b v1alpha1.AccessGrant) int { return given(&a).Compare(given(&b)) })
+			if printer != nil {
+				return out.list(printer, &v1alpha1.AccessGrantList{Items: grants}, o.Out)
+			}
+			return o.writeAudit(grants, now, out)
+		},
+	}
+	out = newOutput(cmd, "", "wide", "csv", "jsonl")
+	cmd.Flags().StringVar(&f.user, "user", "", "Only what this user asked for or got: NAME, group:NAME or sa:NAMESPACE/NAME.")
+	cmd.Flags().StringVar(&f.role, "role", "", "Only this role: NAME, Role/NAME or ClusterRole/NAME.")
+	cmd.Flags().BoolVar(&f.active, "active", false, "Only what is held at this moment.")
+	cmd.Flags().StringVar(&since, "since", "", "Only what was held at or after this: 24h, 7d, or a time such as 2026-05-04T10:00:00Z.")
+	complete(cmd, "since", fixed("24h", "7d", "30d"))
+	complete(cmd, "user", fixed())
+	complete(cmd, "role", o.completeRoles)
+	return cmd
+}
+
+func (o *options) writeAudit(grants []v1alpha1.AccessGrant, now time.Time, out *output) error {
+	switch out.format() {
+	case "csv":
+		return writeCSV(o.Out, grants, !out.noHeaders)
+	case "jsonl":
+		return writeLines(o.Out, grants)
+	}
+	if len(grants) == 0 {
+		fmt.Fprintln(o.ErrOut, "No such access is on record.")
+		return nil
+	}
+	grantTable(grants, now, out.format() == "wide").write(o.Out, styleOf(o.Out), !out.noHeaders)
+	return nil
+}
+
+// auditFilter picks grants; what is empty picks all.
+type auditFilter struct {
+	user, namespace, role string
+	since                 time.Time
+	active                bool
+}
+
+func (f auditFilter) match(g *v1alpha1.AccessGrant) bool {
+	if f.active && g.Status.Phase != v1alpha1.GrantActive {
+		return false
+	}
+	if g.Status.EndedTime != nil && g.Status.EndedTime.Time.Before(f.since) {
+		return false
+	}
+	if f.role != "" && f.role != g.Spec.Summary.Role && (g.Spec.RoleRef == nil || f.role != g.Spec.RoleRef.Name) {
+		return false
+	}
+	if f.namespace != "" && !g.Spec.Cluster && !slices.ContainsFunc(g.Spec.Namespaces, func(n v1alpha1.GrantNamespace) bool { return n.Name == f.namespace }) {
+		return false
+	}
+	return f.user == "" || f.isAbout(g)
+}
+
+func (f auditFilter) isAbout(g *v1alpha1.AccessGrant) bool {
+	is := func(s v1alpha1.Subject) bool {
+		username, _ := identity.Username(s)
+		return f.user == identity.String(s) || f.user == username
+	}
+	return is(identity.SubjectOf(g.Spec.Requester)) ||
+		slices.ContainsFunc(g.Spec.Subjects, func(s v1alpha1.GrantSubject) bool { return is(s.Subject) })
+}
+
+// given is when the access was given.
+func given(g *v1alpha1.AccessGrant) time.Time {
+	if g.Status.GrantedTime != nil {
+		return g.Status.GrantedTime.Time
+	}
+	return g.Spec.NotBefore.Time
+}
+
+func grantTable(grants []v1alpha1.AccessGrant, now time.Time, wide bool) table {
+	t := table{header: []string{"GIVEN", "REQUESTER", "SUBJECTS", "ROLE", "SCOPE", "PHASE", "ENDED", "WHY", "APPROVED BY"}}
+	if wide {
+		t.header = append(t.header, "POLICY", "TICKET", "REASON", "GRANT")
+	}
+	for i := range grants {
+		g := &grants[i]
+		end := left(g.Spec.ExpirationTime.Time, now)
+		if g.Status.EndedTime != nil {
+			end = stamp(g.Status.EndedTime.Time)
+		}
+		row := []string{
+			stamp(given(g)), g.Spec.Requester.Username, g.Spec.Summary.Subjects, g.Spec.Summary.Role, g.Spec.Summary.Scope,
+			string(g.Status.Phase), end, string(g.Status.EndReason), g.Spec.Summary.Approvers,
+		}
+		if wide {
+			row = append(row, g.Spec.PolicyRef.Name, g.Spec.Ticket, g.Spec.Reason, g.Name)
+		}
+		t.rows = append(t.rows, row)
+	}
+	return t
+}
+
+// record is one grant for programs. The order is that of the columns.
+type record struct {
+	Given      string   `json:"given"`
+	Requester  string   `json:"requester"`
+	Subjects   []string `json:"subjects"`
+	Role       string   `json:"role"`
+	Cluster    bool     `json:"cluster"`
+	Namespaces []string `json:"namespaces,omitempty"`
+	Phase      string   `json:"phase"`
+	Expires    string   `json:"expires"`
+	Ended      string   `json:"ended,omitempty"`
+	EndReason  string   `json:"endReason,omitempty"`
+	EndedBy    string   `json:"endedBy,omitempty"`
+	// Removed is the condition AccessRemoved: True when the API server was
+	// asked and the access was gone.
+	Removed    string   `json:"accessRemoved,omitempty"`
+	Standing   string   `json:"standingAccess,omitempty"`
+	ApprovedBy []string `json:"approvedBy,omitempty"`
+	Policy     string   `json:"policy"`
+	Ticket     string   `json:"ticket,omitempty"`
+	Reason     string   `json:"reason"`
+	Request    string   `json:"request"`
+	Grant      string   `json:"grant"`
+}
+
+var recordColumns = []string{
+	"given", "requester", "subjects", "role", "cluster", "namespaces", "phase", "expires", "ended", "endReason", "endedBy",
+	"accessRemoved", "standingAccess", "approvedBy", "policy", "ticket", "reason", "request", "grant",
+}
+
+func recordOf(g *v1alpha1.AccessGrant) record {
+	r := record{
+		Given: stamp(given(g)), Requester: g.Spec.Requester.Username, Role: g.Spec.Summary.Role, Cluster: g.Spec.Cluster,
+		Phase: cmp.Or(string(g.Status.Phase), string(v1alpha1.GrantPending)), Expires: stamp(g.Spec.ExpirationTime.Time),
+		EndReason: string(g.Status.EndReason), EndedBy: g.Status.EndedBy,
+		Policy: g.Spec.PolicyRef.Name, Ticket: g.Spec.Ticket, Reason: g.Spec.Reason,
+		Request: g.Spec.RequestRef.Namespace + "/" + g.Spec.RequestRef.Name, Grant: g.Name,
+	}
+	for _, s := range g.Spec.Subjects {
+		r.Subjects = append(r.Subjects, identity.String(s.Subject))
+	}
+	for _, n := range g.Spec.Namespaces {
+		r.Namespaces = append(r.Namespaces, n.Name)
+	}
+	for _, d := range g.Spec.Decisions {
+		r.ApprovedBy = append(r.ApprovedBy, d.Username)
+	}
+	if g.Status.EndedTime != nil {
+		r.Ended = stamp(g.Status.EndedTime.Time)
+	}
+	if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessRemoved); c != nil {
+		r.Removed = string(c.Status)
+	}
+	if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionStandingAccess); c != nil && c.Status == "True" {
+		r.Standing = c.Message
+	}
+	return r
+}
+
+func (r record) row() []string {
+	return []string{
+		r.Given, r.Requester, strings.Join(r.Subjects, "; "), r.Role, fmt.Sprint(r.Cluster), strings.Join(r.Namespaces, "; "),
+		r.Phase, r.Expires, r.Ended, r.EndReason, r.EndedBy, r.Removed, r.Standing, strings.Join(r.ApprovedBy, "; "),
+		r.Policy, r.Ticket, r.Reason, r.Request, r.Grant,
+	}
+}
+
+func writeCSV(w io.Writer, grants []v1alpha1.AccessGrant, headers bool) error {
+	out := csv.NewWriter(w)
+	if headers {
+		if err := out.Write(recordColumns); err != nil {
+			return err
+		}
+	}
+	for i := range grants {
+		row := recordOf(&grants[i]).row()
+		for n, cell := range row {
+			row[n] = harmless(clean(cell))
+		}
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// harmless keeps a spreadsheet from running what somebody wrote as a reason.
+func harmless(cell string) string {
+	if strings.HasPrefix(cell, "'") || strings.ContainsAny(cell[:min(len(cell), 1)], "=+-@") {
+		return "'" + cell
+	}
+	return cell
+}
+
+// writeLines writes a JSON object a line.
+func writeLines(w io.Writer, grants []v1alpha1.AccessGrant) error {
+	out := json.NewEncoder(w)
+	for i := range grants {
+		if err := out.Encode(recordOf(&grants[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+// pageSize of long lists, as kubectl's.
+const pageSize = 500
+
+// cluster is the one that the flags and the kubeconfig name.
+type cluster struct {
+	client.WithWatch
+	// namespace of -n or of the context.
+	namespace string
+}
+
+var scheme = newScheme()
+
+func newScheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(v1alpha1.AddToScheme(s))
+	utilruntime.Must(authenticationv1.AddToScheme(s))
+	utilruntime.Must(corev1.AddToScheme(s))
+	return s
+}
+
+// newMapper knows the kinds used here, so that no command has to ask the API
+// server for all there are.
+func newMapper() meta.RESTMapper {
+	m := meta.NewDefaultRESTMapper(nil)
+	m.Add(v1alpha1.GroupVersion.WithKind("AccessRequest"), meta.RESTScopeNamespace)
+	m.Add(v1alpha1.GroupVersion.WithKind("AccessPolicy"), meta.RESTScopeRoot)
+	m.Add(v1alpha1.GroupVersion.WithKind("AccessGrant"), meta.RESTScopeRoot)
+	m.Add(authenticationv1.SchemeGroupVersion.WithKind("SelfSubjectReview"), meta.RESTScopeRoot)
+	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
+	return m
+}
+
+func (o *options) connect() (*cluster, error) {
+	config, err := o.config.ToRESTConfig()
+	if err != nil {
+		return nil, err
+	}
+	namespace, _, err := o.config.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: newMapper()})
+	if err != nil {
+		return nil, err
+	}
+	return &cluster{WithWatch: c, namespace: namespace}, nil
+}
+
+// me is who the API server takes us for: exactly what the admission policies
+// compare the requester and a decider to.
+func (c *cluster) me(ctx context.Context) (v1alpha1.UserInfo, error) {
+	review := &authenticationv1.SelfSubjectReview{}
+	if err := c.Create(ctx, review); err != nil {
+		return v1alpha1.UserInfo{}, fmt.Errorf("ask the API server who you are: %w", err)
+	}
+	user := review.Status.UserInfo
+	me := v1alpha1.UserInfo{Username: user.Username, UID: user.UID, Groups: user.Groups}
+	for key, values := range user.Extra {
+		if me.Extra == nil {
+			me.Extra = map[string]v1alpha1.ExtraValue{}
+		}
+		me.Extra[key] = v1alpha1.ExtraValue(values)
+	}
+	return me, nil
+}
+
+func (c *cluster) request(ctx context.Context, name string) (*v1alpha1.AccessRequest, error) {
+	request := &v1alpha1.AccessRequest{}
+	err := c.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: name}, request)
+	return request, err
+}
+
+// requests of a namespace, or of all.
+func (c *cluster) requests(ctx context.Context, everywhere bool) ([]v1alpha1.AccessRequest, error) {
+	var all []v1alpha1.AccessRequest
+	namespace := c.namespace
+	if everywhere {
+		namespace = ""
+	}
+	list := &v1alpha1.AccessRequestList{}
+	for {
+		if err := c.List(ctx, list, client.InNamespace(namespace), client.Limit(pageSize), client.Continue(list.Continue)); err != nil {
+			return nil, err
+		}
+		all = append(all, list.Items...)
+		if list.Continue == "" {
+			return all, nil
+		}
+	}
+}
+
+func (c *cluster) policies(ctx context.Context) ([]v1alpha1.AccessPolicy, error) {
+	list := &v1alpha1.AccessPolicyList{}
+	err := c.List(ctx, list)
+	return list.Items, err
+}
+
+func (c *cluster) grants(ctx context.Context) ([]v1alpha1.AccessGrant, error) {
+	var all []v1alpha1.AccessGrant
+	list := &v1alpha1.AccessGrantList{}
+	for {
+		if err := c.List(ctx, list, client.Limit(pageSize), client.Continue(list.Continue)); err != nil {
+			return nil, err
+		}
+		all = append(all, list.Items...)
+		if list.Continue == "" {
+			return all, nil
+		}
+	}
+}
+
+// keep returns those for which the condition holds.
+func keep[T any](items []T, holds func(*T) bool) []T {
+	var kept []T
+	for i := range items {
+		if holds(&items[i]) {
+			kept = append(kept, items[i])
+		}
+	}
+	return kept
+}

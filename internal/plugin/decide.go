@@ -1,0 +1,242 @@
+package plugin
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/cli-runtime/pkg/printers"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+func (o *options) newApproveCommand() *cobra.Command {
+	return o.newDecideCommand(deciding{
+		verdict: v1alpha1.VerdictApprove, done: "approved", review: true, open: waitsForMe,
+	}, &cobra.Command{
+		Use:   "approve NAME",
+		Short: "Approve a request",
+		Long: `Approve a request, after a look at it.
+
+What is shown is what is approved: when the role or the request has changed by
+the time the approval arrives, it does not count. On a terminal you are asked to
+confirm when the role carries risks.`,
+		Example: `  kubectl access approve edit-x7k2p -n payments -m "go ahead"
+
+  # Do not ask back
+  kubectl access approve edit-x7k2p -n payments --yes`,
+		Annotations: map[string]string{roleAnnotation: "access-approver"},
+	})
+}
+
+func (o *options) newDenyCommand() *cobra.Command {
+	return o.newDecideCommand(deciding{
+		verdict: v1alpha1.VerdictDeny, done: "denied", review: true, open: waitsForMe,
+	}, &cobra.Command{
+		Use:         "deny NAME",
+		Short:       "Deny a request",
+		Long:        "Deny a request: one Deny ends it, whoever approved.",
+		Example:     `  kubectl access deny edit-x7k2p -n payments -m "use the read-only role"`,
+		Annotations: map[string]string{roleAnnotation: "access-approver"},
+	})
+}
+
+func (o *options) newRevokeCommand() *cobra.Command {
+	return o.newDecideCommand(deciding{
+		verdict: v1alpha1.VerdictRevoke, done: "revoked", open: revocable,
+	}, &cobra.Command{
+		Use:         "revoke NAME",
+		Short:       "Take away access that was given, as an approver",
+		Example:     `  kubectl access revoke edit-x7k2p -n payments -m "the incident is over"`,
+		Annotations: map[string]string{roleAnnotation: "access-approver"},
+	})
+}
+
+func (o *options) newReleaseCommand() *cobra.Command {
+	return o.newDecideCommand(deciding{
+		verdict: v1alpha1.VerdictRelease, done: "released", open: mine,
+	}, &cobra.Command{
+		Use:         "release NAME",
+		Short:       "Give access back, or withdraw a request",
+		Example:     `  kubectl access release edit-x7k2p -n payments`,
+		Annotations: map[string]string{roleAnnotation: "access-requester"},
+	})
+}
+
+// deciding is what the four verdicts differ in.
+type deciding struct {
+	verdict v1alpha1.Verdict
+	done    string
+	// review: the request is shown first, and asked about when it has risks.
+	review bool
+	// open tells which requests to offer in completion.
+	open func(*v1alpha1.AccessRequest, v1alpha1.UserInfo) bool
+}
+
+func (o *options) newDecideCommand(d deciding, cmd *cobra.Command) *cobra.Command {
+	var comment string
+	var yes bool
+	var out *output
+	cmd.Args = nameOnly
+	cmd.ValidArgsFunction = o.completeRequests(func(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+		return !r.Status.Phase.Ended() && d.open(r, me)
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		printer, err := out.printer()
+		if err != nil {
+			return err
+		}
+		c, err := o.connect()
+		if err != nil {
+			return err
+		}
+		request, err := c.request(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if request.Status.Phase.Ended() {
+			return fmt.Errorf("%s is over: %s", request.Name, progress(request, time.Now()))
+		}
+		if d.review {
+			if err := o.review(ctx, request, d.verdict, yes, printer != nil); err != nil {
+				return err
+			}
+		}
+		me, err := c.me(ctx)
+		if err != nil {
+			return err
+		}
+		decided, already, err := c.decide(ctx, request, me, d.verdict, comment)
+		if err != nil {
+			return err
+		}
+		if printer != nil {
+			return printer.PrintObj(decided, o.Out)
+		}
+		done := d.done
+		if already {
+			done += " by you already"
+		}
+		fmt.Fprintf(o.Out, "accessrequest.%s/%s %s\n", v1alpha1.GroupVersion.Group, request.Name, done)
+		return nil
+	}
+	out = newOutput(cmd, d.done)
+	cmd.Flags().StringVarP(&comment, "comment", "m", "", "A comment for the record.")
+	complete(cmd, "comment", fixed())
+	if d.review {
+		cmd.Flags().BoolVarP(&yes, "yes", "y", false, "Do not ask for confirmation.")
+	}
+	return cmd
+}
+
+// review shows a request and, if there is somebody to ask, has its risks
+// confirmed. The page stays out of the way of -o.
+func (o *options) review(ctx context.Context, request *v1alpha1.AccessRequest, verdict v1alpha1.Verdict, yes, quiet bool) error {
+	out := o.Out
+	if quiet {
+		out = o.ErrOut
+	}
+	fmt.Fprintln(out, page(request, time.Now(), styleOf(out)))
+	if yes || verdict != v1alpha1.VerdictApprove || len(request.Status.Risks) == 0 || !printers.IsTerminal(o.In) {
+		return nil
+	}
+	fmt.Fprint(o.ErrOut, "Approve, with these risks? [y/N] ")
+	answer, err := readLine(ctx, o.In)
+	if err != nil {
+		return err
+	}
+	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
+		return errors.New("not approved, nothing was changed")
+	}
+	return nil
+}
+
+// readLine gives up when the context ends: a read from a terminal does not.
+func readLine(ctx context.Context, in io.Reader) (string, error) {
+	answers := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(in).ReadString('\n') // end of file is an empty answer
+		answers <- line
+	}()
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case line := <-answers:
+		return line, nil
+	}
+}
+
+// decide adds my decision to those that are there, about the request as it was
+// shown. It returns the request with the decision, and whether it was there
+// already.
+func (c *cluster) decide(ctx context.Context, shown *v1alpha1.AccessRequest, me v1alpha1.UserInfo, verdict v1alpha1.Verdict, comment string) (*v1alpha1.AccessRequest, bool, error) {
+	decision := v1alpha1.Decision{
+		Username: me.Username, Groups: me.Groups, Verdict: verdict, Comment: comment,
+		RequestUID: shown.UID, RulesHash: shown.Status.RulesHash,
+	}
+	current := shown
+	for {
+		patch, err := decisionPatch(current, decision)
+		if err != nil {
+			return nil, false, err
+		}
+		if patch == nil {
+			return current, true, nil
+		}
+		decided := &v1alpha1.AccessRequest{}
+		decided.Namespace, decided.Name = shown.Namespace, shown.Name
+		err = c.Status().Patch(ctx, decided, client.RawPatch(types.JSONPatchType, patch))
+		if !apierrors.IsConflict(err) {
+			return decided, false, err
+		}
+		// Somebody else wrote at the same moment: look again.
+		if current, err = c.request(ctx, shown.Name); err != nil {
+			return nil, false, err
+		}
+		if current.UID != shown.UID || verdict == v1alpha1.VerdictApprove && current.Status.RulesHash != shown.Status.RulesHash {
+			return nil, false, fmt.Errorf("%s has changed since it was shown, nothing was decided: look at it again", shown.Name)
+		}
+	}
+}
+
+// jsonPatch is an operation of RFC 6902.
+type jsonPatch struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value"`
+}
+
+// decisionPatch adds a decision and touches no other: whatever other people
+// wrote stays as they wrote it, byte for byte. It is nil when the decision is
+// there. The resourceVersion makes the API server refuse it, as a conflict,
+// when the request has changed meanwhile.
+func decisionPatch(current *v1alpha1.AccessRequest, d v1alpha1.Decision) ([]byte, error) {
+	patch := []jsonPatch{{"replace", "/metadata/resourceVersion", current.ResourceVersion}}
+	old := current.Status.Decisions
+	at := slices.IndexFunc(old, func(o v1alpha1.Decision) bool { return o.Username == d.Username && o.Verdict == d.Verdict })
+	switch {
+	case at >= 0 && (d.Verdict != v1alpha1.VerdictApprove || old[at].RulesHash == d.RulesHash):
+		return nil, nil
+	case at >= 0: // an approval from before the role changed, renewed
+		patch = append(patch, jsonPatch{"replace", fmt.Sprintf("/status/decisions/%d", at), d})
+	case len(old) > 0:
+		patch = append(patch, jsonPatch{"add", "/status/decisions/-", d})
+	case reflect.DeepEqual(current.Status, v1alpha1.AccessRequestStatus{}):
+		patch = append(patch, jsonPatch{"add", "/status", map[string]any{"decisions": []v1alpha1.Decision{d}}})
+	default:
+		patch = append(patch, jsonPatch{"add", "/status/decisions", []v1alpha1.Decision{d}})
+	}
+	return json.Marshal(patch)
+}

@@ -1,0 +1,127 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+// Exit statuses of `request --wait`, documented in its help.
+const (
+	exitError   = 1
+	exitDenied  = 3
+	exitLapsed  = 4
+	exitFailed  = 5
+	exitTimeout = 6
+	exitOver    = 7
+
+	exitInterrupted = 130 // as a shell has it for Ctrl-C
+)
+
+// ended is an end of waiting that has an exit status of its own.
+type ended struct {
+	status  int
+	message string
+}
+
+func (e *ended) Error() string { return e.message }
+
+// hinted is an error with advice.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (e *hinted) Error() string { return e.err.Error() }
+func (e *hinted) Unwrap() error { return e.err }
+
+func hintf(hint, format string, args ...any) error {
+	return &hinted{err: fmt.Errorf(format, args...), hint: hint}
+}
+
+// usagef is a mistake on the command line.
+func usagef(cmd *cobra.Command, format string, args ...any) error {
+	return hintf("See '"+cmd.CommandPath()+" --help'.", format, args...)
+}
+
+func exitStatus(err error) int {
+	if e := (*ended)(nil); errors.As(err, &e) {
+		return e.status
+	}
+	if errors.Is(err, context.Canceled) {
+		return exitInterrupted
+	}
+	return exitError
+}
+
+// roleAnnotation names, on a command, the ClusterRole that its users need.
+const roleAnnotation = "role"
+
+var (
+	refusal    = regexp.MustCompile(`(?s)^.*?ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: (.*)$`)
+	valueNoise = regexp.MustCompile(`^(Invalid value|Required value|Too long|Too many|Unsupported value|Forbidden): ("(string|object|array)": )?`)
+)
+
+// explain says what went wrong and what to do about it. role is the ClusterRole
+// that people need who do this.
+func explain(err error, role string) string {
+	message := cleanLines(err.Error())
+	if e := (*ended)(nil); errors.As(err, &e) {
+		return message
+	}
+	if e := (*hinted)(nil); errors.As(err, &e) {
+		return message + "\n" + e.hint
+	}
+	if e := (*url.Error)(nil); errors.As(err, &e) && !errors.Is(err, context.Canceled) {
+		return "cannot reach the API server: " + clean(e.Err.Error()) + "\nIs the cluster up, and is it the right --context?"
+	}
+	var status apierrors.APIStatus
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "interrupted"
+	case clientcmd.IsEmptyConfig(err):
+		return "there is no kubeconfig\nSet KUBECONFIG, or use --kubeconfig."
+	case !errors.As(err, &status):
+		return message
+	}
+	message = clean(err.Error())
+	if match := refusal.FindStringSubmatch(status.Status().Message); match != nil {
+		return clean(match[1])
+	}
+	switch {
+	case apierrors.IsNotFound(err) && strings.Contains(message, "could not find the requested resource"):
+		return "Access Broker is not installed on this cluster: the API server has no " + v1alpha1.GroupVersion.Group + "\n" +
+			"An administrator installs it with 'kubectl apply -k config/default'. Is it the right --context?"
+	case apierrors.IsNotFound(err):
+		return message + "\nSee 'kubectl access list --all', with -A for all namespaces."
+	case apierrors.IsForbidden(err) && role != "":
+		return message + "\nAsk an administrator to bind the ClusterRole " + role + " to you."
+	case apierrors.IsUnauthorized(err):
+		return message + "\nThe API server does not know you: log in again, or check --context."
+	case apierrors.IsInvalid(err):
+		return invalid(err, message)
+	}
+	return message
+}
+
+// invalid lists what is wrong, field by field.
+func invalid(err error, message string) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil || len(status.Status().Details.Causes) == 0 {
+		return message
+	}
+	var lines []string
+	for _, cause := range status.Status().Details.Causes {
+		lines = append(lines, clean(cause.Field+": "+valueNoise.ReplaceAllString(cause.Message, "")))
+	}
+	return "the API server does not accept this:\n  " + strings.Join(lines, "\n  ")
+}

@@ -1,0 +1,218 @@
+package plugin
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/identity"
+)
+
+func (o *options) newListCommand() *cobra.Command {
+	var everywhere, toApprove, all bool
+	var out *output
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List my requests, or what waits for my decision",
+		Long: `List my requests: those that I made and those that give me access.
+
+Those that are over are left out unless --all asks for them. With --to-approve,
+list what waits for my decision instead.`,
+		Example: `  # Mine, in all namespaces, those that are over too
+  kubectl access list -A --all
+
+  # What waits for me?
+  kubectl access list --to-approve -A`,
+		Annotations: map[string]string{roleAnnotation: "access-requester, or access-approver to decide,"},
+		Args:        noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if toApprove && all {
+				return usagef(cmd, "what is over waits for nobody: --to-approve or --all")
+			}
+			printer, err := out.printer()
+			if err != nil {
+				return err
+			}
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			me, err := c.me(cmd.Context())
+			if err != nil {
+				return err
+			}
+			requests, err := c.requests(cmd.Context(), everywhere)
+			if err != nil {
+				return err
+			}
+			requests = keep(requests, func(r *v1alpha1.AccessRequest) bool {
+				if toApprove {
+					return waitsForMe(r, me)
+				}
+				return mine(r, me) && (all || !r.Status.Phase.Ended())
+			})
+			if printer != nil {
+				return out.list(printer, &v1alpha1.AccessRequestList{Items: requests}, o.Out)
+			}
+			if len(requests) == 0 {
+				fmt.Fprintln(o.ErrOut, nothing(c.namespace, everywhere, toApprove))
+				return nil
+			}
+			requestTable(requests, time.Now(), everywhere, toApprove, out.format() == "wide").write(o.Out, styleOf(o.Out), !out.noHeaders)
+			return nil
+		},
+	}
+	out = newOutput(cmd, "", "wide")
+	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "Look in all namespaces.")
+	cmd.Flags().BoolVar(&toApprove, "to-approve", false, "What waits for my decision.")
+	cmd.Flags().BoolVar(&all, "all", false, "Those that are over, too.")
+	return cmd
+}
+
+func nothing(namespace string, everywhere, toApprove bool) string {
+	text := "You have no requests"
+	if toApprove {
+		text = "Nothing waits for your decision"
+	}
+	if everywhere {
+		return text + "."
+	}
+	return text + " in namespace " + namespace + "; -A looks in all."
+}
+
+// requestTable lists requests, the newest last.
+func requestTable(requests []v1alpha1.AccessRequest, now time.Time, everywhere, toApprove, wide bool) table {
+	slices.SortStableFunc(requests, func(a, b v1alpha1.AccessRequest) int {
+		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
+	})
+	var t table
+	if everywhere {
+		t.header = append(t.header, "NAMESPACE")
+	}
+	t.header = append(t.header, "NAME", "REQUESTER", "ROLE", "SCOPE", "FOR", "PHASE", "AGE")
+	if toApprove {
+		t.header = append(t.header, "REASON")
+	} else {
+		t.header = append(t.header, "EXPIRES")
+	}
+	if wide {
+		t.header = append(t.header, "SUBJECTS", "POLICY", "TICKET")
+		if !toApprove {
+			t.header = append(t.header, "REASON")
+		}
+		t.header = append(t.header, "STATE")
+	}
+	for i := range requests {
+		r := &requests[i]
+		var row []string
+		if everywhere {
+			row = append(row, r.Namespace)
+		}
+		row = append(row, r.Name, r.Spec.Requester.Username, roleOf(&r.Spec), scopeOf(r), durationOf(&r.Spec), phaseOf(r), ago(r.CreationTimestamp.Time, now))
+		if toApprove {
+			row = append(row, r.Spec.Reason)
+		} else {
+			row = append(row, expiresOf(r, now))
+		}
+		if wide {
+			policy := ""
+			if r.Status.Policy != nil {
+				policy = r.Status.Policy.Name
+			}
+			row = append(row, strings.Join(identity.Strings(identity.Subjects(&r.Spec)), ","), policy, r.Spec.Ticket)
+			if !toApprove {
+				row = append(row, r.Spec.Reason)
+			}
+			row = append(row, progress(r, now))
+		}
+		t.rows = append(t.rows, row)
+	}
+	return t
+}
+
+func phaseOf(r *v1alpha1.AccessRequest) string {
+	if r.Status.Phase == "" {
+		return string(v1alpha1.RequestPending)
+	}
+	return string(r.Status.Phase)
+}
+
+func roleOf(spec *v1alpha1.AccessRequestSpec) string {
+	if spec.RoleRef == nil {
+		return "rules"
+	}
+	return spec.RoleRef.Kind + "/" + spec.RoleRef.Name
+}
+
+// scopeOf is where the access holds, as the audit writes it.
+func scopeOf(r *v1alpha1.AccessRequest) string {
+	switch scope := r.Spec.Scope; {
+	case scope == nil:
+		return r.Namespace
+	case scope.Cluster != nil:
+		return "*"
+	case scope.NamespaceSelector != nil:
+		return selectorText(scope.NamespaceSelector)
+	default:
+		return strings.Join(scope.Namespaces, ",")
+	}
+}
+
+func durationOf(spec *v1alpha1.AccessRequestSpec) string {
+	text := ""
+	if spec.Duration != nil {
+		text = span(spec.Duration.Duration)
+	}
+	if spec.Task != nil {
+		if text != "" {
+			text += ", "
+		}
+		text += strings.ToLower(spec.Task.Kind) + "/" + spec.Task.Name
+	}
+	return text
+}
+
+func expiresOf(r *v1alpha1.AccessRequest, now time.Time) string {
+	if r.Status.ExpirationTime == nil {
+		return ""
+	}
+	if r.Status.Phase.Ended() {
+		return stamp(r.Status.ExpirationTime.Time)
+	}
+	return left(r.Status.ExpirationTime.Time, now)
+}
+
+// selectorText writes a selector as kubectl's -l takes it.
+func selectorText(s *v1alpha1.NamespaceSelector) string {
+	var terms []string
+	for key, value := range s.MatchLabels {
+		terms = append(terms, key+"="+string(value))
+	}
+	slices.Sort(terms)
+	for _, e := range s.MatchExpressions {
+		values := make([]string, len(e.Values))
+		for i, v := range e.Values {
+			values[i] = string(v)
+		}
+		in := " (" + strings.Join(values, ",") + ")"
+		switch e.Operator {
+		case "In":
+			terms = append(terms, e.Key+" in"+in)
+		case "NotIn":
+			terms = append(terms, e.Key+" notin"+in)
+		case "Exists":
+			terms = append(terms, e.Key)
+		default:
+			terms = append(terms, "!"+e.Key)
+		}
+	}
+	if len(terms) == 0 {
+		return "every namespace"
+	}
+	return strings.Join(terms, ",")
+}

@@ -1,0 +1,79 @@
+package plugin
+
+import (
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/printers"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+)
+
+// output is what -o asks for: a format of kubectl's, or one of the command's own.
+type output struct {
+	*genericclioptions.PrintFlags
+	own       []string
+	noHeaders bool
+}
+
+// newOutput adds the flags of output to a command. done is what a command
+// reports to have done.
+func newOutput(cmd *cobra.Command, done string, own ...string) *output {
+	out := &output{PrintFlags: genericclioptions.NewPrintFlags(done).WithTypeSetter(scheme), own: own}
+	out.AddFlags(cmd)
+	cmd.Flag("output").Usage = "Output format: " + out.formats() + "."
+	if own != nil {
+		cmd.Flags().BoolVar(&out.noHeaders, "no-headers", false, "Leave the headers out of tables.")
+	}
+	complete(cmd, "output", fixed(append([]string{"json", "yaml", "name"}, own...)...))
+	for _, rare := range []string{"allow-missing-template-keys", "show-managed-fields", "template"} {
+		cmd.Flag(rare).Hidden = true
+	}
+	return out
+}
+
+func (o *output) format() string { return *o.OutputFormat }
+
+// formats that are worth telling; others of kubectl's work too.
+func (o *output) formats() string {
+	return strings.Join(append(slices.Clone(o.own), "json", "yaml", "name", "jsonpath=…", "go-template=…"), ", ")
+}
+
+// printer for the format; nil when it is the command's own, or none.
+func (o *output) printer() (printers.ResourcePrinter, error) {
+	if !o.OutputFlagSpecified() && *o.TemplatePrinterFlags.TemplateArgument == "" {
+		return nil, nil
+	}
+	if slices.Contains(o.own, o.format()) {
+		return nil, nil
+	}
+	printer, err := o.ToPrinter()
+	if genericclioptions.IsNoCompatiblePrinterError(err) {
+		return nil, hintf("Use "+o.formats()+".", "unknown output format %q", o.format())
+	}
+	return printer, err
+}
+
+// list prints a list, by name an object a line as kubectl does. The API server
+// leaves the kind of the objects of a list out; it is filled in.
+func (o *output) list(printer printers.ResourcePrinter, list runtime.Object, w io.Writer) error {
+	err := meta.EachListItem(list, func(item runtime.Object) error {
+		gvk, err := apiutil.GVKForObject(item, scheme)
+		if err != nil {
+			return err
+		}
+		item.GetObjectKind().SetGroupVersionKind(gvk)
+		if o.format() == "name" {
+			return printer.PrintObj(item, w)
+		}
+		return nil
+	})
+	if err != nil || o.format() == "name" {
+		return err
+	}
+	return printer.PrintObj(list, w)
+}

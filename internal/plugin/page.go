@@ -1,0 +1,210 @@
+package plugin
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/identity"
+)
+
+// pageWidth is how long lists on a page may get before they are wrapped.
+const pageWidth = 76
+
+// writer lays out a page. All that it is given is cleaned.
+type writer struct {
+	strings.Builder
+	style style
+}
+
+func (w *writer) field(label, value string) {
+	if value != "" {
+		fmt.Fprintf(w, "%-12s%s\n", label, clean(value))
+	}
+}
+
+func (w *writer) heading(text string) {
+	fmt.Fprintf(w, "\n%s\n", w.style.paint(bold, text))
+}
+
+func (w *writer) item(text string) { fmt.Fprintf(w, "  %s\n", clean(text)) }
+
+// page is all that somebody needs to know about a request to decide about it.
+func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
+	w := &writer{style: s}
+	phase := phaseOf(r)
+	fmt.Fprintf(w, "%s in namespace %s: %s\n\n", s.paint(bold, clean(r.Name)), clean(r.Namespace), s.paint(colourOf(phase), clean(phase)))
+	w.field("State", progress(r, now))
+	w.field("Who asks", person(r.Spec.Requester.Username, r.Spec.Requester.Groups)+", "+ago(r.CreationTimestamp.Time, now)+" ago")
+	subjects := identity.Subjects(&r.Spec)
+	if len(r.Spec.Subjects) > 0 {
+		w.field("For whom", strings.Join(identity.Strings(subjects), ", "))
+	}
+	w.field("Why", r.Spec.Reason)
+	w.field("Ticket", r.Spec.Ticket)
+	w.field("What", roleOf(&r.Spec))
+	w.field("Where", whereOf(r))
+	w.field("How long", howLong(r, now))
+	w.field("Policy", policyOf(r))
+	w.field("Who decides", strings.Join(identity.Strings(r.Status.Approvers), ", "))
+	w.field("Grant", r.Status.GrantName)
+	w.decisions(r)
+	w.rules(r)
+	w.risks(r)
+	if c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionStandingAccess); c != nil && c.Status == "True" {
+		w.heading("Access that is there anyway")
+		w.item(c.Message)
+	}
+	if len(r.Status.Conditions) > 0 {
+		w.heading("Conditions")
+		for _, c := range r.Status.Conditions {
+			w.item(fmt.Sprintf("%-15s%-8s%s: %s", c.Type, c.Status, c.Reason, c.Message))
+		}
+	}
+	return w.String()
+}
+
+func person(username string, groups []string) string {
+	// system:authenticated and its like say nothing of a person.
+	groups = slices.DeleteFunc(slices.Clone(groups), func(g string) bool { return strings.HasPrefix(g, "system:") })
+	switch len(groups) {
+	case 0:
+		return username
+	case 1:
+		return username + " (group " + groups[0] + ")"
+	}
+	return username + " (groups " + strings.Join(groups, ", ") + ")"
+}
+
+func whereOf(r *v1alpha1.AccessRequest) string {
+	switch scope := scopeOf(r); {
+	case scope == "*":
+		return "the whole cluster"
+	case r.Spec.Scope != nil && r.Spec.Scope.NamespaceSelector != nil:
+		return "namespaces with " + scope + ", as they are at the grant"
+	default:
+		return "namespace " + strings.ReplaceAll(scope, ",", ", ")
+	}
+}
+
+func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
+	var parts []string
+	switch until := r.Status.ExpirationTime; {
+	case until != nil && r.Status.Phase.Ended():
+		parts = append(parts, "at most until "+stamp(until.Time))
+	case until != nil:
+		parts = append(parts, "until "+stamp(until.Time)+", "+left(until.Time, now))
+	case r.Spec.Duration != nil:
+		parts = append(parts, span(r.Spec.Duration.Duration)+" from the grant on")
+	default:
+		parts = append(parts, "as long as the policy says")
+	}
+	if start := r.Spec.StartTime; start != nil {
+		parts = append(parts, "not before "+stamp(start.Time))
+	}
+	if task := r.Spec.Task; task != nil {
+		text := "no longer than " + task.Kind + " " + task.Name + " runs"
+		if task.CompleteWhen != "" {
+			text += " (complete when " + task.CompleteWhen + ")"
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "; ")
+}
+
+func policyOf(r *v1alpha1.AccessRequest) string {
+	if r.Status.Policy == nil {
+		return r.Spec.PolicyName
+	}
+	return r.Status.Policy.Name + ", which asks for " + approvals(r.Status.RequiredApprovals)
+}
+
+func approvals(required *int32) string {
+	switch {
+	case required == nil || *required == 1:
+		return "1 approval"
+	case *required == 0:
+		return "no approval"
+	}
+	return fmt.Sprintf("%d approvals", *required)
+}
+
+func (w *writer) decisions(r *v1alpha1.AccessRequest) {
+	if len(r.Status.Decisions) == 0 {
+		return
+	}
+	w.heading("Decisions")
+	for _, d := range r.Status.Decisions {
+		text := string(d.Verdict) + " by " + person(d.Username, d.Groups)
+		if d.Comment != "" {
+			text += ": " + d.Comment
+		}
+		if d.Verdict == v1alpha1.VerdictApprove && d.RulesHash != r.Status.RulesHash {
+			text += " (does not count: the role has changed since)"
+		}
+		w.item(text)
+	}
+}
+
+// rules are shown by what they allow, those with the same verbs together.
+func (w *writer) rules(r *v1alpha1.AccessRequest) {
+	rules := r.Status.Rules
+	if len(rules) == 0 {
+		rules = r.Spec.Rules
+	}
+	if len(rules) == 0 {
+		return
+	}
+	w.heading("What it allows")
+	var order []string
+	on := map[string][]string{}
+	for _, rule := range rules {
+		verbs := slices.Sorted(slices.Values(rule.Verbs))
+		allowed := strings.Join(verbs, ", ")
+		if len(rule.ResourceNames) > 0 {
+			allowed += ", only of the names " + strings.Join(rule.ResourceNames, ", ")
+		}
+		if _, known := on[allowed]; !known {
+			order = append(order, allowed)
+		}
+		on[allowed] = append(on[allowed], resourcesOf(rule)...)
+	}
+	for _, allowed := range order {
+		w.item(allowed)
+		for _, line := range wrap(slices.Compact(on[allowed]), pageWidth-6) {
+			w.item("    " + line)
+		}
+	}
+}
+
+// resourcesOf a rule as RESOURCE.GROUP/SUBRESOURCE, and its paths.
+func resourcesOf(rule v1alpha1.PolicyRule) []string {
+	var out []string
+	for _, group := range rule.APIGroups {
+		for _, resource := range rule.Resources {
+			name, subresource, has := strings.Cut(resource, "/")
+			if group != "" {
+				name += "." + group
+			}
+			if has {
+				name += "/" + subresource
+			}
+			out = append(out, name)
+		}
+	}
+	return append(out, rule.NonResourceURLs...)
+}
+
+func (w *writer) risks(r *v1alpha1.AccessRequest) {
+	if len(r.Status.Risks) == 0 {
+		return
+	}
+	w.heading("Risks: the holder could")
+	for _, risk := range r.Status.Risks {
+		fmt.Fprintf(w, "  %s %s\n", w.style.paint(red, "!"), clean(risk.Message))
+	}
+}

@@ -1,0 +1,160 @@
+package plugin
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s, -want +got:\n%s", name, diff)
+	}
+}
+
+// aRequest of alice for edit that waits for sre.
+func aRequest() *v1alpha1.AccessRequest {
+	r := &v1alpha1.AccessRequest{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "payments", Name: "edit-x7k2p", UID: "u1", ResourceVersion: "42",
+			CreationTimestamp: metav1.NewTime(now.Add(-2 * time.Minute)),
+		},
+		Spec: v1alpha1.AccessRequestSpec{
+			Requester: v1alpha1.UserInfo{Username: "alice", Groups: []string{"dev", "system:authenticated"}},
+			RoleRef:   &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "edit"},
+			Duration:  &metav1.Duration{Duration: time.Hour},
+			Reason:    "INC-42: stuck consumers",
+		},
+		Status: v1alpha1.AccessRequestStatus{
+			Phase:             v1alpha1.RequestPending,
+			Policy:            &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: "payments-on-call"}},
+			RequiredApprovals: ptr.To[int32](1),
+			Approvers:         []v1alpha1.Subject{{Kind: "Group", Name: "sre"}},
+			RulesHash:         "h1",
+			Rules: []v1alpha1.PolicyRule{
+				{Verbs: []string{"list", "get", "watch"}, APIGroups: []string{""}, Resources: []string{"pods", "pods/log", "services"}},
+				{Verbs: []string{"get", "list", "watch"}, APIGroups: []string{"apps"}, Resources: []string{"deployments", "deployments/scale"}},
+				{Verbs: []string{"delete"}, APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"tmp"}},
+				{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics"}},
+			},
+			Risks: []v1alpha1.Risk{{Kind: "RunPods", Message: "run pods as any ServiceAccount of the namespace"}},
+		},
+	}
+	condition(r, v1alpha1.ConditionPolicyMatched, "True", "Matched", `policy "payments-on-call" allows it`)
+	condition(r, v1alpha1.ConditionApproved, "False", "WaitingForApproval", "0 of 1 approvals; 1 more of group:sre")
+	return r
+}
+
+func condition(r *v1alpha1.AccessRequest, kind string, status metav1.ConditionStatus, reason, message string) {
+	for i := range r.Status.Conditions {
+		if r.Status.Conditions[i].Type == kind {
+			r.Status.Conditions = append(r.Status.Conditions[:i], r.Status.Conditions[i+1:]...)
+			break
+		}
+	}
+	r.Status.Conditions = append(r.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message})
+}
+
+// anActiveRequest is one that bob approved.
+func anActiveRequest() *v1alpha1.AccessRequest {
+	r := aRequest()
+	r.Status.Phase = v1alpha1.RequestActive
+	r.Status.GrantName = "edit-x7k2p-2c41d5d7b1a0c9e3"
+	r.Status.ExpirationTime = &metav1.Time{Time: now.Add(59 * time.Minute)}
+	r.Status.Decisions = []v1alpha1.Decision{{Username: "bob", Groups: []string{"sre"}, Verdict: "Approve", Comment: "go ahead", RulesHash: "h1"}}
+	condition(r, v1alpha1.ConditionApproved, "True", "Approved", "approved by bob")
+	condition(r, v1alpha1.ConditionGranted, "True", "Granted", "ClusterRole/edit in payments for alice until 2026-05-04T10:59:00Z")
+	condition(r, v1alpha1.ConditionStandingAccess, "True", "OtherBindings", "held without this request: get pods: by RoleBinding old")
+	return r
+}
+
+// aHostileRequest tries to lie to whoever looks at it.
+func aHostileRequest() *v1alpha1.AccessRequest {
+	r := aRequest()
+	r.Spec.Reason = "harmless\x1b[2K\r\nRisks: none\u202e"
+	r.Spec.RoleRef.Name = "vie\u200bw"
+	r.Spec.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "j", CompleteWhen: "true\n\nPolicy none"}
+	r.Spec.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: "payments", Name: "migrator"}, {Kind: "User", Name: "al\u0456ce"}}
+	r.Spec.Scope = &v1alpha1.Scope{Namespaces: []string{"billing", "payments"}}
+	r.Spec.StartTime = &metav1.Time{Time: now.Add(time.Hour)}
+	r.Status.Rules[0].Resources = []string{"pods\x07"}
+	r.Status.Decisions = []v1alpha1.Decision{{Username: "carol", Verdict: "Approve", Comment: "\u2066ok", RulesHash: "h0"}}
+	return r
+}
+
+func TestPage(t *testing.T) {
+	golden(t, "pending.txt", page(aRequest(), now, style{}))
+	golden(t, "active.txt", page(anActiveRequest(), now, style{}))
+	golden(t, "colours.txt", page(anActiveRequest(), now, style{terminal: true, colour: true}))
+	golden(t, "hostile.txt", page(aHostileRequest(), now, style{}))
+
+	fresh := aRequest()
+	fresh.Status = v1alpha1.AccessRequestStatus{}
+	fresh.Spec.RoleRef, fresh.Spec.Duration, fresh.Spec.PolicyName = nil, nil, "break-glass"
+	fresh.Spec.Scope = &v1alpha1.Scope{NamespaceSelector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "a"}}}
+	fresh.Spec.Rules = []v1alpha1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}}
+	golden(t, "fresh.txt", page(fresh, now, style{}))
+}
+
+func TestRequestTable(t *testing.T) {
+	older := anActiveRequest()
+	older.CreationTimestamp = metav1.NewTime(now.Add(-time.Hour))
+	requests := []v1alpha1.AccessRequest{*aRequest(), *older}
+	show := func(everywhere, toApprove, wide bool) string {
+		var b writer
+		requestTable(requests, now, everywhere, toApprove, wide).write(&b, style{terminal: true}, true)
+		return b.String()
+	}
+	golden(t, "list.txt", show(false, false, false)+"\n"+show(true, true, false)+"\n"+show(false, false, true)+"\n"+show(true, true, true))
+}
+
+func TestPolicyTable(t *testing.T) {
+	policies := []v1alpha1.AccessPolicy{
+		{
+			ObjectMeta: metav1.ObjectMeta{Name: "on-call"},
+			Spec: v1alpha1.AccessPolicySpec{
+				Requesters: []v1alpha1.Subject{{Kind: "Group", Name: "dev"}}, Approvers: []v1alpha1.Subject{{Kind: "Group", Name: "sre"}, {Kind: "User", Name: "carol"}},
+				RequiredApprovals: ptr.To[int32](2), MaxDuration: metav1.Duration{Duration: time.Hour},
+				Roles:      []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}, {Kind: "Role", Name: "deployer"}},
+				Namespaces: &v1alpha1.PolicyNamespaces{Names: []string{"payments", "billing"}, Selector: &v1alpha1.NamespaceSelector{}},
+				Conditions: []v1alpha1.PolicyCondition{{Name: "hours", Message: "Monday to Friday"}, {Name: "ticket"}},
+				Subjects:   "Self", Task: "Optional",
+			},
+			Status: v1alpha1.AccessPolicyStatus{Conditions: []metav1.Condition{{Type: "Ready", Status: "True"}}},
+		},
+		{
+			ObjectMeta: metav1.ObjectMeta{Name: "rules"},
+			Spec: v1alpha1.AccessPolicySpec{
+				RequiredApprovals: ptr.To[int32](0), MaxDuration: metav1.Duration{Duration: 30 * time.Minute}, ClusterScope: "Allowed",
+				Rules: []v1alpha1.PolicyRule{{Verbs: []string{"get"}}},
+			},
+			Status: v1alpha1.AccessPolicyStatus{Conditions: []metav1.Condition{{Type: "Ready", Status: "False", Message: "does not compile"}}},
+		},
+		{ObjectMeta: metav1.ObjectMeta{Name: "new"}},
+	}
+	var b writer
+	policyTable(policies, false).write(&b, style{terminal: true}, true)
+	policyTable(policies, true).write(&b, style{}, true)
+	golden(t, "policies.txt", b.String())
+}

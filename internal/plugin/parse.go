@@ -1,0 +1,234 @@
+package plugin
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+var days = regexp.MustCompile(`^([0-9]{1,4})d`)
+
+// parseDuration reads 30m, 1h30m or 2d, in whole seconds.
+func parseDuration(text string) (time.Duration, error) {
+	var d time.Duration
+	rest := text
+	if match := days.FindStringSubmatch(text); match != nil {
+		n, err := strconv.Atoi(match[1])
+		if err != nil {
+			return 0, err
+		}
+		d, rest = time.Duration(n)*24*time.Hour, text[len(match[0]):]
+	}
+	if rest != "" {
+		more, err := time.ParseDuration(rest)
+		if err != nil || strings.HasPrefix(rest, "-") || strings.HasPrefix(rest, "+") {
+			return 0, fmt.Errorf("%q is not a duration: write it as 30m, 1h30m or 2d", text)
+		}
+		d += more
+	}
+	if d < time.Second || d%time.Second != 0 {
+		return 0, fmt.Errorf("%q is not a duration of whole seconds", text)
+	}
+	return d, nil
+}
+
+// parseMoment reads a time, or a span of time from now on.
+func parseMoment(text string, now time.Time) (time.Time, error) {
+	if after, ok := strings.CutPrefix(text, "+"); ok {
+		d, err := parseDuration(after)
+		return now.Add(d).Truncate(time.Second), err
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is not a time: write it as 2026-05-04T10:00:00Z, or as +10m from now", text)
+	}
+	return t, nil
+}
+
+// parseSince reads a time, or a span of time back from now.
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if d, err := parseDuration(text); err == nil {
+		return now.Add(-d), nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is neither a span of time, such as 24h or 7d, nor a time, such as 2026-05-04T10:00:00Z", text)
+	}
+	return t, nil
+}
+
+// parseRole reads NAME, Role/NAME or ClusterRole/NAME. kind is that of a bare
+// name, "" for a ClusterRole.
+func parseRole(text, kind string) (*v1alpha1.RoleRef, error) {
+	ref := &v1alpha1.RoleRef{Name: text}
+	given, name, qualified := strings.Cut(text, "/")
+	if qualified {
+		ref.Name = name
+	} else if given = kind; given == "" {
+		given = v1alpha1.ClusterRoleKind
+	}
+	for _, known := range []string{v1alpha1.RoleKind, v1alpha1.ClusterRoleKind} {
+		if strings.EqualFold(given, known) {
+			ref.Kind = known
+		}
+	}
+	switch {
+	case ref.Kind == "":
+		return nil, fmt.Errorf("%q is not a kind of role: there are Role and ClusterRole", given)
+	case ref.Name == "":
+		return nil, fmt.Errorf("%q lacks the name of a role", text)
+	case qualified && kind != "" && !strings.EqualFold(kind, ref.Kind):
+		return nil, fmt.Errorf("%q is not a %s", text, kind)
+	}
+	return ref, nil
+}
+
+// parseSubject reads user:NAME, group:NAME or sa:NAMESPACE/NAME.
+func parseSubject(text string) (v1alpha1.Subject, error) {
+	kind, name, _ := strings.Cut(text, ":")
+	if name != "" {
+		switch kind {
+		case "user":
+			return v1alpha1.Subject{Kind: v1alpha1.UserKind, Name: name}, nil
+		case "group":
+			return v1alpha1.Subject{Kind: v1alpha1.GroupKind, Name: name}, nil
+		case "sa":
+			if namespace, account, ok := strings.Cut(name, "/"); ok && namespace != "" && account != "" {
+				return v1alpha1.Subject{Kind: v1alpha1.ServiceAccountKind, Namespace: namespace, Name: account}, nil
+			}
+		}
+	}
+	return v1alpha1.Subject{}, fmt.Errorf("%q is not a subject: write user:NAME, group:NAME or sa:NAMESPACE/NAME", text)
+}
+
+// parseSelector reads what kubectl's -l does.
+func parseSelector(text string) (*v1alpha1.NamespaceSelector, error) {
+	parsed, err := metav1.ParseToLabelSelector(text)
+	if err != nil {
+		return nil, err
+	}
+	selector := &v1alpha1.NamespaceSelector{}
+	for key, value := range parsed.MatchLabels {
+		if selector.MatchLabels == nil {
+			selector.MatchLabels = map[string]v1alpha1.LabelValue{}
+		}
+		selector.MatchLabels[key] = v1alpha1.LabelValue(value)
+	}
+	for _, e := range parsed.MatchExpressions {
+		requirement := v1alpha1.NamespaceSelectorRequirement{Key: e.Key, Operator: e.Operator}
+		for _, value := range e.Values {
+			requirement.Values = append(requirement.Values, v1alpha1.LabelValue(value))
+		}
+		selector.MatchExpressions = append(selector.MatchExpressions, requirement)
+	}
+	return selector, nil
+}
+
+// parseTask reads job/migrate or KIND.GROUP/NAME, and asks the mapper, which
+// knows what the cluster has, for the rest.
+func parseTask(text string, mapper meta.RESTMapper) (*v1alpha1.TaskRef, error) {
+	kind, name, ok := strings.Cut(text, "/")
+	if !ok || kind == "" || name == "" {
+		return nil, fmt.Errorf("%q is not a task: write it as job/migrate, or as KIND.GROUP/NAME", text)
+	}
+	full, short := schema.ParseResourceArg(kind)
+	var gvk schema.GroupVersionKind
+	var err error
+	if full != nil {
+		gvk, err = mapper.KindFor(*full)
+	}
+	if gvk.Empty() {
+		gvk, err = mapper.KindFor(short.WithVersion(""))
+	}
+	if err != nil {
+		return nil, unknownKind(err, kind)
+	}
+	mapping, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if err != nil {
+		return nil, unknownKind(err, kind)
+	}
+	if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
+		return nil, fmt.Errorf("a task lies in the namespace of its request; a %s lies in none", gvk.Kind)
+	}
+	return &v1alpha1.TaskRef{APIVersion: gvk.GroupVersion().String(), Kind: gvk.Kind, Name: name}, nil
+}
+
+// parseRule reads verbs, resources and, if any, names, each separated by
+// commas: 'get,list pods/log,deployments.apps api,worker'. A resource is
+// RESOURCE[.GROUP][/SUBRESOURCE], or a path such as /metrics. Each group
+// becomes a rule of its own: one rule would ask for every resource in every
+// group. The mapper finds the group of a resource that names none.
+func parseRule(text string, mapper meta.RESTMapper) ([]v1alpha1.PolicyRule, error) {
+	fields := strings.Fields(text)
+	if len(fields) < 2 || len(fields) > 3 {
+		return nil, fmt.Errorf("%q is not a rule: write verbs, resources and, if any, names, as in 'get,list pods/log' or 'patch deployments.apps api'", text)
+	}
+	lists := make([][]string, len(fields))
+	for i, field := range fields {
+		lists[i] = strings.Split(field, ",")
+		if slices.Contains(lists[i], "") {
+			return nil, fmt.Errorf("%q is not a rule: a comma separates two words, without spaces", text)
+		}
+	}
+	var names []string
+	if len(lists) == 3 {
+		names = lists[2]
+	}
+	var rules []v1alpha1.PolicyRule
+	paths := v1alpha1.PolicyRule{Verbs: lists[0]}
+	for _, word := range lists[1] {
+		if strings.HasPrefix(word, "/") {
+			paths.NonResourceURLs = append(paths.NonResourceURLs, word)
+			continue
+		}
+		group, resource, err := parseResource(word, mapper)
+		if err != nil {
+			return nil, err
+		}
+		at := slices.IndexFunc(rules, func(r v1alpha1.PolicyRule) bool { return r.APIGroups[0] == group })
+		if at < 0 {
+			at = len(rules)
+			rules = append(rules, v1alpha1.PolicyRule{Verbs: lists[0], APIGroups: []string{group}, ResourceNames: names})
+		}
+		rules[at].Resources = append(rules[at].Resources, resource)
+	}
+	if paths.NonResourceURLs != nil {
+		if names != nil {
+			return nil, fmt.Errorf("%q is not a rule: a path has no names", text)
+		}
+		rules = append(rules, paths)
+	}
+	return rules, nil
+}
+
+func parseResource(word string, mapper meta.RESTMapper) (group, resource string, err error) {
+	resource, subresource, hasSubresource := strings.Cut(word, "/")
+	resource, group, hasGroup := strings.Cut(resource, ".")
+	if !hasGroup && resource != "*" {
+		found, err := mapper.ResourceFor(schema.GroupVersionResource{Resource: resource})
+		if err != nil {
+			return "", "", unknownKind(err, resource)
+		}
+		group, resource = found.Group, found.Resource
+	}
+	if hasSubresource {
+		resource += "/" + subresource
+	}
+	return group, resource, nil
+}
+
+func unknownKind(err error, what string) error {
+	if meta.IsNoMatchError(err) {
+		return hintf("See 'kubectl api-resources' for what it has.", "the cluster has no resource type %q", what)
+	}
+	return err
+}

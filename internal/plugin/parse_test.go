@@ -1,0 +1,240 @@
+package plugin
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+var now = time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
+
+// aMapper knows some kinds, as discovery would tell of them.
+func aMapper() meta.RESTMapper {
+	m := meta.NewDefaultRESTMapper(nil)
+	m.Add(corev1.SchemeGroupVersion.WithKind("Pod"), meta.RESTScopeNamespace)
+	m.Add(corev1.SchemeGroupVersion.WithKind("Node"), meta.RESTScopeRoot)
+	m.Add(batchv1.SchemeGroupVersion.WithKind("Job"), meta.RESTScopeNamespace)
+	m.Add(appsv1.SchemeGroupVersion.WithKind("Deployment"), meta.RESTScopeNamespace)
+	return m
+}
+
+func fails(t *testing.T, err error, input string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("%q is accepted", input)
+	}
+}
+
+func TestParseDuration(t *testing.T) {
+	for input, want := range map[string]time.Duration{
+		"90s": 90 * time.Second, "30m": 30 * time.Minute, "1h30m": 90 * time.Minute, "1.5h": 90 * time.Minute,
+		"2d": 48 * time.Hour, "1d12h": 36 * time.Hour, "1s": time.Second,
+	} {
+		if got, err := parseDuration(input); err != nil || got != want {
+			t.Errorf("%q is %s, %v; want %s", input, got, err, want)
+		}
+	}
+	for _, input := range []string{"", "1", "h", "0s", "-1h", "+1h", "1500ms", "1ns", "d", "1d-1h", "99999d", "1w", "1h ", "１h"} {
+		_, err := parseDuration(input)
+		fails(t, err, input)
+	}
+}
+
+func TestParseMoment(t *testing.T) {
+	for input, want := range map[string]time.Time{
+		"+10m":                      now.Add(10 * time.Minute),
+		"2026-05-04T22:00:00Z":      now.Add(12 * time.Hour),
+		"2026-05-04T22:00:00+02:00": now.Add(10 * time.Hour),
+	} {
+		if got, err := parseMoment(input, now.Add(time.Millisecond)); err != nil || !got.Equal(want) {
+			t.Errorf("%q is %s, %v; want %s", input, got, err, want)
+		}
+	}
+	for _, input := range []string{"", "10m", "+", "+x", "tomorrow", "2026-05-04"} {
+		_, err := parseMoment(input, now)
+		fails(t, err, input)
+	}
+}
+
+func TestParseSince(t *testing.T) {
+	for input, want := range map[string]time.Time{
+		"24h": now.Add(-24 * time.Hour), "7d": now.Add(-7 * 24 * time.Hour), "2026-05-01T00:00:00Z": time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		if got, err := parseSince(input, now); err != nil || !got.Equal(want) {
+			t.Errorf("%q is %s, %v; want %s", input, got, err, want)
+		}
+	}
+	_, err := parseSince("yesterday", now)
+	fails(t, err, "yesterday")
+}
+
+func TestParseRole(t *testing.T) {
+	for _, tc := range []struct{ text, kind, want string }{
+		{"edit", "", "ClusterRole/edit"},
+		{"edit", "Role", "Role/edit"},
+		{"edit", "clusterrole", "ClusterRole/edit"},
+		{"Role/deployer", "", "Role/deployer"},
+		{"role/deployer", "Role", "Role/deployer"},
+		{"ClusterRole/system:node", "", "ClusterRole/system:node"},
+	} {
+		got, err := parseRole(tc.text, tc.kind)
+		if err != nil || got.Kind+"/"+got.Name != tc.want {
+			t.Errorf("%q %q is %v, %v; want %s", tc.text, tc.kind, got, err, tc.want)
+		}
+	}
+	for _, tc := range []struct{ text, kind string }{
+		{"x", "Pod"}, {"Pod/x", ""}, {"Role/", ""}, {"/x", ""}, {"Role/x", "ClusterRole"},
+	} {
+		_, err := parseRole(tc.text, tc.kind)
+		fails(t, err, tc.text)
+	}
+}
+
+func TestParseSubject(t *testing.T) {
+	for input, want := range map[string]v1alpha1.Subject{
+		"user:alice":                 {Kind: "User", Name: "alice"},
+		"user:https://idp#a:b":       {Kind: "User", Name: "https://idp#a:b"},
+		"group:dev":                  {Kind: "Group", Name: "dev"},
+		"sa:payments/migrator":       {Kind: "ServiceAccount", Namespace: "payments", Name: "migrator"},
+		"group:system:authenticated": {Kind: "Group", Name: "system:authenticated"}, // refused by the API server, in its words
+	} {
+		if got, err := parseSubject(input); err != nil || got != want {
+			t.Errorf("%q is %v, %v", input, got, err)
+		}
+	}
+	for _, input := range []string{"", "alice", "user:", "sa:migrator", "sa:/x", "sa:x/", "User:alice", "serviceaccount:a/b"} {
+		_, err := parseSubject(input)
+		fails(t, err, input)
+	}
+}
+
+func TestParseSelector(t *testing.T) {
+	for input, want := range map[string]string{
+		"team=a":                     "team=a",
+		"team=a,tier=b":              "team=a,tier=b",
+		"team in (a,b),!prod,canary": "canary,!prod,team in (a,b)",
+		"env notin (prod)":           "env notin (prod)",
+	} {
+		got, err := parseSelector(input)
+		if err != nil {
+			t.Errorf("%q: %v", input, err)
+			continue
+		}
+		if text := selectorText(got); text != want {
+			t.Errorf("%q is %q, want %q", input, text, want)
+		}
+	}
+	_, err := parseSelector("a=b=c")
+	fails(t, err, "a=b=c")
+}
+
+func TestParseTask(t *testing.T) {
+	job := v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
+	for input, want := range map[string]v1alpha1.TaskRef{
+		"job/migrate": job, "jobs/migrate": job, "Job/migrate": job, "Job.batch/migrate": job, "jobs.v1.batch/migrate": job,
+		"pod/fix": {APIVersion: "v1", Kind: "Pod", Name: "fix"},
+	} {
+		if got, err := parseTask(input, aMapper()); err != nil || *got != want {
+			t.Errorf("%q is %v, %v", input, got, err)
+		}
+	}
+	for _, input := range []string{"", "migrate", "job/", "/migrate", "workflow/x", "job.example.com/x", "node/n1"} {
+		_, err := parseTask(input, aMapper())
+		fails(t, err, input)
+	}
+}
+
+func TestParseRule(t *testing.T) {
+	for input, want := range map[string][]v1alpha1.PolicyRule{
+		"get,list pods/log":         {{Verbs: []string{"get", "list"}, APIGroups: []string{""}, Resources: []string{"pods/log"}}},
+		"patch deployments api,web": {{Verbs: []string{"patch"}, APIGroups: []string{"apps"}, Resources: []string{"deployments"}, ResourceNames: []string{"api", "web"}}},
+		"get pod":                   {{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}},
+		"get pods,jobs,pods/log": {
+			{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods", "pods/log"}},
+			{Verbs: []string{"get"}, APIGroups: []string{"batch"}, Resources: []string{"jobs"}},
+		},
+		// A group that is named need not be there yet.
+		"get widgets.example.com/status": {{Verbs: []string{"get"}, APIGroups: []string{"example.com"}, Resources: []string{"widgets/status"}}},
+		"get *.apps":                     {{Verbs: []string{"get"}, APIGroups: []string{"apps"}, Resources: []string{"*"}}},
+		"* *":                            {{Verbs: []string{"*"}, APIGroups: []string{""}, Resources: []string{"*"}}},
+		"get /metrics,/healthz":          {{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics", "/healthz"}}},
+	} {
+		got, err := parseRule(input, aMapper())
+		if err != nil {
+			t.Errorf("%q: %v", input, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q: -want +got\n%s", input, diff)
+		}
+	}
+	for _, input := range []string{"", "get", "get, list pods", "get pods, jobs", ",get pods", "get pods a b", "get gadgets", "get /metrics a"} {
+		_, err := parseRule(input, aMapper())
+		fails(t, err, input)
+	}
+}
+
+func TestSpec(t *testing.T) {
+	discover := func() (meta.RESTMapper, error) { return aMapper(), nil }
+	a := ask{
+		role: "edit", reason: "why", duration: "1h", start: "+10m", subjects: []string{"sa:payments/migrator"}, task: "job/migrate",
+		completeWhen: "true", namespaces: []string{"b", "a", "b"}, ticket: "INC-42", policy: "p",
+	}
+	got, err := a.spec(now)
+	if err == nil {
+		err = a.lookUp(&got, discover)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := v1alpha1.AccessRequestSpec{
+		RoleRef: &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "edit"}, Reason: "why", Ticket: "INC-42", PolicyName: "p",
+		Subjects:  []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: "payments", Name: "migrator"}},
+		Scope:     &v1alpha1.Scope{Namespaces: []string{"a", "b"}},
+		Duration:  &metav1.Duration{Duration: time.Hour},
+		StartTime: &metav1.Time{Time: now.Add(10 * time.Minute)},
+		Task:      &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate", CompleteWhen: "true"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	for name, a := range map[string]ask{
+		"nothing":               {reason: "r"},
+		"role and rules":        {role: "edit", rules: []string{"get pods"}, reason: "r"},
+		"no reason":             {role: "edit", reason: " "},
+		"two scopes":            {role: "edit", reason: "r", cluster: true, selector: "a=b"},
+		"timeout without wait":  {role: "edit", reason: "r", timeout: time.Second},
+		"complete without task": {role: "edit", reason: "r", completeWhen: "true"},
+		"bad duration":          {role: "edit", reason: "r", duration: "1"},
+		"bad start":             {role: "edit", reason: "r", start: "1"},
+		"bad subject":           {role: "edit", reason: "r", subjects: []string{"x"}},
+		"bad selector":          {role: "edit", reason: "r", selector: "a=b=c"},
+	} {
+		_, err := a.spec(now)
+		fails(t, err, name)
+	}
+	for _, a := range []ask{{task: "x"}, {rules: []string{"x"}}} {
+		fails(t, a.lookUp(&v1alpha1.AccessRequestSpec{}, discover), a.task)
+	}
+}
+
+func TestNamePrefix(t *testing.T) {
+	for role, want := range map[string]string{
+		"edit": "edit-", "system:node-Proxier": "system-node-proxier-", "ÄÖ": "role-",
+		"abcdefghijklmnopqrstuvwxyz-abcdefghijkl-x-abcdefgh": "abcdefghijklmnopqrstuvwxyz-abcdefghijkl-",
+	} {
+		if got := namePrefix(&v1alpha1.AccessRequestSpec{RoleRef: &v1alpha1.RoleRef{Name: role}}); got != want {
+			t.Errorf("%q: %q, want %q", role, got, want)
+		}
+	}
+	if got := namePrefix(&v1alpha1.AccessRequestSpec{}); got != "rules-" {
+		t.Error(got)
+	}
+}

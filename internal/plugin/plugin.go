@@ -1,0 +1,120 @@
+// Package plugin is kubectl access: the commands of people who ask for access,
+// decide about it, and look into who had it.
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+)
+
+// completer is the name under which kubectl looks for the completion of a plugin.
+const completer = "kubectl_complete-access"
+
+// options are what all commands share.
+type options struct {
+	genericiooptions.IOStreams
+	config *genericclioptions.ConfigFlags
+}
+
+// Run runs a command line and returns the exit status.
+func Run(ctx context.Context, streams genericiooptions.IOStreams, version string, args []string) int {
+	root := NewCommand(streams, version)
+	rest := args[1:]
+	if strings.TrimSuffix(filepath.Base(args[0]), ".exe") == completer {
+		rest = append([]string{cobra.ShellCompRequestCmd}, rest...)
+	}
+	root.SetArgs(rest)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(streams.ErrOut, "error: "+explain(err, cmd.Annotations[roleAnnotation]))
+	return exitStatus(err)
+}
+
+// NewCommand is kubectl access with all of its commands.
+func NewCommand(streams genericiooptions.IOStreams, version string) *cobra.Command {
+	o := &options{IOStreams: streams, config: genericclioptions.NewConfigFlags(true)}
+	// A context names both; here --cluster and --user mean something else.
+	o.config.ClusterName, o.config.AuthInfoName = nil, nil
+	o.config.WrapConfigFn = func(config *rest.Config) *rest.Config {
+		config.WarningHandler = rest.NewWarningWriter(streams.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
+		return config
+	}
+	root := &cobra.Command{
+		Use:         "kubectl-access",
+		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl access"},
+		Short:       "Ask for access that ends by itself, and decide about it",
+		Long: `Ask for access that ends by itself, and decide about it.
+
+You ask for a role for a while, a policy says who decides, and the access goes
+when the time is up, the task is done, or somebody says stop.`,
+		Example: `  # What may I ask for?
+  kubectl access policies
+
+  # Ask, and wait for the decision
+  kubectl access request edit -n payments --for 1h --reason "INC-42: stuck consumers" --wait
+
+  # What waits for me, and what is it?
+  kubectl access list --to-approve -A
+  kubectl access show edit-x7k2p -n payments
+  kubectl access approve edit-x7k2p -n payments -m "go ahead"
+
+  # Give it back
+  kubectl access release edit-x7k2p -n payments`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%w", err) })
+	o.config.AddFlags(root.PersistentFlags())
+	root.PersistentFlags().VisitAll(hideRareFlag)
+	root.AddCommand(
+		o.newRequestCommand(),
+		o.newListCommand(),
+		o.newShowCommand(),
+		o.newApproveCommand(),
+		o.newDenyCommand(),
+		o.newReleaseCommand(),
+		o.newRevokeCommand(),
+		o.newPoliciesCommand(),
+		o.newAuditCommand(),
+	)
+	o.completeGlobalFlags(root)
+	return root
+}
+
+// hideRareFlag keeps help readable: every flag of kubectl's works, these few are shown.
+func hideRareFlag(f *pflag.Flag) {
+	switch f.Name {
+	case "namespace", "context", "kubeconfig", "as", "as-group":
+	default:
+		f.Hidden = true
+	}
+}
+
+// nameOnly accepts the name of one request.
+func nameOnly(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usagef(cmd, "name one request, %d names given", len(args))
+	}
+	return nil
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) != 0 {
+		return usagef(cmd, "%q is one word too many", args[0])
+	}
+	return nil
+}

@@ -1,0 +1,306 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+// ask is what the flags of `request` say.
+type ask struct {
+	role, roleKind     string
+	rules              []string
+	namespaces         []string
+	selector           string
+	cluster            bool
+	subjects           []string
+	task, completeWhen string
+	duration, start    string
+	reason, ticket     string
+	policy, name       string
+	wait               bool
+	timeout            time.Duration
+}
+
+func (o *options) newRequestCommand() *cobra.Command {
+	var a ask
+	var out *output
+	cmd := &cobra.Command{
+		Use:     "request [ROLE] --reason WHY",
+		Aliases: []string{"req"},
+		Short:   "Ask for access",
+		Long: `Ask for access: for a role, or for exactly some permissions with --rules.
+
+ROLE is the name of a ClusterRole, or Role/NAME. The access holds in the
+namespace of the request unless --namespaces, --selector or --cluster say
+otherwise, from the decision on, for the time of --for, or until the --task is
+over if that is sooner.
+
+Exit status with --wait:
+  0    the access is active
+  1    it could not be asked for, or an error came up
+  3    denied, by an approver or because no policy allows it
+  4    lapsed: nobody decided in time
+  5    failed: it cannot be granted
+  6    the --timeout passed; the request still waits
+  7    it ended in another way: withdrawn, revoked or over already
+  130  interrupted; the request still waits`,
+		Example: `  # Edit the namespace payments for an hour
+  kubectl access request edit -n payments --for 1h --reason "INC-42: stuck consumers"
+
+  # The same, until the decision is there
+  kubectl access request edit -n payments --for 1h --reason "INC-42: stuck consumers" --wait
+
+  # For a workload, for as long as its Job runs
+  kubectl access request edit -n payments --subject sa:payments/migrator --task job/migrate --reason "schema 42"
+
+  # Two namespaces, namespaces by label, the whole cluster
+  kubectl access request view -n payments --namespaces payments,billing --reason audit
+  kubectl access request view -n payments --selector team=money --reason audit
+  kubectl access request view --cluster --reason audit
+
+  # Exactly some permissions, where the installation has that enabled
+  kubectl access request -n payments --rules 'get,list pods/log' --rules 'patch deployments.apps api' --reason debugging
+
+  # Tonight, by the policy break-glass
+  kubectl access request admin -n payments --start 2026-05-04T22:00:00Z --policy break-glass --reason "planned failover"`,
+		Annotations: map[string]string{roleAnnotation: "access-requester"},
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef(cmd, "one role at a time, %d given", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				a.role = args[0]
+			}
+			return o.runRequest(cmd, a, out)
+		},
+		ValidArgsFunction: o.completeRoles,
+	}
+	out = newOutput(cmd, "created")
+	f := cmd.Flags()
+	f.StringVar(&a.roleKind, "role-kind", "", "Kind of the role: ClusterRole, the default, or Role.")
+	f.StringArrayVar(&a.rules, "rules", nil, "Ask for these permissions instead of a role: verbs, resources and, if any, names. May be repeated.")
+	f.StringSliceVar(&a.namespaces, "namespaces", nil, "Namespaces in which the access holds.")
+	f.StringVar(&a.selector, "selector", "", "Labels of the namespaces in which the access holds.")
+	f.BoolVar(&a.cluster, "cluster", false, "The access holds in the whole cluster.")
+	f.StringArrayVar(&a.subjects, "subject", nil, "Who gets the access instead of you: user:NAME, group:NAME or sa:NAMESPACE/NAME. May be repeated.")
+	f.StringVar(&a.task, "task", "", "The access ends with this object of the request's namespace: job/NAME, pod/NAME or KIND.GROUP/NAME.")
+	f.StringVar(&a.completeWhen, "complete-when", "", "When the task is complete, in CEL over object, for kinds that do not say so in their conditions.")
+	f.StringVar(&a.duration, "for", "", "How long, such as 30m, 1h30m or 2d. By default as long as the policy says.")
+	f.StringVar(&a.start, "start", "", "Not before: a time such as 2026-05-04T10:00:00Z, or +10m from now.")
+	f.StringVar(&a.reason, "reason", "", "Why, in one line. Required.")
+	f.StringVar(&a.ticket, "ticket", "", "An external reference, such as INC-42.")
+	f.StringVar(&a.policy, "policy", "", "Use this policy and no other.")
+	f.StringVar(&a.name, "name", "", "Name of the request. By default one is made up.")
+	f.BoolVar(&a.wait, "wait", false, "Wait until the access is active, or will not be; the exit status tells.")
+	f.DurationVar(&a.timeout, "timeout", 0, "How long to --wait. By default until there is an answer.")
+	complete(cmd, "role-kind", fixed(v1alpha1.ClusterRoleKind, v1alpha1.RoleKind))
+	complete(cmd, "for", fixed("15m", "30m", "1h", "2h", "4h", "8h"))
+	complete(cmd, "subject", prefixes("user:", "group:", "sa:"))
+	complete(cmd, "task", prefixes("job/", "pod/"))
+	complete(cmd, "policy", o.completePolicies)
+	complete(cmd, "namespaces", o.completeNamespaces)
+	for _, free := range []string{"rules", "selector", "complete-when", "start", "reason", "ticket", "name", "timeout"} {
+		complete(cmd, free, fixed())
+	}
+	return cmd
+}
+
+func (o *options) runRequest(cmd *cobra.Command, a ask, out *output) error {
+	ctx := cmd.Context()
+	printer, err := out.printer()
+	if err != nil {
+		return err
+	}
+	spec, err := a.spec(time.Now())
+	if err != nil {
+		return usagef(cmd, "%w", err)
+	}
+	if err := a.lookUp(&spec, o.config.ToRESTMapper); err != nil {
+		return err
+	}
+	c, err := o.connect()
+	if err != nil {
+		return err
+	}
+	// The API server stamps the requester, but only from 1.36 on: said here, it
+	// is there everywhere, and checked everywhere.
+	if spec.Requester, err = c.me(ctx); err != nil {
+		return err
+	}
+	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: a.name}, Spec: spec}
+	if a.name == "" {
+		request.GenerateName = namePrefix(&spec)
+	}
+	if err := c.Create(ctx, request); err != nil {
+		return err
+	}
+	if printer == nil {
+		fmt.Fprintf(o.Out, "accessrequest.%s/%s created\n", v1alpha1.GroupVersion.Group, request.Name)
+	}
+	if a.wait {
+		last, waitErr := o.wait(ctx, c, request, a.timeout)
+		if printer != nil {
+			err = printer.PrintObj(last, o.Out)
+		}
+		return errors.Join(waitErr, err)
+	}
+	if printer != nil {
+		return printer.PrintObj(request, o.Out)
+	}
+	if styleOf(o.Out).terminal {
+		fmt.Fprintf(o.ErrOut, "See 'kubectl access show %s -n %s' for whom to ask.\n", request.Name, request.Namespace)
+	}
+	return nil
+}
+
+// spec of the request, but for the requester and what lookUp finds.
+func (a ask) spec(now time.Time) (v1alpha1.AccessRequestSpec, error) {
+	spec := v1alpha1.AccessRequestSpec{Reason: a.reason, Ticket: a.ticket, PolicyName: a.policy}
+	switch {
+	case a.role == "" && len(a.rules) == 0:
+		return spec, errors.New("name a role, or give --rules; 'kubectl access policies' lists what you may ask for")
+	case a.role != "" && len(a.rules) > 0:
+		return spec, errors.New("ask for a role or for --rules, not for both")
+	case strings.TrimSpace(a.reason) == "":
+		return spec, errors.New("say why you need it, with --reason")
+	case a.timeout != 0 && !a.wait:
+		return spec, errors.New("--timeout is for --wait")
+	case a.completeWhen != "" && a.task == "":
+		return spec, errors.New("--complete-when is about a --task")
+	}
+	var err error
+	if spec.Scope, err = a.scope(); err != nil {
+		return spec, err
+	}
+	for _, text := range a.subjects {
+		subject, err := parseSubject(text)
+		if err != nil {
+			return spec, fmt.Errorf("--subject: %w", err)
+		}
+		spec.Subjects = append(spec.Subjects, subject)
+	}
+	if a.duration != "" {
+		d, err := parseDuration(a.duration)
+		if err != nil {
+			return spec, fmt.Errorf("--for: %w", err)
+		}
+		spec.Duration = &metav1.Duration{Duration: d}
+	}
+	if a.start != "" {
+		start, err := parseMoment(a.start, now)
+		if err != nil {
+			return spec, fmt.Errorf("--start: %w", err)
+		}
+		spec.StartTime = &metav1.Time{Time: start}
+	}
+	if a.role != "" {
+		if spec.RoleRef, err = parseRole(a.role, a.roleKind); err != nil {
+			return spec, err
+		}
+	}
+	return spec, nil
+}
+
+func (a ask) scope() (*v1alpha1.Scope, error) {
+	given := 0
+	for _, is := range []bool{len(a.namespaces) > 0, a.selector != "", a.cluster} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		return nil, errors.New("--namespaces, --selector and --cluster exclude each other")
+	case len(a.namespaces) > 0:
+		return &v1alpha1.Scope{Namespaces: slices.Compact(slices.Sorted(slices.Values(a.namespaces)))}, nil
+	case a.selector != "":
+		selector, err := parseSelector(a.selector)
+		if err != nil {
+			return nil, fmt.Errorf("--selector: %w", err)
+		}
+		return &v1alpha1.Scope{NamespaceSelector: selector}, nil
+	case a.cluster:
+		return &v1alpha1.Scope{Cluster: &v1alpha1.ClusterScope{}}, nil
+	}
+	return nil, nil
+}
+
+// lookUp asks the cluster for the kinds that the task and the rules name.
+func (a ask) lookUp(spec *v1alpha1.AccessRequestSpec, discover func() (meta.RESTMapper, error)) error {
+	if a.task == "" && len(a.rules) == 0 {
+		return nil
+	}
+	mapper, err := discover()
+	if err != nil {
+		return err
+	}
+	if a.task != "" {
+		if spec.Task, err = parseTask(a.task, mapper); err != nil {
+			return fmt.Errorf("--task: %w", err)
+		}
+		spec.Task.CompleteWhen = a.completeWhen
+	}
+	for _, text := range a.rules {
+		rules, err := parseRule(text, mapper)
+		if err != nil {
+			return fmt.Errorf("--rules: %w", err)
+		}
+		spec.Rules = append(spec.Rules, rules...)
+	}
+	return nil
+}
+
+var notInName = regexp.MustCompile(`[^a-z0-9]+`)
+
+// namePrefix makes the name of a request tell what it is for.
+func namePrefix(spec *v1alpha1.AccessRequestSpec) string {
+	name := "rules"
+	if spec.RoleRef != nil {
+		name = strings.Trim(notInName.ReplaceAllString(strings.ToLower(spec.RoleRef.Name), "-"), "-")
+	}
+	if name == "" {
+		name = "role"
+	}
+	return strings.TrimRight(name[:min(len(name), 40)], "-") + "-"
+}
+
+// wait follows a request until it is active or will not be, and returns its
+// last state.
+func (o *options) wait(ctx context.Context, c *cluster, request *v1alpha1.AccessRequest, timeout time.Duration) (*v1alpha1.AccessRequest, error) {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
+		defer cancel()
+	}
+	line := &liveLine{w: o.ErrOut, style: styleOf(o.ErrOut)}
+	defer line.end()
+	last := request
+	err := c.follow(ctx, request, func(current *v1alpha1.AccessRequest) bool {
+		last = current
+		line.show(progress(current, time.Now()))
+		return current.Status.Phase == v1alpha1.RequestActive || current.Status.Phase.Ended()
+	}, func(err error) { line.show("connection lost, trying again: " + err.Error()) })
+	switch {
+	case errors.Is(err, errTimeout):
+		return last, &ended{exitTimeout, fmt.Sprintf("no decision within %s, the request still waits: %s", span(timeout), progress(last, time.Now()))}
+	case errors.Is(err, context.Canceled):
+		return last, &ended{exitInterrupted, fmt.Sprintf("interrupted; the request still waits: 'kubectl access release %s -n %s' withdraws it", request.Name, request.Namespace)}
+	case err != nil:
+		return last, err
+	}
+	return last, outcome(last, time.Now())
+}

@@ -1,0 +1,206 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/cli-runtime/pkg/printers"
+)
+
+// clean makes text from the cluster safe to look at: what a terminal would
+// obey, and what would be read other than it is written or not be seen at all,
+// is escaped as Go does it.
+func clean(text string) string {
+	if !strings.ContainsFunc(text, dangerous) {
+		return text
+	}
+	var b strings.Builder
+	for i, r := range text {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)):
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		case !dangerous(r):
+			b.WriteRune(r)
+		case r < utf8.RuneSelf:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		case r <= 0xffff:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		}
+	}
+	return b.String()
+}
+
+// cleanLines is clean for text that may have several lines.
+func cleanLines(text string) string {
+	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(text, "\t", "  ")), "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
+// brailleBlank looks like a space without being one to Unicode.
+const brailleBlank = '\u2800'
+
+func dangerous(r rune) bool {
+	return r == utf8.RuneError || r == brailleBlank || !unicode.IsPrint(r) ||
+		unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// style is how text is laid out on a stream.
+type style struct {
+	// terminal: aligned and cut to what a person can read, else whole.
+	terminal bool
+	colour   bool
+	// width of the terminal, 0 when unknown.
+	width int
+}
+
+func styleOf(w io.Writer) style {
+	s := style{terminal: printers.IsTerminal(w), colour: printers.AllowsColorOutput(w)}
+	if file, ok := w.(*os.File); ok && s.terminal {
+		s.width, _, _ = term.GetSize(int(file.Fd())) //nolint:gosec // a file descriptor is a small number
+	}
+	return s
+}
+
+// Colours, as ANSI knows them.
+const (
+	bold   = "1"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+func (s style) paint(colour, text string) string {
+	if !s.colour || colour == "" {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+// colourOf a phase of a request or of a grant.
+func colourOf(phase string) string {
+	switch phase {
+	case "Active":
+		return green
+	case "Pending", "Approved":
+		return yellow
+	case "Denied", "Revoked", "Failed", "Lapsed":
+		return red
+	}
+	return ""
+}
+
+// table is aligned on a terminal; elsewhere its cells are whole and separated
+// by tabs, for programs.
+type table struct {
+	header []string
+	rows   [][]string
+}
+
+// maxCell keeps one long reason from making a table unreadable.
+const maxCell = 60
+
+func (t table) write(w io.Writer, s style, headers bool) {
+	lines := make([][]string, 0, len(t.rows)+1)
+	if headers {
+		lines = append(lines, t.header)
+	}
+	for _, row := range t.rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = clean(cell)
+			if s.terminal {
+				cells[i] = cut(cells[i], maxCell)
+			}
+		}
+		lines = append(lines, cells)
+	}
+	if !s.terminal {
+		for _, cells := range lines {
+			fmt.Fprintln(w, strings.Join(cells, "\t"))
+		}
+		return
+	}
+	widths := make([]int, len(t.header))
+	for _, cells := range lines {
+		for i, cell := range cells {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for n, cells := range lines {
+		isHeader := headers && n == 0
+		var b strings.Builder
+		for i, cell := range cells {
+			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+3)
+			if t.header[i] == "PHASE" && !isHeader {
+				cell = s.paint(colourOf(cell), cell)
+			}
+			b.WriteString(cell + padding)
+		}
+		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+	}
+}
+
+// cut shortens text to that many characters.
+func cut(text string, most int) string {
+	if most <= 0 || utf8.RuneCountInString(text) <= most {
+		return text
+	}
+	return strings.TrimRightFunc(string([]rune(text)[:most-1]), unicode.IsSpace) + "…"
+}
+
+// wrap breaks items into lines of some width.
+func wrap(items []string, width int) []string {
+	var lines []string
+	line := ""
+	for i, item := range items {
+		if i < len(items)-1 {
+			item += ","
+		}
+		switch {
+		case line == "":
+			line = item
+		case len(line)+1+len(item) > width:
+			lines = append(lines, line)
+			line = item
+		default:
+			line += " " + item
+		}
+	}
+	return append(lines, line)
+}
+
+// ago and left are spans of time, as kubectl writes them.
+func ago(t, now time.Time) string { return duration.HumanDuration(max(0, now.Sub(t))) }
+
+func left(until, now time.Time) string {
+	if !now.Before(until) {
+		return "time is up"
+	}
+	return duration.HumanDuration(until.Sub(now)) + " left"
+}
+
+// span writes a duration without the zeros of Go: 1h, not 1h0m0s.
+func span(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

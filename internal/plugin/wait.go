@@ -1,0 +1,166 @@
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+// retryAfter is how long to wait before an API server that did not answer, or
+// ended the watch, is asked again.
+const retryAfter = time.Second
+
+var (
+	errTimeout = errors.New("timeout")
+	errAgain   = errors.New("the watch is over")
+)
+
+// follow sees every state of a request from now on until see returns true. It
+// survives an API server that is away for a while, and tells lost of it.
+func (c *cluster) follow(ctx context.Context, request *v1alpha1.AccessRequest, see func(*v1alpha1.AccessRequest) bool, lost func(error)) error {
+	for {
+		err := c.followOnce(ctx, request, see)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case permanent(err):
+			return err
+		case !errors.Is(err, errAgain):
+			lost(err)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(retryAfter):
+		}
+	}
+}
+
+func permanent(err error) bool {
+	return apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || errors.As(err, new(*ended))
+}
+
+// followOnce reads the request and watches it from there.
+func (c *cluster) followOnce(ctx context.Context, request *v1alpha1.AccessRequest, see func(*v1alpha1.AccessRequest) bool) error {
+	current := &v1alpha1.AccessRequest{}
+	err := c.Get(ctx, client.ObjectKeyFromObject(request), current)
+	if apierrors.IsNotFound(err) || err == nil && current.UID != request.UID {
+		return &ended{exitOver, "the request was deleted"}
+	}
+	if err != nil || see(current) {
+		return err
+	}
+	watcher, err := c.Watch(ctx, &v1alpha1.AccessRequestList{}, client.InNamespace(request.Namespace),
+		client.MatchingFields{"metadata.name": request.Name},
+		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: current.ResourceVersion}})
+	if err != nil {
+		return err
+	}
+	defer watcher.Stop()
+	for event := range watcher.ResultChan() {
+		switch next := event.Object.(type) {
+		case *v1alpha1.AccessRequest:
+			if event.Type == watch.Deleted || next.UID != request.UID {
+				return &ended{exitOver, "the request was deleted"}
+			}
+			if see(next) {
+				return nil
+			}
+		case *metav1.Status:
+			if next.Reason == metav1.StatusReasonExpired || next.Reason == metav1.StatusReasonGone {
+				return errAgain
+			}
+			return apierrors.FromObject(next)
+		}
+	}
+	return errAgain
+}
+
+// progress is where a request stands, and what it waits for, in one line.
+func progress(r *v1alpha1.AccessRequest, now time.Time) string {
+	approved := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionApproved)
+	switch {
+	case r.Status.Phase.Ended():
+		return string(r.Status.Phase) + ": " + cmp.Or(message(r, v1alpha1.ConditionEnded), "no more is known")
+	case r.Status.Phase == v1alpha1.RequestActive:
+		text := "Active"
+		if granted := message(r, v1alpha1.ConditionGranted); granted != "" {
+			text += ": " + granted
+		}
+		if until := r.Status.ExpirationTime; until != nil {
+			text += " (" + left(until.Time, now) + ")"
+		}
+		return text
+	case r.Status.Phase == "":
+		return "Pending: waiting for the broker"
+	case approved == nil:
+		return string(r.Status.Phase) + ": " + cmp.Or(message(r, v1alpha1.ConditionPolicyMatched), "waiting for the broker")
+	case approved.Status == metav1.ConditionFalse:
+		return string(r.Status.Phase) + ": waiting for approval, " + approved.Message
+	}
+	return string(r.Status.Phase) + ": " + approved.Message
+}
+
+func message(r *v1alpha1.AccessRequest, condition string) string {
+	if c := meta.FindStatusCondition(r.Status.Conditions, condition); c != nil {
+		return c.Message
+	}
+	return ""
+}
+
+// outcome is nil for access that is active, else the end, with its exit status.
+func outcome(r *v1alpha1.AccessRequest, now time.Time) error {
+	status := exitOver
+	switch r.Status.Phase {
+	case v1alpha1.RequestActive:
+		return nil
+	case v1alpha1.RequestDenied:
+		status = exitDenied
+	case v1alpha1.RequestLapsed:
+		status = exitLapsed
+	case v1alpha1.RequestFailed:
+		status = exitFailed
+	}
+	return &ended{status, progress(r, now)}
+}
+
+// liveLine shows a line in place of the one before, where that can be done.
+type liveLine struct {
+	w     io.Writer
+	style style
+	last  string
+}
+
+func (l *liveLine) show(text string) {
+	text = clean(text)
+	if text == l.last {
+		return
+	}
+	l.last = text
+	if !l.style.terminal {
+		fmt.Fprintln(l.w, text)
+		return
+	}
+	// A line that wraps could not be replaced.
+	fmt.Fprint(l.w, "\r\x1b[K"+cut(text, l.style.width-1))
+}
+
+// end leaves the last line whole.
+func (l *liveLine) end() {
+	if l.style.terminal && l.last != "" {
+		fmt.Fprint(l.w, "\r\x1b[K"+l.last+"\n")
+	}
+}

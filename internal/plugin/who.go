@@ -1,0 +1,33 @@
+package plugin
+
+import (
+	"slices"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/identity"
+)
+
+// mine tells whether I asked for it or get the access.
+func mine(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+	return identity.Benefits(me.Username, me.Groups, r.Spec.Requester.Username, identity.Subjects(&r.Spec))
+}
+
+// mayDecide tells whether the policy names me as an approver and I do not benefit.
+func mayDecide(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+	return identity.Among(r.Status.Approvers, me.Username, me.Groups) && !mine(r, me)
+}
+
+// waitsForMe tells whether a decision of mine is missing. An approval from
+// before the role changed does not count and is missing too.
+func waitsForMe(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+	return r.Status.Phase == v1alpha1.RequestPending && mayDecide(r, me) &&
+		!slices.ContainsFunc(r.Status.Decisions, func(d v1alpha1.Decision) bool {
+			return d.Username == me.Username && d.Verdict == v1alpha1.VerdictApprove && d.RulesHash == r.Status.RulesHash
+		})
+}
+
+// revocable tells whether I may take away what was approved.
+func revocable(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+	approved := r.Status.Phase == v1alpha1.RequestActive || r.Status.Phase == v1alpha1.RequestApproved
+	return approved && mayDecide(r, me)
+}

@@ -1,0 +1,121 @@
+package plugin
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+const interrupt = syscall.SIGINT
+
+// What is wrong is said in words that tell what to do, and nothing is made of it.
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	for name, tc := range map[string]struct {
+		who  person
+		args []string
+		says []string
+	}{
+		"unknown command":   {alice, []string{"aprove"}, []string{`unknown command "aprove" for "kubectl access"`, "approve"}},
+		"unknown flag":      {alice, []string{"list", "--foo"}, []string{"unknown flag: --foo", "See 'kubectl access list --help'."}},
+		"no role":           {alice, []string{"request", "--reason", "r"}, []string{"name a role, or give --rules"}},
+		"no reason":         {alice, []string{"request", "edit"}, []string{"say why you need it, with --reason"}},
+		"bad duration":      {alice, []string{"request", "edit", "--reason", "r", "--for", "1"}, []string{`--for: "1" is not a duration: write it as 30m`}},
+		"too long":          {alice, []string{"request", "edit", "--reason", "r", "--for", "99d"}, []string{"spec.duration: ", "between 1s and 720h"}},
+		"bad start":         {alice, []string{"request", "edit", "--reason", "r", "--start", "noon"}, []string{"--start: "}},
+		"bad subject":       {alice, []string{"request", "edit", "--reason", "r", "--subject", "bob"}, []string{"write user:NAME"}},
+		"system group":      {alice, []string{"request", "edit", "--reason", "r", "--subject", "group:system:masters"}, []string{"belong to Kubernetes and cannot be given access"}},
+		"unknown task":      {alice, []string{"request", "edit", "--reason", "r", "--task", "workflow/x"}, []string{`no resource type "workflow"`, "kubectl api-resources"}},
+		"unknown resource":  {alice, []string{"request", "--reason", "r", "--rules", "get gadgets"}, []string{`no resource type "gadgets"`}},
+		"no such request":   {alice, []string{"show", "nosuch"}, []string{`"nosuch" not found`, "kubectl access list --all"}},
+		"no name":           {bob, []string{"approve"}, []string{"name one request"}},
+		"two names":         {bob, []string{"approve", "a", "b"}, []string{"name one request, 2 names given"}},
+		"unknown format":    {alice, []string{"list", "-o", "xml"}, []string{`unknown output format "xml"`, "wide, json"}},
+		"bad since":         {vera, []string{"audit", "--since", "monday"}, []string{"24h or 7d"}},
+		"eve may not ask":   {eve, []string{"request", "edit", "--reason", "r"}, []string{"forbidden", "Ask an administrator to bind the ClusterRole access-requester to you."}},
+		"eve may not list":  {eve, []string{"list"}, []string{"forbidden", "access-requester"}},
+		"eve may not audit": {eve, []string{"audit"}, []string{"forbidden", "access-auditor"}},
+		"bob may not audit": {bob, []string{"audit"}, []string{"forbidden", "access-auditor"}},
+		"no such context":   {alice, []string{"list", "--context", "nosuch"}, []string{`"nosuch"`}},
+		"server away":       {alice, []string{"list", "--server", "https://127.0.0.1:1"}, []string{"cannot reach the API server", "connection refused"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := tc.who.run(t, append(tc.args, "-n", ns)...).ends(t, 1, tc.says...)
+			if r.out != "" || !strings.HasPrefix(r.err, "error: ") {
+				t.Errorf("out %q, err %q", r.out, r.err)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"request", "list", "show", "approve", "deny", "release", "revoke", "policies", "audit"} {
+		alice.run(t, command, "--help").ok(t, "Usage:\n  kubectl access "+command, "Examples:", "--namespace")
+	}
+	alice.run(t, "request", "--help").ok(t, "Exit status with --wait", "lapsed")
+	alice.run(t, "--version").ok(t, "kubectl access version ")
+	alice.run(t, "completion", "bash").ok(t, "kubectl-access")
+}
+
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	p := e.NewPolicy(t, ns, nil)
+	ask(t, ns, "fix")
+	ask(t, ns, "held")
+	bob.run(t, "approve", "held", "-n", ns).ok(t)
+	e.WaitFor(t, request(ns, "held"), v1alpha1.RequestActive)
+	for name, tc := range map[string]struct {
+		who  person
+		args []string
+		want string
+		not  string
+	}{
+		"what waits for bob":      {bob, []string{"approve", "-n", ns, ""}, "fix\talice, ClusterRole/edit in " + ns + ", Pending\n", "held"},
+		"what bob may revoke":     {bob, []string{"revoke", "-n", ns, ""}, "held\t", "fix"},
+		"nothing waits for alice": {alice, []string{"approve", "-n", ns, ""}, ":4", "fix"},
+		"what alice may release":  {alice, []string{"release", "-n", ns, ""}, "fix\t", ""},
+		"all to show":             {alice, []string{"show", "-n", ns, ""}, "held\t", ""},
+		"one name only":           {alice, []string{"show", "-n", ns, "fix", ""}, ":4", "held"},
+		"roles":                   {alice, []string{"request", ""}, "edit\nview\n", ""},
+		"roles of bob":            {bob, []string{"request", ""}, ":4", "edit"},
+		"policies":                {alice, []string{"request", "--policy", ""}, p.Name + "\tview,edit in " + ns + ", at most 1h\n", ""},
+		"namespaces":              {alice, []string{"list", "-n", ""}, ns + "\n", "kube-system"},
+		"namespaces of admin":     {admin, []string{"list", "-n", ""}, "kube-system\n", ""},
+		"the second of a list":    {alice, []string{"request", "--namespaces", "a,"}, "a," + ns + "\n", ""},
+		"formats":                 {vera, []string{"audit", "-o", ""}, "csv\njsonl\n", ""},
+		"contexts":                {alice, []string{"list", "--context", ""}, "alice\n", ""},
+		"no right, no guess":      {eve, []string{"approve", "-n", ns, ""}, ":4", "fix"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := tc.who.run(t, append([]string{"__complete"}, tc.args...)...).ok(t)
+			if !strings.Contains(r.out, tc.want) || tc.not != "" && strings.Contains(r.out, tc.not) {
+				t.Errorf("%q, want %q and not %q\n%s", r.out, tc.want, tc.not, r.err)
+			}
+		})
+	}
+
+	// kubectl itself asks kubectl_complete-access.
+	bin := t.TempDir()
+	if err := os.Symlink(filepath.Join(e.Root, "bin", "kubectl-access"), filepath.Join(bin, "kubectl_complete-access")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := bob.access()
+	cmd.Args = append(cmd.Args[:1], "__complete", "access", "approve", "-n", ns, "")
+	for i, v := range cmd.Env {
+		if path, ok := strings.CutPrefix(v, "PATH="); ok {
+			cmd.Env[i] = "PATH=" + bin + ":" + path
+		}
+	}
+	if r := startCmd(t, cmd)().ok(t); !strings.Contains(r.out, "fix") {
+		t.Errorf("kubectl completes %q\n%s", r.out, r.err)
+	}
+}

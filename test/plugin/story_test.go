@@ -1,0 +1,415 @@
+package plugin
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+// story: alice asks and waits, bob looks and approves, alice has the access and
+// gives it back.
+func story(t *testing.T, ns string) {
+	t.Helper()
+	answer := alice.start(t, "request", "edit", "-n", ns, "--name", "fix", "--for", "1h", "--reason", "INC-42: stuck consumers", "--wait")
+	appears(t, ns, "fix")
+	e.WaitMatched(t, request(ns, "fix"))
+
+	bob.run(t, "list", "--to-approve", "-n", ns).ok(t, "fix\talice\tClusterRole/edit\t"+ns+"\t1h\tPending", "INC-42")
+	carol.run(t, "list", "--to-approve", "-A", "-o", "name").ok(t, "accessrequest.jit.accessbroker.dev/fix")
+	alice.run(t, "list", "--to-approve", "-n", ns).ok(t, "Nothing waits for your decision")
+	bob.run(t, "show", "fix", "-n", ns).ok(t, "alice (group dev)", "ClusterRole/edit", "1h from the grant on", "group:sre", "What it allows", "deployments.apps", "Risks: the holder could",
+		"run pods as any ServiceAccount", "kubectl access approve fix -n "+ns)
+	if env.Can(t, alice, ns) {
+		t.Error("alice has access before anybody approved")
+	}
+	bob.run(t, "approve", "fix", "-n", ns, "-m", "go ahead").ok(t, "Risks", "accessrequest.jit.accessbroker.dev/fix approved")
+	answer().ok(t, "created", "waiting for approval, 0 of 1 approvals; 1 more of group:sre", "Active: ClusterRole/edit in "+ns+" for alice until", "left)")
+	if !env.Can(t, alice, ns) {
+		t.Error("alice has no access")
+	}
+	decision := decisions(t, ns, "fix")[0]
+	if decision.Username != "bob" || decision.Comment != "go ahead" || decision.RequestUID == "" || decision.RulesHash == "" {
+		t.Errorf("not what bob saw and said: %+v", decision)
+	}
+	alice.run(t, "list", "-n", ns).ok(t, "Active", "left")
+	alice.run(t, "show", "fix", "-n", ns).ok(t, "Approve by bob (group sre): go ahead", "left", "kubectl access release fix")
+	alice.run(t, "release", "fix", "-n", ns).ok(t, "fix released")
+	e.WaitFor(t, request(ns, "fix"), v1alpha1.RequestCompleted)
+	if env.Can(t, alice, ns) {
+		t.Error("alice still has access")
+	}
+	alice.run(t, "list", "-n", ns).ok(t, "You have no requests").not(t, "fix")
+	alice.run(t, "list", "-n", ns, "--all", "-o", "wide").ok(t, "Completed", "released by alice")
+	bob.run(t, "approve", "fix", "-n", ns).ends(t, 1, "fix is over: Completed: released by alice")
+}
+
+// appears waits until a request is there.
+func appears(t *testing.T, ns, name string) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+		err := e.Admin.Get(ctx, client.ObjectKey{Namespace: ns, Name: name}, &v1alpha1.AccessRequest{})
+		return err == nil, client.IgnoreNotFound(err)
+	})
+	if err != nil {
+		t.Fatalf("waiting for request %s: %v", name, err)
+	}
+}
+
+func decisions(t *testing.T, ns, name string) []v1alpha1.Decision {
+	t.Helper()
+	r := request(ns, name)
+	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(r), r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Status.Decisions) == 0 {
+		t.Fatal("there is no decision")
+	}
+	return r.Status.Decisions
+}
+
+func TestStory(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, nil)
+	story(t, ns)
+}
+
+func TestDenyAndRevoke(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, nil)
+	answer := alice.start(t, "request", "edit", "-n", ns, "--name", "no", "--reason", "r", "--wait")
+	appears(t, ns, "no")
+	e.WaitMatched(t, request(ns, "no"))
+	bob.run(t, "deny", "no", "-n", ns, "-m", "use view instead").ok(t, "no denied")
+	answer().ends(t, 3, "error: Denied: denied by bob: use view instead")
+
+	ask(t, ns, "yes")
+	bob.run(t, "revoke", "yes", "-n", ns).ends(t, 1, "error: there is nothing to revoke yet; an approver ends a pending request with the verdict Deny").not(t, "ValidatingAdmissionPolicy")
+	alice.run(t, "approve", "yes", "-n", ns).ends(t, 1, "nobody decides about his own").not(t, "ValidatingAdmissionPolicy")
+	bob.run(t, "approve", "yes", "-n", ns, "-o", "name").ok(t, "accessrequest.jit.accessbroker.dev/yes\n")
+	e.WaitFor(t, request(ns, "yes"), v1alpha1.RequestActive)
+	bob.run(t, "release", "yes", "-n", ns).ends(t, 1, "an approver uses Revoke")
+	carol.run(t, "revoke", "yes", "-n", ns, "-m", "it is over").ok(t, "yes revoked")
+	e.WaitFor(t, request(ns, "yes"), v1alpha1.RequestRevoked)
+	if env.Can(t, alice, ns) {
+		t.Error("alice still has access")
+	}
+	alice.run(t, "show", "yes", "-n", ns).ok(t, "Revoked: revoked by carol: it is over")
+}
+
+// Several people decide at the same moment; nobody's decision is lost, and what
+// another way of deciding left there stays as it is.
+func TestManyApprovers(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { three := int32(3); s.RequiredApprovals = &three })
+	r := ask(t, ns, "fix")
+	erin, err := e.As("erin", "sre")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := env.PatchDecisions(t, erin, r, map[string]any{"verdict": "Approve", "comment": ""}); err != nil {
+		t.Fatal(err)
+	}
+	var both sync.WaitGroup
+	for _, p := range []person{bob, carol} {
+		done := p.start(t, "approve", "fix", "-n", ns, "--yes")
+		both.Go(func() {
+			if r := done(); r.status != 0 {
+				t.Errorf("%s%s", r.out, r.err)
+			}
+		})
+	}
+	both.Wait()
+	e.WaitFor(t, r, v1alpha1.RequestActive)
+	var who []string
+	for _, d := range decisions(t, ns, "fix") {
+		who = append(who, d.Username)
+	}
+	if slices.Sort(who); !slices.Equal(who, []string{"bob", "carol", "erin"}) {
+		t.Errorf("decided by %v", who)
+	}
+}
+
+// To approve twice is said, not done; when the role changes, it is asked for
+// again and the approval renewed.
+func TestApproveAgain(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	role := &rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "deployer"},
+		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}},
+	}
+	env.Create(t, e.Admin, role)
+	grantable(t, ns, "deployer")
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		two := int32(2)
+		s.RequiredApprovals = &two
+		s.Roles = []v1alpha1.RoleRef{{Kind: "Role", Name: "deployer"}}
+	})
+	alice.run(t, "request", "Role/deployer", "-n", ns, "--name", "fix", "--reason", "r").ok(t)
+	e.WaitMatched(t, request(ns, "fix"))
+	bob.run(t, "approve", "fix", "-n", ns).ok(t, "fix approved")
+	bob.run(t, "approve", "fix", "-n", ns).ok(t, "fix approved by you already")
+	bob.run(t, "list", "--to-approve", "-n", ns).ok(t, "Nothing waits")
+
+	before := decisions(t, ns, "fix")[0].RulesHash
+	e.Patch(t, role, `{"rules":[{"verbs":["delete"],"apiGroups":[""],"resources":["pods"]}]}`)
+	e.WaitUntil(t, request(ns, "fix"), "the new rules", func(r *v1alpha1.AccessRequest) bool { return r.Status.RulesHash != before })
+	bob.run(t, "list", "--to-approve", "-n", ns).ok(t, "fix")
+	bob.run(t, "show", "fix", "-n", ns).ok(t, "does not count: the role has changed since")
+	bob.run(t, "approve", "fix", "-n", ns).ok(t, "fix approved").not(t, "already")
+	carol.run(t, "approve", "fix", "-n", ns).ok(t)
+	e.WaitFor(t, request(ns, "fix"), v1alpha1.RequestActive)
+}
+
+// grantable lets the broker bind a Role.
+func grantable(t *testing.T, ns, name string) {
+	t.Helper()
+	env.Create(t, e.Admin, &rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "grantable"},
+		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"bind"}, APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles"}, ResourceNames: []string{name}}},
+	})
+	env.Create(t, e.Admin, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "grantable"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "grantable"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: env.BrokerNamespace, Name: env.BrokerServiceAccount}},
+	})
+}
+
+// The exit status tells how waiting ended.
+func TestExitStatus(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		s.Rules = []v1alpha1.PolicyRule{{Verbs: []string{"*"}, APIGroups: []string{""}, Resources: []string{"*"}}}
+	})
+	hasty := e.NewNamespace(t, nil)
+	e.NewPolicy(t, hasty, func(s *v1alpha1.AccessPolicySpec) { s.PendingTimeout = &metav1.Duration{Duration: time.Second} })
+	for _, tc := range []struct {
+		name   string
+		args   []string
+		status int
+		says   string
+	}{
+		{"no policy", []string{"request", "edit", "-n", ns, "--for", "2h"}, 3, "allows at most 1h"},
+		{"lapsed", []string{"request", "edit", "-n", hasty}, 4, "not decided within 1s"},
+		{"failed", []string{"request", "nosuch", "-n", ns}, 5, "ClusterRole nosuch does not exist"},
+		{"rules are off", []string{"request", "-n", ns, "--rules", "get,list pods/log"}, 5, "config/components/adhoc-rules"},
+		{"timeout", []string{"request", "edit", "-n", ns, "--timeout", "1s"}, 6, "no decision within 1s, the request still waits: Pending"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			alice.run(t, append(tc.args, "--reason", "r", "--wait")...).ends(t, tc.status, "created", "error: ", tc.says)
+		})
+	}
+	t.Run("withdrawn", func(t *testing.T) {
+		t.Parallel()
+		answer := dave.start(t, "request", "view", "-n", ns, "--name", "withdrawn", "--reason", "r", "--wait")
+		appears(t, ns, "withdrawn")
+		dave.run(t, "release", "withdrawn", "-n", ns).ok(t)
+		answer().ends(t, 7, "Completed: released by dave")
+	})
+	t.Run("deleted", func(t *testing.T) {
+		t.Parallel()
+		answer := dave.start(t, "request", "view", "-n", ns, "--name", "deleted", "--reason", "r", "--wait", "-o", "json")
+		appears(t, ns, "deleted")
+		env.Delete(t, dave, request(ns, "deleted"))
+		answer().ends(t, 7, "the request was deleted")
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		t.Parallel()
+		cmd := dave.access("request", "view", "-n", ns, "--name", "interrupted", "--reason", "r", "--wait")
+		answer := startCmd(t, cmd)
+		e.WaitMatched(t, appeared(t, ns, "interrupted"))
+		if err := cmd.Process.Signal(interrupt); err != nil {
+			t.Fatal(err)
+		}
+		answer().ends(t, 130, "the request still waits", "kubectl access release interrupted -n "+ns)
+	})
+}
+
+func appeared(t *testing.T, ns, name string) *v1alpha1.AccessRequest {
+	t.Helper()
+	appears(t, ns, name)
+	return request(ns, name)
+}
+
+// Access for a workload while its Job runs, asked for by a ServiceAccount with
+// a token: its extra is part of who it is.
+func TestTaskOfAServiceAccount(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		s.Requesters = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "migrator"}}
+		s.RequiredApprovals, s.Approvers = new(int32), nil
+	})
+	env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrator"}})
+	env.Create(t, e.Admin, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrator"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "access-requester"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "migrator"}},
+	})
+	env.Create(t, e.Admin, env.NewJob(ns, "migrate"))
+	config, err := e.ServiceAccount(t.Context(), ns, "migrator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	migrator, err := login("migrator-"+ns, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	migrator.run(t, "request", "edit", "-n", ns, "--name", "migrate", "--task", "job/migrate", "--reason", "schema 42", "--wait").ok(t, "Active")
+	if !env.Can(t, migrator, ns) {
+		t.Error("the migrator has no access")
+	}
+	migrator.run(t, "list", "-n", ns).ok(t, "migrate\tsystem:serviceaccount:"+ns+":migrator\tClusterRole/edit\t"+ns+"\tjob/migrate\tActive")
+	migrator.run(t, "show", "migrate", "-n", ns).ok(t, "no longer than Job migrate runs")
+	e.FinishJob(t, ns, "migrate", corev1.PodSucceeded)
+	e.WaitFor(t, request(ns, "migrate"), v1alpha1.RequestCompleted)
+}
+
+// With --as, the request is that of whom one acts as.
+func TestImpersonation(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, nil)
+	as := []string{"--as", "frank", "--as-group", "dev", "--as-group", "system:authenticated", "-n", ns}
+	admin.run(t, append([]string{"request", "view", "--name", "fix", "--reason", "r", "-o", "jsonpath={.spec.requester.username}"}, as...)...).ok(t, "frank")
+	e.WaitMatched(t, request(ns, "fix"))
+	admin.run(t, append([]string{"release", "fix"}, as...)...).ok(t, "fix released")
+}
+
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	p := e.NewPolicy(t, ns, nil)
+	other := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Requesters = []v1alpha1.Subject{{Kind: "Group", Name: "ops"}} })
+	line := p.Name + "\tview,edit\t" + ns + "\t1h\t1\tgroup:sre\t"
+	alice.run(t, "policies").ok(t, "POLICY\tROLES", line).not(t, other.Name)
+	alice.run(t, "policies", "--all", "--no-headers").ok(t, line, other.Name).not(t, "POLICY\t")
+	alice.run(t, "policies", "-o", "yaml").ok(t, "kind: AccessPolicy", "maxDuration: 1h")
+	bob.run(t, "policies").ok(t, "No policy lets you ask")
+}
+
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+	alice.run(t, "request", "view", "-n", ns, "--name", "one", "--reason", `=HYPERLINK("http://x"), "so"`, "--wait").ok(t)
+	alice.run(t, "request", "edit", "-n", ns, "--name", "two", "--reason", "two", "--ticket", "INC-2", "--wait").ok(t)
+	alice.run(t, "release", "one", "-n", ns).ok(t)
+	e.WaitFor(t, request(ns, "one"), v1alpha1.RequestCompleted)
+	two := e.GrantOf(t, request(ns, "two")).Name
+
+	vera.run(t, "audit", "-n", ns).ok(t, "REQUESTER", "ClusterRole/view", "Released", "ClusterRole/edit", "left")
+	vera.run(t, "audit", "-n", ns, "--active", "-o", "wide").ok(t, two, "INC-2").not(t, "Released")
+	vera.run(t, "audit", "-n", ns, "--active", "-o", "name").ok(t, "accessgrant.jit.accessbroker.dev/"+two+"\n")
+	vera.run(t, "audit", "-n", ns, "--user", "dave").ok(t, "No such access")
+	vera.run(t, "audit", "-n", ns, "--user", "alice", "--since", "1h", "--role", "edit").ok(t, "ClusterRole/edit").not(t, "view")
+
+	rows, err := csv.NewReader(strings.NewReader(vera.run(t, "audit", "-n", ns, "-o", "csv").ok(t).out)).ReadAll()
+	if err != nil || len(rows) != 3 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	reason := slices.Index(rows[0], "reason")
+	var reasons []string
+	for _, row := range rows[1:] {
+		reasons = append(reasons, row[reason])
+	}
+	slices.Sort(reasons)
+	if !slices.Equal(reasons, []string{`'=HYPERLINK("http://x"), "so"`, "two"}) {
+		t.Errorf("%q", reasons)
+	}
+	for line := range strings.Lines(vera.run(t, "audit", "-n", ns, "-o", "jsonl").ok(t).out) {
+		var record struct {
+			Requester, Grant, Phase string
+			Namespaces              []string
+		}
+		if err := json.Unmarshal([]byte(line), &record); err != nil || record.Requester != "alice" || !slices.Equal(record.Namespaces, []string{ns}) || record.Grant == "" {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+// Text that a terminal would obey is shown escaped. The schema refuses most of
+// it; a label selector of a CEL expression is free text.
+func TestHostileText(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, nil)
+	alice.run(t, "request", "edit", "-n", ns, "--name", "fix", "--reason", "r", "--task", "job/x", "--complete-when", "true // \x1b[2J\u202e").ok(t)
+	bob.run(t, "show", "fix", "-n", ns).ok(t, `true // \x1b[2J\u202e`).not(t, "\x1b").not(t, "\u202e")
+}
+
+// On a cluster without MutatingAdmissionPolicy the plugin says itself who asks
+// and who decides. Not parallel: the cluster is everybody's.
+func TestWithoutMutatingPolicies(t *testing.T) {
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, nil)
+	for _, kind := range []string{"mutatingadmissionpolicybindings", "mutatingadmissionpolicies"} {
+		kubectl(t, "delete", kind, "access-broker-stamp-requester", "access-broker-stamp-decisions")
+	}
+	t.Cleanup(func() {
+		kubectl(t, "apply", "-k", e.Root+"/config/admission")
+		stamps(t, ns, true)
+	})
+	stamps(t, ns, false)
+	story(t, ns)
+
+	r := ask(t, ns, "two")
+	if err := env.Decide(t, bob, r, v1alpha1.VerdictApprove); err == nil {
+		t.Error("an unsigned decision is accepted, so this test shows nothing")
+	}
+	bob.run(t, "deny", "two", "-n", ns, "-m", "no").ok(t)
+	e.WaitFor(t, r, v1alpha1.RequestDenied)
+}
+
+func kubectl(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := e.Kubectl(admin.kubeconfig, args...).CombinedOutput(); err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// stamps waits until the API server fills in who asks and who decides, or no
+// longer does.
+func stamps(t *testing.T, ns string, want bool) {
+	t.Helper()
+	probe := env.NewRequest(ns, nil)
+	probe.GenerateName, probe.Name = "", "probe"
+	err := wait.PollUntilContextTimeout(context.WithoutCancel(t.Context()), 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+		stamped := e.Admin.Create(ctx, probe.DeepCopy(), client.DryRunAll) == nil
+		return stamped == want && (!want || stampsDecisions(ctx)), nil
+	})
+	if err != nil {
+		t.Fatalf("waiting for stamping to be %v: %v", want, err)
+	}
+}
+
+// stampsDecisions asks with a decision that is refused in the name of whom it was stamped with.
+func stampsDecisions(ctx context.Context) bool {
+	list := &v1alpha1.AccessRequestList{}
+	if e.Admin.List(ctx, list) != nil || len(list.Items) == 0 {
+		return false
+	}
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"status":{"decisions":[{"verdict":"Release"}]}}`))
+	err := e.Admin.Status().Patch(ctx, list.Items[0].DeepCopy(), patch, client.DryRunAll)
+	return err != nil && !strings.Contains(err.Error(), "username")
+}

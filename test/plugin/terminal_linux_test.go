@@ -1,0 +1,134 @@
+package plugin
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+// terminal is a command that runs on one.
+type terminal struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	file *os.File
+	seen string
+}
+
+func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
+	t.Helper()
+	control, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Skipf("there are no pseudo terminals here: %v", err)
+	}
+	t.Cleanup(func() { _ = control.Close() })
+	raw, err := control.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var number int
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		if failed = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); failed != nil {
+			return
+		}
+		if number, failed = unix.IoctlGetInt(int(fd), unix.TIOCGPTN); failed != nil {
+			return
+		}
+		failed = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 120})
+	})
+	if err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
+	screen, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("there are no pseudo terminals here: %v", err)
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = screen, screen, screen
+	cmd.Env = append(cmd.Env, "TERM=xterm")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = screen.Close()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return &terminal{t: t, cmd: cmd, file: control}
+}
+
+// sees waits until something is on the screen.
+func (s *terminal) sees(text string) {
+	s.t.Helper()
+	_ = s.file.SetReadDeadline(time.Now().Add(env.Patience))
+	buffer := make([]byte, 4096)
+	for !strings.Contains(s.seen, text) {
+		n, err := s.file.Read(buffer)
+		s.seen += string(buffer[:n])
+		if err != nil {
+			s.t.Fatalf("waiting for %q: %v\n%q", text, err, s.seen)
+		}
+	}
+}
+
+func (s *terminal) types(text string) {
+	s.t.Helper()
+	if _, err := s.file.WriteString(text); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *terminal) ends(status int) {
+	s.t.Helper()
+	_ = s.cmd.Wait()
+	if got := s.cmd.ProcessState.ExitCode(); got != status {
+		s.t.Fatalf("status %d, want %d\n%q", got, status, s.seen)
+	}
+}
+
+// On a terminal there are colours, a line that is drawn anew, and a question
+// before risks are approved.
+func TestOnATerminal(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, nil)
+	waiting := onTerminal(t, alice.access("request", "edit", "-n", ns, "--name", "fix", "--reason", "r", "--wait"))
+	waiting.sees("\r\x1b[KPending: waiting for approval, 0 of 1 approvals; 1 more of group:sre")
+
+	no := onTerminal(t, bob.access("approve", "fix", "-n", ns))
+	no.sees("\x1b[33mPending\x1b[0m")
+	no.sees("Approve, with these risks? [y/N] ")
+	no.types("\n")
+	no.sees("not approved, nothing was changed")
+	no.ends(1)
+
+	interrupted := onTerminal(t, bob.access("approve", "fix", "-n", ns))
+	interrupted.sees("[y/N] ")
+	interrupted.types("\x03")
+	interrupted.sees("interrupted")
+	interrupted.ends(130)
+
+	plain := bob.access("approve", "fix", "-n", ns)
+	plain.Env = append(plain.Env, "NO_COLOR=1")
+	yes := onTerminal(t, plain)
+	yes.sees("[y/N] ")
+	yes.types("y\n")
+	yes.sees("fix approved")
+	yes.ends(0)
+	if strings.Contains(yes.seen, "\x1b[") {
+		t.Errorf("colours in spite of NO_COLOR: %q", yes.seen)
+	}
+	e.WaitFor(t, request(ns, "fix"), v1alpha1.RequestActive)
+	waiting.sees("Active: ClusterRole/edit in " + ns)
+	waiting.ends(0)
+
+	list := onTerminal(t, alice.access("list", "-n", ns))
+	list.sees("\x1b[32mActive\x1b[0m")
+	list.ends(0)
+}
