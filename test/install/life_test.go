@@ -1,0 +1,376 @@
+package install
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/controlplane"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+// cluster is a control plane on which Access Broker comes and goes.
+type cluster struct {
+	*env.Env
+	kubeconfig string
+	alice      client.Client
+	namespace  string
+}
+
+// One life: installed from nothing, used, upgraded while access is given,
+// uninstalled, installed anew with Helm, and uninstalled with no broker running.
+func TestLife(t *testing.T) {
+	running, err := env.Start(t.Context(), "", io.Discard) // kubectl apply -k config/default
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := running.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	c := &cluster{Env: running}
+	if c.kubeconfig, err = c.Kubeconfig("admin", c.ControlPlane.Admin()); err != nil {
+		t.Fatal(err)
+	}
+	if c.alice, err = c.As("alice", "dev"); err != nil {
+		t.Fatal(err)
+	}
+	c.bind(t, "access-requester", "dev")
+	c.namespace = c.NewNamespace(t, nil)
+
+	c.podsAreAdmitted(t)
+	t.Run("user roles", c.userRoles)
+	broker := c.upgrade(t, c.start(t, "broker"))
+	c.uninstall(t, broker)
+	c.helm(t)
+}
+
+// podsAreAdmitted: the API server itself lets the Pods into a namespace that
+// enforces the restricted standard.
+func (c *cluster) podsAreAdmitted(t *testing.T) {
+	t.Helper()
+	pods := &corev1.PodList{}
+	eventually(t, "the Deployment's Pods", func(ctx context.Context) bool {
+		err := c.Admin.List(ctx, pods, client.InNamespace(env.BrokerNamespace), client.MatchingLabels{"app.kubernetes.io/name": "access-broker"})
+		return err == nil && len(pods.Items) == 2
+	})
+}
+
+// upgrade applies another version over the one that runs: another image, other
+// flags, other CRDs. What is given lives on and ends when it would have.
+func (c *cluster) upgrade(t *testing.T, old *controlplane.Process) *controlplane.Process {
+	t.Helper()
+	c.policy(t)
+	short, long := c.give(t, 20*time.Second), c.give(t, time.Hour)
+
+	folder := overlay(t, `resources: [../default]
+images:
+  - {name: access-broker, newTag: v2}
+patches:
+  - target: {kind: Deployment}
+    patch: |-
+      - {op: add, path: /spec/template/spec/containers/0/args/-, value: --grant-retention=24h}
+  - target: {kind: CustomResourceDefinition}
+    patch: |-
+      - {op: add, path: /metadata/labels, value: {version: v2}}
+`)
+	c.kubectl(t, "apply -k "+folder)
+	deployment := &appsv1.Deployment{}
+	if err := c.Admin.Get(t.Context(), client.ObjectKey{Namespace: env.BrokerNamespace, Name: "access-broker"}, deployment); err != nil {
+		t.Fatal(err)
+	}
+	if image := deployment.Spec.Template.Spec.Containers[0].Image; image != "access-broker:v2" {
+		t.Errorf("the image is %s", image)
+	}
+	// As the Deployment does it: the new one is ready before the old one goes.
+	upgraded := c.start(t, "broker-v2", "--grant-retention=24h")
+	old.Stop()
+
+	c.sameDeadline(t, short)
+	c.sameDeadline(t, long)
+	env.WaitPast(t, short.Spec.ExpirationTime.Time)
+	ended := c.WaitEnded(t, short.Name, v1alpha1.EndExpired)
+	if late := ended.Status.EndedTime.Sub(short.Spec.ExpirationTime.Time); late < 0 || late > 10*time.Second {
+		t.Errorf("it ended %s after its deadline", late)
+	}
+	if g := c.sameDeadline(t, long); g.Status.Phase != v1alpha1.GrantActive {
+		t.Errorf("the other grant is %s", g.Status.Phase)
+	}
+	if !env.Can(t, c.alice, c.namespace) {
+		t.Error("alice lost the access that goes on")
+	}
+	return upgraded
+}
+
+// uninstall does what the page says, with a broker that runs and a grant that
+// is active.
+func (c *cluster) uninstall(t *testing.T, broker *controlplane.Process) {
+	t.Helper()
+	if out, err := c.sh(t, "access-broker --kubeconfig "+c.brokersKubeconfig(t)+" uninstall"); err == nil || !strings.Contains(out, "kubectl delete accesspolicies") {
+		t.Errorf("it does not refuse to begin while there is a policy: %v\n%s", err, out)
+	}
+	if !env.Can(t, c.alice, c.namespace) {
+		t.Error("it took access away although it refused")
+	}
+	commands := commandsOf(t, "## Uninstall", "With Helm")
+	end := slices.IndexFunc(commands, func(line string) bool { return strings.HasPrefix(line, "kubectl exec ") })
+	if end < 0 {
+		t.Fatal("the page does not run the uninstall command")
+	}
+	for _, line := range commands[:end] {
+		c.mustRun(t, line)
+	}
+	if env.Can(t, c.alice, c.namespace) {
+		t.Error("alice has access although the policies are gone")
+	}
+	request := c.Ask(t, c.alice, c.namespace, nil)
+	c.WaitFor(t, request, v1alpha1.RequestDenied)
+
+	// There is no node to exec on: the same program, as the same ServiceAccount.
+	c.mustRun(t, "access-broker --kubeconfig "+c.brokersKubeconfig(t)+" uninstall")
+	for _, line := range commands[end+1:] {
+		c.mustRun(t, line+" --timeout=60s")
+	}
+	broker.Stop()
+	c.nothingLeft(t)
+}
+
+// helm installs the chart, and does what the page says for when no broker runs.
+func (c *cluster) helm(t *testing.T) {
+	t.Helper()
+	// The end of the old Namespace is the namespace controller's.
+	eventually(t, "the end of the namespace", func(ctx context.Context) bool {
+		return apierrors.IsNotFound(c.Admin.Get(ctx, client.ObjectKey{Name: env.BrokerNamespace}, &corev1.Namespace{}))
+	})
+	c.mustHelm(t, "install", "access-broker", "charts/access-broker")
+	eventually(t, "the API server to know the kinds and the policies", func(ctx context.Context) bool {
+		return c.alice.Create(ctx, env.NewRequest(c.namespace, nil), client.DryRunAll) == nil
+	})
+	broker := c.start(t, "broker-v3")
+	c.policy(t)
+	g := c.give(t, time.Hour)
+	c.mustHelm(t, "upgrade", "access-broker", "charts/access-broker", "--set", "image.tag=v4")
+	c.sameDeadline(t, g)
+	broker.Stop()
+	stranger := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "of-a-stranger", Labels: map[string]string{"example.com/grant": g.Name}},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
+	}
+	env.Create(t, c.Admin, stranger)
+
+	var out string
+	for _, line := range commandsOf(t, "### When no broker runs", "The same commands") {
+		if strings.HasPrefix(line, "access-broker ") && !env.Can(t, c.alice, c.namespace) {
+			t.Error("the access is gone although nobody has taken it: this proves nothing")
+		}
+		out = c.mustRun(t, line)
+	}
+	if !strings.Contains(out, "ended "+g.Name+": ClusterRole/edit in "+c.namespace+" for alice") {
+		t.Errorf("it does not tell what it ended:\n%s", out)
+	}
+	if env.Can(t, c.alice, c.namespace) {
+		t.Error("alice still has access")
+	}
+	if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(stranger), stranger); err != nil {
+		t.Errorf("the stranger's binding: %v", err)
+	}
+
+	// No node runs the Job before the deletion; what it does was done above.
+	c.mustHelm(t, "uninstall", "access-broker", "--no-hooks")
+	if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(g), g); err != nil {
+		t.Errorf("Helm did not keep the record: %v", err)
+	}
+	for _, line := range commandsOf(t, "unless the chart was installed with", "### When no broker runs") {
+		c.mustRun(t, line+" --timeout=60s")
+	}
+	c.nothingLeft(t)
+}
+
+// nothingLeft: no kind, no policy, no role and no access.
+func (c *cluster) nothingLeft(t *testing.T) {
+	t.Helper()
+	out := c.kubectl(t, "get crd,validatingadmissionpolicies,validatingadmissionpolicybindings,mutatingadmissionpolicies,mutatingadmissionpolicybindings,clusterroles,clusterrolebindings -o name")
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "access-broker") || strings.Contains(line, "accessbroker") {
+			t.Errorf("%s is left", strings.TrimSpace(line))
+		}
+	}
+	if out := c.kubectl(t, "get rolebindings,clusterrolebindings,roles,clusterroles -A -o name -l "+v1alpha1.LabelGrant); strings.TrimSpace(out) != "" {
+		t.Errorf("left of grants: %s", out)
+	}
+	if env.Can(t, c.alice, c.namespace) {
+		t.Error("alice still has access")
+	}
+}
+
+// policy lets alice have edit at once.
+func (c *cluster) policy(t *testing.T) {
+	t.Helper()
+	p := &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: "automatic"}, Spec: v1alpha1.AccessPolicySpec{
+		Requesters:        []v1alpha1.Subject{{Kind: "Group", Name: "dev"}},
+		RequiredApprovals: ptr.To[int32](0),
+		Roles:             []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
+		Namespaces:        &v1alpha1.PolicyNamespaces{Names: []string{c.namespace}},
+		MaxDuration:       metav1.Duration{Duration: time.Hour},
+	}}
+	env.Create(t, c.Admin, p)
+}
+
+// give gives alice edit, with identities that the API server has verified.
+func (c *cluster) give(t *testing.T, d time.Duration) *v1alpha1.AccessGrant {
+	t.Helper()
+	request := c.Ask(t, c.alice, c.namespace, func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: d} })
+	c.WaitFor(t, request, v1alpha1.RequestActive)
+	g := c.GrantOf(t, request)
+	if !meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionAdmissionEnforced) {
+		t.Errorf("what is installed is not what the broker knows: %s", env.Describe(g.Status.Conditions))
+	}
+	return g
+}
+
+func (c *cluster) sameDeadline(t *testing.T, g *v1alpha1.AccessGrant) *v1alpha1.AccessGrant {
+	t.Helper()
+	now := &v1alpha1.AccessGrant{}
+	if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(g), now); err != nil {
+		t.Fatal(err)
+	}
+	if now.UID != g.UID || !now.Spec.ExpirationTime.Equal(&g.Spec.ExpirationTime) {
+		t.Errorf("the deadline moved from %s to %s", g.Spec.ExpirationTime, now.Spec.ExpirationTime)
+	}
+	return now
+}
+
+// start starts a replica.
+func (c *cluster) start(t *testing.T, name string, args ...string) *controlplane.Process {
+	t.Helper()
+	broker, err := c.Broker(t.Context(), name, append([]string{"--leader-elect"}, args...)...)
+	if err == nil {
+		err = broker.Start(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the last words of %s:\n%s", name, broker.LogTail())
+		}
+		broker.Stop()
+	})
+	return broker
+}
+
+// bind gives one of the roles for people to a group, everywhere.
+func (c *cluster) bind(t *testing.T, role, group string) {
+	t.Helper()
+	env.Create(t, c.Admin, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "test-" + role},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: group}},
+	})
+}
+
+// brokersKubeconfig is that of the broker's ServiceAccount.
+func (c *cluster) brokersKubeconfig(t *testing.T) string {
+	t.Helper()
+	config, err := c.ServiceAccount(t.Context(), env.BrokerNamespace, env.BrokerServiceAccount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := c.Kubeconfig("uninstall", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// sh runs a command line as the administrator types it in the folder of this module.
+func (c *cluster) sh(t *testing.T, line string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
+	cmd.Dir = c.Root
+	cmd.Env = c.Kubectl(c.kubeconfig).Env
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (c *cluster) mustRun(t *testing.T, line string) string {
+	t.Helper()
+	// What the page writes into the folder goes elsewhere.
+	line = regexp.MustCompile(`\b(policies\.yaml|grants\.yaml|broker\.kubeconfig)`).ReplaceAllString(line, c.Dir()+"/$1")
+	out, err := c.sh(t, line)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	return out
+}
+
+func (c *cluster) kubectl(t *testing.T, args string) string {
+	t.Helper()
+	return c.mustRun(t, "kubectl "+args)
+}
+
+func (c *cluster) mustHelm(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := helm(t, append(args, "--kubeconfig", c.kubeconfig, "--namespace", "default")...); err != nil {
+		t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// commandsOf are the commands on the page docs/install.md from one text to
+// another.
+func commandsOf(t *testing.T, from, to string) []string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(root(t), "docs", "install.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, found := strings.Cut(string(content), from)
+	text, _, until := strings.Cut(text, to)
+	if !found || !until {
+		t.Fatalf("the page has no %q before %q", from, to)
+	}
+	var commands []string
+	inside := false
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = !inside
+		case inside:
+			commands = append(commands, line)
+		}
+	}
+	if len(commands) == 0 {
+		t.Fatalf("the page has no command from %q to %q", from, to)
+	}
+	return commands
+}
+
+func eventually(t *testing.T, what string, holds func(context.Context) bool) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+		return holds(ctx), nil
+	})
+	if err != nil {
+		t.Fatalf("waiting for %s: %v", what, err)
+	}
+}

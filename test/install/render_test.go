@@ -1,0 +1,239 @@
+// Package install checks how Access Broker gets into a cluster and out of it:
+// the manifests in config/, the Helm chart, the release files, the upgrade and
+// the end.
+package install
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/accessbroker/accessbroker/test/controlplane"
+)
+
+// objects by kind, namespace and name.
+type objects map[string]*unstructured.Unstructured
+
+// The chart with some values is a kustomization, object by object.
+func TestChartIsKustomization(t *testing.T) {
+	for name, test := range map[string]struct {
+		kustomization string
+		values        []string
+	}{
+		"default values":         {"config/default", nil},
+		"before 1.36":            {"config/variants/no-mutating-admission", []string{"--set", "admission.mutating=false"}},
+		"network policy":         {withComponents(t, "network-policy"), []string{"--set", "networkPolicy.enabled=true"}},
+		"CRDs that do not stay":  {"config/default", []string{"--set", "crds.keep=false"}},
+		"whatever the namespace": {"config/default", []string{"--namespace", "elsewhere"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want, got := kustomize(t, test.kustomization), chart(t, test.values...)
+			maps.DeleteFunc(got, func(_ string, o *unstructured.Unstructured) bool {
+				return o.GetAnnotations()["helm.sh/hook"] != "" // no part of what is installed
+			})
+			for _, o := range got {
+				unstructured.RemoveNestedField(o.Object, "metadata", "annotations", "helm.sh/resource-policy")
+			}
+			for _, key := range slices.Sorted(maps.Keys(want)) {
+				if got[key] == nil {
+					t.Errorf("%s is missing in the chart", key)
+				} else if diff := cmp.Diff(want[key].Object, got[key].Object); diff != "" {
+					t.Errorf("%s differs (-%s +chart):\n%s", key, test.kustomization, diff)
+				}
+			}
+			for _, key := range slices.Sorted(maps.Keys(got)) {
+				if want[key] == nil {
+					t.Errorf("%s is in the chart alone", key)
+				}
+			}
+		})
+	}
+}
+
+func TestChartValues(t *testing.T) {
+	o := chart(t, "--set", "image.repository=example/broker,image.tag=v2,replicas=3,namespace.create=false,crds.install=false,uninstallJob.enabled=false",
+		"--set", "extraArgs={--grant-retention=24h},grantableRoles.roles={deployer}", "--set-json", "grantableRoles.clusterRoles=[]",
+		"--set", "imagePullSecrets[0].name=pull,nodeSelector.disk=ssd,priorityClassName=system-cluster-critical,tolerations[0].operator=Exists")
+	for _, gone := range []string{
+		"Namespace /access-broker-system", "Job access-broker-system/access-broker-uninstall",
+		"CustomResourceDefinition /accessgrants.jit.accessbroker.dev",
+	} {
+		if o[gone] != nil {
+			t.Errorf("%s is there", gone)
+		}
+	}
+	deployment := o["Deployment access-broker-system/access-broker"].Object
+	pod, _, _ := unstructured.NestedMap(deployment, "spec", "template", "spec")
+	container := pod["containers"].([]any)[0].(map[string]any)
+	for what, pair := range map[string][2]any{
+		"replicas":     {deployment["spec"].(map[string]any)["replicas"], float64(3)},
+		"image":        {container["image"], "example/broker:v2"},
+		"last flag":    {container["args"].([]any)[3], "--grant-retention=24h"},
+		"pull secrets": {pod["imagePullSecrets"], []any{map[string]any{"name": "pull"}}},
+		"nodes":        {pod["nodeSelector"], map[string]any{"disk": "ssd"}},
+		"priority":     {pod["priorityClassName"], "system-cluster-critical"},
+		"tolerations":  {pod["tolerations"], []any{map[string]any{"operator": "Exists"}}},
+		// An empty list of names would be every name: there must be no such rule.
+		"grantable roles": {o["ClusterRole /access-broker-grantable-roles"].Object["rules"], []any{map[string]any{
+			"apiGroups": []any{"rbac.authorization.k8s.io"}, "resources": []any{"roles"}, "verbs": []any{"bind"}, "resourceNames": []any{"deployer"},
+		}}},
+	} {
+		if diff := cmp.Diff(pair[1], pair[0]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+}
+
+func TestChartRefusesValues(t *testing.T) {
+	for _, values := range []string{
+		"replicas=0", "no.such=value", "image.repository=", "grantableRoles.clusterRoles={*}", "extraArgs={positional}",
+		"taskKinds[0].apiGroups={batch},taskKinds[0].resources={jobs},taskKinds[0].verbs={delete}",
+	} {
+		if out, err := helm(t, "template", "access-broker", "charts/access-broker", "--set", values); err == nil || !strings.Contains(out, "schema") {
+			t.Errorf("%s: the schema does not refuse it: %v\n%s", values, err, out)
+		}
+	}
+}
+
+func TestChartLint(t *testing.T) {
+	if out, err := helm(t, "lint", "--strict", "charts/access-broker"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// The rules stand before the broker starts.
+func TestDeploymentComesLast(t *testing.T) {
+	for _, folder := range []string{"config/default", "config/variants/no-mutating-admission"} {
+		list := parse(t, run(t, kubectl(t, "kustomize", folder)))
+		if last := list[len(list)-1]; last.GetKind() != "Deployment" {
+			t.Errorf("%s ends with %s", folder, keyOf(last))
+		}
+	}
+}
+
+func kustomize(t *testing.T, folder string) objects {
+	t.Helper()
+	return byKey(t, parse(t, run(t, kubectl(t, "kustomize", folder))))
+}
+
+func chart(t *testing.T, values ...string) objects {
+	t.Helper()
+	out, err := helm(t, append([]string{"template", "access-broker", "charts/access-broker"}, values...)...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return byKey(t, parse(t, []byte(out)))
+}
+
+// withComponents is the folder of a kustomization of config/default with components.
+func withComponents(t *testing.T, names ...string) string {
+	t.Helper()
+	text := "resources: [../default]\ncomponents:\n"
+	for _, name := range names {
+		text += "  - ../components/" + name + "\n"
+	}
+	return overlay(t, text)
+}
+
+// overlay is the folder of a kustomization that is written as if it lay beside
+// config/default: kustomize takes no absolute path as a base.
+func overlay(t *testing.T, text string) string {
+	t.Helper()
+	temporary := filepath.Join(root(t), "tmp")
+	if err := os.MkdirAll(temporary, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := os.MkdirTemp(temporary, "overlay-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	text = strings.ReplaceAll(text, "../", "../../config/")
+	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+func parse(t *testing.T, content []byte) []*unstructured.Unstructured {
+	t.Helper()
+	var list []*unstructured.Unstructured
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), 4096)
+	for {
+		o := &unstructured.Unstructured{}
+		err := decoder.Decode(&o.Object)
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		if err != nil {
+			t.Fatalf("parse: %v", err)
+		}
+		if len(o.Object) > 0 {
+			list = append(list, o)
+		}
+	}
+}
+
+func keyOf(o *unstructured.Unstructured) string {
+	return fmt.Sprintf("%s %s/%s", o.GetKind(), o.GetNamespace(), o.GetName())
+}
+
+func byKey(t *testing.T, list []*unstructured.Unstructured) objects {
+	t.Helper()
+	out := objects{}
+	for _, o := range list {
+		if out[keyOf(o)] != nil {
+			t.Errorf("%s is there twice", keyOf(o))
+		}
+		out[keyOf(o)] = o
+	}
+	return out
+}
+
+func root(t *testing.T) string {
+	t.Helper()
+	folder, err := controlplane.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+func kubectl(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root(t), "bin", "kubectl"), args...)
+	cmd.Dir = root(t)
+	return cmd
+}
+
+// helm runs Helm itself, at the version of its own module.
+func helm(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"tool", "-modfile=hack/helm/go.mod", "helm"}, args...)...)
+	cmd.Dir = root(t)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func run(t *testing.T, cmd *exec.Cmd) []byte {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, stderr.String())
+	}
+	return out
+}

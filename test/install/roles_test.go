@@ -1,0 +1,68 @@
+package install
+
+import (
+	"slices"
+	"testing"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+// userRoles asks the API server, as the people themselves, what each of the
+// roles for people lets them do: exactly this.
+func (c *cluster) userRoles(t *testing.T) {
+	var (
+		read = []string{"get", "list", "watch"}
+		all  = []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}
+	)
+	c.bind(t, "access-approver", "sre")
+	c.bind(t, "access-auditor", "audit")
+	c.bind(t, "access-policy-admin", "security")
+	for group, may := range map[string]map[string][]string{
+		"dev": { // access-requester
+			"accessrequests":        {"get", "list", "watch", "create", "delete"},
+			"accessrequests/status": {"get", "patch"},
+			"accesspolicies":        read,
+		},
+		"sre": { // access-approver
+			"accessrequests":        read,
+			"accessrequests/status": {"get", "patch", "update"},
+			"accesspolicies":        read,
+		},
+		"audit":    {"accessrequests": read, "accesspolicies": read, "accessgrants": read},
+		"security": {"accesspolicies": all},
+	} {
+		user, err := c.As("somebody", group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, resource := range []string{"accessrequests", "accesspolicies", "accessgrants"} {
+			for _, subresource := range []string{"", "status"} {
+				name := resource
+				if subresource != "" {
+					name += "/" + subresource
+				}
+				for _, verb := range all {
+					got := env.CanDo(t, user, authorizationv1.ResourceAttributes{
+						Namespace: c.namespace, Verb: verb, Group: "jit.accessbroker.dev", Resource: resource, Subresource: subresource,
+					})
+					if want := slices.Contains(may[name], verb); got != want {
+						t.Errorf("%s may %s %s: %t, want %t", group, verb, name, got, want)
+					}
+				}
+			}
+		}
+		for _, beyond := range []authorizationv1.ResourceAttributes{
+			{Namespace: c.namespace, Verb: "get", Resource: "pods"},
+			{Namespace: c.namespace, Verb: "get", Resource: "secrets"},
+			{Namespace: c.namespace, Verb: "create", Group: "rbac.authorization.k8s.io", Resource: "rolebindings"},
+			{Verb: "bind", Group: "rbac.authorization.k8s.io", Resource: "clusterroles", Name: "view"},
+			{Verb: "impersonate", Resource: "users"},
+		} {
+			if env.CanDo(t, user, beyond) {
+				t.Errorf("%s may %s %s", group, beyond.Verb, beyond.Resource)
+			}
+		}
+	}
+}
