@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/controlplane"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+const (
+	// workers that do something many times at once, the plain ones too.
+	workers = 10
+	// patience is many times what anything that is waited for should take.
+	patience = 10 * time.Minute
+	// floorNamespace is where the plain client's bindings go.
+	floorNamespace = "floor"
+)
+
+// scene is a control plane with Access Broker on it and the people who use it.
+type scene struct {
+	*env.Env
+	n        counts
+	profiles string
+
+	// people ask, the approver decides, all with client certificates. alice is
+	// not one of the people: what is measured through her is hers alone.
+	people   []person
+	alice    person
+	approver client.Client
+	// asBroker writes what only the broker may write: a stock of grants.
+	asBroker  client.Client
+	clientset *kubernetes.Clientset
+	// namespaces that access is asked for in, by name.
+	namespaces []corev1.Namespace
+	proxy      *proxy
+
+	broker *controlplane.Process
+	pprof  string
+
+	mould *mould
+	// stocked is how many grants were put into stock.
+	stocked int
+	// idleMemory is the broker's before there was any grant.
+	idleMemory memory
+}
+
+type person struct {
+	client.Client
+	name string
+}
+
+func setScene(ctx context.Context, n counts, profiles string) (_ *scene, err error) {
+	fmt.Fprintln(os.Stderr, "starting a control plane ...")
+	running, err := env.Start(ctx, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &scene{Env: running, n: n, profiles: profiles}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.strike())
+		}
+	}()
+	if s.clientset, err = kubernetes.NewForConfig(s.ControlPlane.Admin()); err != nil {
+		return nil, err
+	}
+	if err := s.cast(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.furnish(ctx); err != nil {
+		return nil, err
+	}
+	account, err := s.ServiceAccount(ctx, env.BrokerNamespace, env.BrokerServiceAccount)
+	if err != nil {
+		return nil, err
+	}
+	if s.asBroker, err = env.NewClient(account); err != nil {
+		return nil, err
+	}
+	if s.proxy, err = startProxy(account); err != nil {
+		return nil, err
+	}
+	if err := s.startBroker(ctx, direct); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *scene) strike() error {
+	if s.broker != nil {
+		s.broker.Stop()
+	}
+	if s.proxy != nil {
+		s.proxy.stop()
+	}
+	return s.Stop()
+}
+
+func (s *scene) cast(ctx context.Context) error {
+	hire := func(name string) (person, error) {
+		c, err := s.As(name, "dev")
+		return person{c, name}, err
+	}
+	for i := range 20 {
+		dev, err := hire(fmt.Sprintf("dev-%02d", i))
+		if err != nil {
+			return err
+		}
+		s.people = append(s.people, dev)
+	}
+	var err error
+	if s.alice, err = hire("alice"); err != nil {
+		return err
+	}
+	if s.approver, err = s.As("bob", "sre"); err != nil {
+		return err
+	}
+	for role, group := range map[string]string{"access-requester": "dev", "access-approver": "sre"} {
+		if err := s.Admin.Create(ctx, &rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: "bench-" + role},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: group}},
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// furnish makes the namespaces and the policy: edit, with one approval.
+func (s *scene) furnish(ctx context.Context) error {
+	names := []string{floorNamespace}
+	for i := range 100 {
+		names = append(names, fmt.Sprintf("team-%03d", i))
+	}
+	for i, name := range names {
+		namespace := corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"bench": "true"}}}
+		if err := s.Admin.Create(ctx, &namespace); err != nil {
+			return err
+		}
+		if i > 0 {
+			s.namespaces = append(s.namespaces, namespace)
+		}
+	}
+	return s.Admin.Create(ctx, &v1alpha1.AccessPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "bench"},
+		Spec: v1alpha1.AccessPolicySpec{
+			Requesters:             []v1alpha1.Subject{{Kind: "Group", Name: "dev"}},
+			Approvers:              []v1alpha1.Subject{{Kind: "Group", Name: "sre"}},
+			RequiredApprovals:      ptr.To[int32](1),
+			Roles:                  []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
+			Namespaces:             &v1alpha1.PolicyNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"bench": "true"}}},
+			MaxDuration:            metav1.Duration{Duration: 24 * time.Hour},
+			MaxPendingPerRequester: ptr.To[int32](1000),
+		},
+	})
+}
+
+// pair is the i-th of the pairs of a person and a namespace, no two of the
+// first 2,000 alike.
+func (s *scene) pair(i int) (person, corev1.Namespace) {
+	return s.people[i%len(s.people)], s.namespaces[i/len(s.people)%len(s.namespaces)]
+}
+
+// Ways for the broker to the API server.
+const (
+	direct   = false
+	viaProxy = true
+)
+
+// startBroker starts the broker, after it stopped the one that runs.
+func (s *scene) startBroker(ctx context.Context, counted bool) error {
+	s.stopBroker()
+	ports, err := controlplane.FreePorts(1)
+	if err != nil {
+		return err
+	}
+	s.pprof = fmt.Sprintf("127.0.0.1:%d", ports[0])
+	args := []string{"--leader-elect", "--audit-log-path=" + s.Log("audit"), "--pprof-bind-address=" + s.pprof}
+	if counted {
+		kubeconfig, err := s.Kubeconfig("proxy", s.proxy.config())
+		if err != nil {
+			return err
+		}
+		args = append(args, "--kubeconfig="+kubeconfig)
+	}
+	if s.broker, err = s.Broker(ctx, "broker", args...); err != nil {
+		return err
+	}
+	return s.broker.Start(ctx)
+}
+
+func (s *scene) stopBroker() {
+	if s.broker != nil {
+		s.broker.Stop()
+	}
+}
+
+// each does something n times by some workers.
+func each(ctx context.Context, workers, n int, do func(ctx context.Context, i int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(workers)
+	for i := range n {
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return do(ctx, i)
+		})
+	}
+	return group.Wait()
+}

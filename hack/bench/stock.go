@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/rbac"
+)
+
+// stockWorkers write the stock, more than the API server has cores.
+const stockWorkers = 16
+
+// mould is a request and its grant that the broker made, to cast others from.
+type mould struct {
+	request v1alpha1.AccessRequest
+	grant   v1alpha1.AccessGrant
+}
+
+// stockUp brings the number of active grants to n and leaves the broker stopped.
+func (s *scene) stockUp(ctx context.Context, n int) error {
+	more := n - s.stocked
+	if more <= 0 {
+		return nil
+	}
+	s.stocked = n
+	return s.stock(ctx, more, time.Now().Add(12*time.Hour))
+}
+
+// stock writes active grants, with all that belongs to them, as the broker
+// leaves them: written directly, because to be decided one by one would take
+// minutes, and to choose their deadline. The broker is stopped meanwhile.
+func (s *scene) stock(ctx context.Context, n int, deadline time.Time) error {
+	if s.mould == nil {
+		if err := s.cut(ctx); err != nil {
+			return err
+		}
+	}
+	s.stopBroker()
+	fmt.Fprintf(os.Stderr, "writing %d active grants ...\n", n)
+	return each(ctx, stockWorkers, n, func(ctx context.Context, i int) error { return s.castOne(ctx, i, deadline) })
+}
+
+// cut lets the broker make the mould, and looks at its memory before.
+func (s *scene) cut(ctx context.Context) (err error) {
+	if s.idleMemory, err = s.settledMemory(ctx); err != nil {
+		return err
+	}
+	who, namespace := s.pair(0)
+	request, err := s.pending(ctx, who, namespace, time.Hour)
+	if err != nil {
+		return err
+	}
+	if err := s.decide(ctx, request, v1alpha1.VerdictApprove); err != nil {
+		return err
+	}
+	if err := s.active(ctx, request); err != nil {
+		return err
+	}
+	m := &mould{request: *request.DeepCopy()}
+	if err := s.Admin.Get(ctx, client.ObjectKey{Name: request.Status.GrantName}, &m.grant); err != nil {
+		return err
+	}
+	if err := s.decide(ctx, request, v1alpha1.VerdictRevoke); err != nil {
+		return err
+	}
+	s.mould = m
+	return s.ended(ctx, request)
+}
+
+// castOne writes the request as a user and the rest as the broker.
+func (s *scene) castOne(ctx context.Context, i int, deadline time.Time) error {
+	who, namespace := s.pair(i)
+	expires := metav1.NewTime(deadline.Truncate(time.Second))
+
+	request, err := ask(ctx, who, namespace, time.Hour)
+	if err != nil {
+		return err
+	}
+	g := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: grant.Name(request.Name, request.UID)}, Spec: *s.mould.grant.Spec.DeepCopy()}
+	controllerutil.AddFinalizer(g, v1alpha1.FinalizerRevoke)
+	g.Spec.RequestRef = v1alpha1.RequestRef{Namespace: request.Namespace, ObjectRef: v1alpha1.ObjectRef{Name: request.Name, UID: request.UID}}
+	g.Spec.Requester = request.Spec.Requester
+	g.Spec.Subjects = []v1alpha1.GrantSubject{{Subject: v1alpha1.Subject{Kind: "User", Name: who.name}}}
+	g.Spec.Namespaces = []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: namespace.Name, UID: namespace.UID}}}
+	g.Spec.ExpirationTime = expires
+	g.Spec.Summary = grant.Summarize(&g.Spec)
+
+	// As the broker leaves a request that waits, so that it can be approved:
+	// decisions are made in one's own name.
+	final := *s.mould.request.Status.DeepCopy()
+	request.Status = v1alpha1.AccessRequestStatus{
+		Phase: v1alpha1.RequestPending, Policy: final.Policy, RequiredApprovals: final.RequiredApprovals, Approvers: final.Approvers,
+		Rules: final.Rules, RulesHash: final.RulesHash, Risks: final.Risks,
+	}
+	if err := s.asBroker.Status().Update(ctx, request); err != nil {
+		return err
+	}
+	if err := s.decide(ctx, request, v1alpha1.VerdictApprove); err != nil {
+		return err
+	}
+	final.GrantName, final.ExpirationTime = g.Name, &expires
+	for i, c := range final.Conditions {
+		if c.Type == v1alpha1.ConditionGranted {
+			final.Conditions[i].Message = fmt.Sprintf("%s in %s for %s until %s",
+				g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, expires.UTC().Format(time.RFC3339))
+		}
+	}
+	before := request.DeepCopy()
+	request.Status = final
+	request.Status.Decisions = before.Status.Decisions // another's, left as they are
+	if err := s.asBroker.Status().Patch(ctx, request, client.MergeFrom(before)); err != nil {
+		return err
+	}
+	if err := s.asBroker.Create(ctx, g); err != nil {
+		return err
+	}
+	want := grant.Bindings(g)[0]
+	binding := rbac.New(want)
+	if err := s.asBroker.Create(ctx, binding); err != nil {
+		return err
+	}
+	g.Status = *s.mould.grant.Status.DeepCopy()
+	g.Status.Bindings = []v1alpha1.BindingRef{want.Ref(binding.GetUID())}
+	return s.asBroker.Status().Update(ctx, g)
+}
+
+// thousands writes a count as people do.
+func thousands(n int) string {
+	digits := fmt.Sprint(n)
+	if len(digits) <= 3 {
+		return digits
+	}
+	return strings.Join([]string{digits[:len(digits)-3], digits[len(digits)-3:]}, ",")
+}
