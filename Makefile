@@ -19,6 +19,10 @@ PKGS ?= ./...
 FUZZTIME ?= 10s
 MIN_COVERAGE ?= 90
 
+# The broker's image, as `make install-yaml` writes it.
+IMAGE ?= access-broker:latest
+SET_IMAGE = sed 's|image: access-broker:latest|image: $(IMAGE)|'
+
 # Where `make generate` writes; `make verify-generated` sets it.
 OUT ?= .
 
@@ -37,6 +41,11 @@ demo: controlplane build ## Play the whole story on a control plane of its own, 
 sandbox: controlplane build ## Start a control plane and the broker, and leave them running until Ctrl-C
 	@go build -o bin/sandbox ./hack/sandbox
 	@exec bin/sandbox $(ARGS)
+
+.PHONY: bench
+bench: controlplane build ## Measure speed and cost, e.g. make bench ARGS='-quick -only approval,burst'
+	@go build -o bin/bench ./hack/bench
+	@exec bin/bench $(ARGS)
 
 # The tests of several packages start control planes: -p keeps them apart. The
 # cache is off because it does not see the manifests that kubectl reads.
@@ -63,10 +72,27 @@ build: ## Build the commands into bin/
 
 # The CRDs keep their descriptions whole: kubectl explain shows them.
 .PHONY: generate
-generate: ## Generate deep copies, CRDs and the broker's ClusterRole
+generate: docs ## Generate deep copies, CRDs, the broker's ClusterRole, the API reference and the chart's copies
 	@go tool controller-gen object paths=./api/... output:object:dir=$(OUT)/api/v1alpha1
 	@go tool controller-gen crd:generateEmbeddedObjectMeta=false paths=./api/... output:crd:dir=$(OUT)/config/crd/bases
 	@go tool controller-gen rbac:roleName=access-broker paths=./controllers/... output:rbac:dir=$(OUT)/config/rbac
+	@hack/tools/chart.sh $(OUT)
+
+.PHONY: docs
+docs: ## Generate the API reference, docs/api.md
+	@mkdir -p $(OUT)/docs
+	@go tool -modfile=hack/tools/apidocs/go.mod crd-ref-docs --source-path=api --config=hack/tools/apidocs/config.yaml \
+	  --templates-dir=hack/tools/apidocs --renderer=markdown --log-level=ERROR --output-path=$(OUT)/docs/api.md
+
+.PHONY: chart
+chart: ## Copy into the Helm chart what it has in common with config/
+	@hack/tools/chart.sh $(OUT)
+
+.PHONY: install-yaml
+install-yaml: controlplane ## Write dist/install*.yaml, e.g. make install-yaml IMAGE=example/access-broker:v1.0.0
+	@mkdir -p dist
+	@bin/kubectl kustomize config/default | $(SET_IMAGE) > dist/install.yaml
+	@bin/kubectl kustomize config/variants/no-mutating-admission | $(SET_IMAGE) > dist/install-no-mutating-admission.yaml
 
 .PHONY: verify-generated
 verify-generated: ## Fail when a generated file is stale
@@ -90,4 +116,4 @@ ci: ## Run what CI runs
 
 .PHONY: clean
 clean: ## Remove all that was built, the control plane too
-	@rm -rf bin tmp cover.out
+	@rm -rf bin dist tmp cover.out

@@ -1,0 +1,9 @@
+{{- define "bounds" -}}
+{{- $out := list -}}
+{{- range .Validation -}}
+{{- if hasPrefix "Required:" . }}{{ $out = prepend $out "required" }}
+{{- else if regexMatch "^(Optional|Pattern|Type|Format|XValidation|items:Pattern):" . }}
+{{- else }}{{ $out = append $out (. | replace "|" "\\|") }}{{ end -}}
+{{- end -}}
+{{ join ", " $out }}
+{{- end -}}
