@@ -23,17 +23,28 @@ const maxClockSkew = time.Minute
 // decisions come to, before anything is given. Only the broker may write
 // grants, but that is for the admission policies to enforce, and they may have
 // been removed: a grant that somebody else wrote gives nothing.
+//
+// What the cache shows is confirmed by a live read: it may be older than the
+// grant.
 func (r *GrantReconciler) notApproved(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (*grant.End, error) {
+	end, err := r.notApprovedIn(ctx, r.reader(), g, now)
+	if end == nil {
+		return nil, err
+	}
+	return r.notApprovedIn(ctx, reader{cache: r.Live, live: r.Live}, g, now)
+}
+
+func (r *GrantReconciler) notApprovedIn(ctx context.Context, from reader, g *v1alpha1.AccessGrant, now time.Time) (*grant.End, error) {
 	request, object := &v1alpha1.AccessRequest{}, &v1alpha1.AccessPolicy{}
 	ref := g.Spec.RequestRef
-	if err := r.reader().Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, request); err != nil {
+	if err := from.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, request); err != nil {
 		return nil, fmt.Errorf("read request: %w", err)
 	}
-	err := r.reader().Get(ctx, client.ObjectKey{Name: g.Spec.PolicyRef.Name}, object)
+	err := from.Get(ctx, client.ObjectKey{Name: g.Spec.PolicyRef.Name}, object)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("read policy: %w", err)
 	}
-	want, err := r.reader().resolve(ctx, request)
+	want, err := from.resolve(ctx, request)
 	if err != nil {
 		return impossibleEnd(err, v1alpha1.EndNotApproved)
 	}
@@ -53,6 +64,9 @@ func (r *GrantReconciler) notApproved(ctx context.Context, g *v1alpha1.AccessGra
 		Requester: request.Spec.Requester, Subjects: identity.Subjects(&request.Spec),
 		Approvers: p.Spec.Approvers, Required: p.Required(), Decisions: request.Status.Decisions,
 	})
+	if end := endedBy(outcome); end != nil {
+		return end, nil
+	}
 	expected := newGrant(request, want, &match, outcome.Approvers, g.Spec.NotBefore.Time)
 	switch {
 	case !outcome.Approved:

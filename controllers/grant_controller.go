@@ -193,16 +193,20 @@ func (r *GrantReconciler) requestOver(ctx context.Context, g *v1alpha1.AccessGra
 	if err != nil {
 		return nil, fmt.Errorf("read request: %w", err)
 	}
-	outcome := weigh(request, 0)
+	return endedBy(weigh(request, 0)), nil
+}
+
+// endedBy is the end that somebody decided on, nil when nobody did.
+func endedBy(outcome policy.Outcome) *grant.End {
 	switch {
 	case outcome.Denied:
-		return &grant.End{Reason: v1alpha1.EndDenied, By: outcome.By, Message: outcome.Message}, nil
+		return &grant.End{Reason: v1alpha1.EndDenied, By: outcome.By, Message: outcome.Message}
 	case outcome.Revoked:
-		return &grant.End{Reason: v1alpha1.EndRevoked, By: outcome.By, Message: outcome.Message}, nil
+		return &grant.End{Reason: v1alpha1.EndRevoked, By: outcome.By, Message: outcome.Message}
 	case outcome.Withdrawn:
-		return &grant.End{Reason: v1alpha1.EndReleased, By: outcome.By, Message: outcome.Message}, nil
+		return &grant.End{Reason: v1alpha1.EndReleased, By: outcome.By, Message: outcome.Message}
 	}
-	return nil, nil
+	return nil
 }
 
 // policyOver: the policy was deleted, or changed so that it no longer allows
