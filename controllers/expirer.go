@@ -2,7 +2,8 @@ package controllers
 
 import (
 	"context"
-	"sync/atomic"
+	"errors"
+	"sync"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/rbac"
 )
 
 // Expirer removes the bindings of every grant whose deadline has passed. It
@@ -25,33 +27,28 @@ type Expirer struct {
 	// Backlog tells the leader to leave the API server to the removals.
 	Backlog *Backlog
 	Metrics *Metrics
+
+	// struck are the grants, by name, whose bindings were deleted once.
+	struck sync.Map
 }
 
 // maxWait is how long a grant goes without a look at the clock: a timer does not
 // notice that the clock was set ahead or that the machine slept.
 const maxWait = time.Minute
 
-// Backlog counts the removals of overdue access that are under way, so that
-// status writes and verification wait while there are any.
-type Backlog struct{ underway atomic.Int64 }
-
-func (b *Backlog) busy() bool { return b != nil && b.underway.Load() > 0 }
-
-func (b *Backlog) during(remove func() error) error {
-	if b != nil {
-		b.underway.Add(1)
-		defer b.underway.Add(-1)
-	}
-	return remove()
-}
+// verifyAfter is how long the expirer leaves the cache to hear of a removal. It
+// verifies behind all that is still to be removed.
+const verifyAfter = 20 * time.Millisecond
 
 // Reconcile removes what is due, or waits for the deadline.
 func (r *Expirer) Reconcile(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
 	g := &v1alpha1.AccessGrant{}
 	if err := r.Client.Get(ctx, key.NamespacedName, g); err != nil {
+		r.struck.Delete(key.Name)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if g.Status.Phase == v1alpha1.GrantEnded {
+		r.struck.Delete(key.Name)
 		// Ended is what the broker wrote, or what somebody wrote to keep it away.
 		return reconcile.Result{}, removeStrays(ctx, r.Client, r.Live, g, nil)
 	}
@@ -59,10 +56,40 @@ func (r *Expirer) Reconcile(ctx context.Context, key reconcile.Request) (reconci
 	if grant.Expired(g, now) == nil {
 		return reconcile.Result{RequeueAfter: min(g.Spec.ExpirationTime.Sub(now), maxWait)}, nil
 	}
-	held, _ := strayBindings(ctx, r.Client, g, nil) // for the metric alone
-	err := r.Backlog.during(func() error { return removeBindings(ctx, r.Client, r.Live, g) })
-	if len(held) > 0 || err != nil {
+	struck := false
+	err := r.Backlog.removing(func() (err error) {
+		if struck, err = r.strike(ctx, g); struck || err != nil {
+			return err
+		}
+		return removeBindings(ctx, r.Client, r.Live, g)
+	})
+	if struck || err != nil {
 		r.Metrics.revoked(g, r.Clock.Now(), err)
 	}
+	if struck && err == nil {
+		return later(verifyAfter), nil
+	}
 	return reconcile.Result{}, err
+}
+
+// strike deletes the bindings of a grant that the cache shows, with nothing
+// before it and nothing after: when thousands are due in one second, each waits
+// for one request of another, not for several. It does so once, and tells whether
+// there were any: what it leaves, and whether they are really gone, is for
+// removeBindings, which also deals with one that a finalizer keeps.
+func (r *Expirer) strike(ctx context.Context, g *v1alpha1.AccessGrant) (struck bool, err error) {
+	if _, before := r.struck.LoadOrStore(g.Name, true); before {
+		return false, nil
+	}
+	var errs []error
+	for _, want := range grant.Bindings(g) {
+		uid := recordedUID(g, want)
+		seen, err := rbac.Get(ctx, r.Client, want)
+		if err != nil || seen == nil || uid == "" || seen.Meta.UID != uid || seen.Meta.DeletionTimestamp != nil {
+			continue
+		}
+		struck = true
+		errs = append(errs, rbac.Delete(ctx, r.Client, want, uid))
+	}
+	return struck, errors.Join(errs...)
 }

@@ -32,13 +32,6 @@ import (
 // access away itself.
 const overdueGrace = time.Second
 
-// recordAgain is how long the record of an expiry waits while the expirer still
-// removes what is overdue, and maxRecordDelay after which it waits no longer.
-const (
-	recordAgain    = 250 * time.Millisecond
-	maxRecordDelay = time.Minute
-)
-
 // clockSkew is how far the clocks of two replicas may differ: a binding that is
 // gone this close to the deadline was taken by another replica, not by hand.
 const clockSkew = 5 * time.Second
@@ -64,13 +57,16 @@ type GrantReconciler struct {
 	Tasks *TaskWatcher
 	// Retention of grants that have ended.
 	Retention time.Duration
-	// Backlog is the expirer's.
+	// Backlog is the expirer's and the request controller's.
 	Backlog *Backlog
 	Metrics *Metrics
 
 	// written is the phase that was last written to a grant, by its name, until
 	// the cache shows it: what the cache shows before that has been dealt with.
 	written sync.Map
+	// given is the status of a grant, v1alpha1.AccessGrantStatus by its UID, from
+	// when its bindings exist until that is recorded.
+	given sync.Map
 }
 
 // behind tells whether the cache does not show yet what was written to a grant.
@@ -98,6 +94,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 		}
 		return reconcile.Result{}, fmt.Errorf("read grant: %w", err)
 	}
+	defer r.Backlog.end(key.Name) // nobody waits for one that cannot be given at once
 	if r.behind(g) {
 		return reconcile.Result{RequeueAfter: overdueGrace}, nil
 	}
@@ -105,28 +102,44 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 	if g.Status.Phase == v1alpha1.GrantEnded {
 		return r.retain(ctx, g, now)
 	}
-	end, err := r.over(ctx, g, now)
-	if end == nil && g.Status.Phase != v1alpha1.GrantActive {
+	held := r.held(g)
+	end, err := r.over(ctx, held, now)
+	if end == nil && err == nil && held.Status.Phase != v1alpha1.GrantActive {
 		// An error above is no reason not to look at the rest, but it is one
 		// not to give.
-		if err != nil {
-			return reconcile.Result{}, err
-		}
 		if end, err = r.notApproved(ctx, g, now); end == nil && err == nil {
-			end, err = r.give(ctx, g, now)
+			held, end, err = r.give(ctx, g, now)
 		}
 	}
-	if end != nil {
-		if end.Reason == v1alpha1.EndExpired && r.Backlog.busy() && now.Sub(g.Spec.ExpirationTime.Time) < maxRecordDelay {
-			// The expirer takes the access; the record of it can wait.
-			return reconcile.Result{RequeueAfter: recordAgain}, nil
-		}
+	switch {
+	case end != nil && end.Reason == v1alpha1.EndExpired && r.Backlog.waits(g.Spec.ExpirationTime.Time, now):
+		return later(recordAgain), nil // the expirer takes the access; the record of it can wait
+	case end != nil:
 		return r.take(ctx, g, *end, now)
-	}
-	if err != nil {
+	case err != nil:
 		return again(err)
 	}
+	if g.Status.Phase != v1alpha1.GrantActive {
+		r.Backlog.end(g.Name)
+		if r.Backlog.waits(g.Spec.NotBefore.Time, now) {
+			return later(recordAgain), nil // others wait for access; that this one is given can be told later
+		}
+		if err := r.record(ctx, g, held); err != nil {
+			return again(err)
+		}
+	}
 	return reconcile.Result{RequeueAfter: g.Spec.ExpirationTime.Sub(now) + overdueGrace}, nil
+}
+
+// held is a grant with what was given but is not recorded yet, to be read only.
+func (r *GrantReconciler) held(g *v1alpha1.AccessGrant) *v1alpha1.AccessGrant {
+	status, ok := r.given.Load(g.UID)
+	if !ok || g.Status.Phase == v1alpha1.GrantActive {
+		return g
+	}
+	held := *g
+	held.Status = status.(v1alpha1.AccessGrantStatus)
+	return &held
 }
 
 // release lets a grant that is over be deleted.
@@ -423,8 +436,8 @@ func (r *GrantReconciler) gone(ctx context.Context, key client.ObjectKey, object
 // bindingOver: somebody deleted, changed or recreated a binding. What the
 // cache shows is confirmed by a live read: it may be older than the binding.
 func (r *GrantReconciler) bindingOver(ctx context.Context, g *v1alpha1.AccessGrant) (*grant.End, error) {
-	if g.Status.Phase != v1alpha1.GrantActive {
-		return nil, nil
+	if len(g.Status.Bindings) == 0 {
+		return nil, nil // not given yet
 	}
 	for _, want := range objectsOf(g) {
 		uid := recordedUID(g, want)
@@ -466,35 +479,44 @@ func recordedUID(g *v1alpha1.AccessGrant, want grant.Binding) types.UID {
 	return g.Status.Bindings[i].UID
 }
 
-// give creates the bindings and records them. It returns an end when they can
-// never be created.
-func (r *GrantReconciler) give(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (*grant.End, error) {
-	next := g.DeepCopy()
-	next.Status.Bindings = nil
+// give creates the bindings and returns the grant as it is to be recorded, or an
+// end when they can never be created.
+func (r *GrantReconciler) give(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (*v1alpha1.AccessGrant, *grant.End, error) {
+	held := g.DeepCopy()
 	enforced, reason, message, err := r.Admission.condition(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	setCondition(&next.Status.Conditions, now, v1alpha1.ConditionAdmissionEnforced, enforced, reason, message)
+	setCondition(&held.Status.Conditions, now, v1alpha1.ConditionAdmissionEnforced, enforced, reason, message)
+	held.Status.Bindings = nil
 	for _, want := range objectsOf(g) {
 		uid, err := rbac.Apply(ctx, r.Client, r.Live, want)
 		if err != nil {
-			return notGrantable(err, now.Sub(g.Spec.NotBefore.Time))
+			end, err := notGrantable(err, now.Sub(g.Spec.NotBefore.Time))
+			return nil, end, err
 		}
-		next.Status.Bindings = append(next.Status.Bindings, want.Ref(uid))
+		held.Status.Bindings = append(held.Status.Bindings, want.Ref(uid))
 	}
-	next.Status.Phase = v1alpha1.GrantActive
-	next.Status.GrantedTime = &metav1.Time{Time: now}
-	setCondition(&next.Status.Conditions, now, v1alpha1.ConditionAccessGiven, metav1.ConditionTrue, v1alpha1.ReasonGranted,
-		fmt.Sprintf("%d bindings exist", len(next.Status.Bindings)))
+	held.Status.Phase = v1alpha1.GrantActive
+	held.Status.GrantedTime = &metav1.Time{Time: now}
+	setCondition(&held.Status.Conditions, now, v1alpha1.ConditionAccessGiven, metav1.ConditionTrue, v1alpha1.ReasonGranted,
+		fmt.Sprintf("%d bindings exist", len(held.Status.Bindings)))
+	r.given.Store(g.UID, held.Status)
+	r.Metrics.active(g.Name, r.Clock.Now())
+	return held, nil, nil
+}
+
+// record makes a grant Active.
+func (r *GrantReconciler) record(ctx context.Context, g, held *v1alpha1.AccessGrant) error {
+	next := held.DeepCopy()
 	written, err := patchStatus(ctx, r.Client, g, next)
 	if written {
 		r.written.Store(g.Name, next.Status.Phase)
-		r.Metrics.active(g.Name, r.Clock.Now())
+		r.given.Delete(g.UID)
 		r.Journal.grant(string(v1alpha1.GrantActive), "Give", fmt.Sprintf("%s in %s for %s until %s",
 			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, g.Spec.ExpirationTime.UTC().Format(time.RFC3339)), next)
 	}
-	return nil, err
+	return err
 }
 
 // startingUp is how long an API server may refuse what is allowed: while it
@@ -520,7 +542,8 @@ func notGrantable(err error, tried time.Duration) (*grant.End, error) {
 // take removes the access, asks the API server whether it is gone, and only
 // then records the end.
 func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end grant.End, now time.Time) (reconcile.Result, error) {
-	if err := removeBindings(ctx, r.Client, r.Live, g); err != nil {
+	held := r.held(g)
+	if err := removeBindings(ctx, r.Client, r.Live, held); err != nil {
 		return reconcile.Result{}, err
 	}
 	remaining, err := askForAccess(ctx, r.Client, r.Live, g, maxQuestions)
@@ -530,7 +553,7 @@ func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end
 	if remaining.ours {
 		return reconcile.Result{RequeueAfter: verifyAgain}, nil
 	}
-	next := g.DeepCopy()
+	next := held.DeepCopy()
 	next.Status.Phase = v1alpha1.GrantEnded
 	next.Status.EndedTime = &metav1.Time{Time: now}
 	next.Status.EndReason, next.Status.EndedBy = end.Reason, end.By
@@ -542,6 +565,7 @@ func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end
 	}
 	if written {
 		r.written.Store(g.Name, next.Status.Phase)
+		r.given.Delete(g.UID)
 		r.Metrics.ended(g.Name)
 		r.Journal.grant(string(v1alpha1.GrantEnded), "Take", string(end.Reason)+": "+end.Message, next)
 	}

@@ -18,6 +18,7 @@ const maxInterned = 1024
 // each of them; the cache hands out copies, so nobody writes to what is shared.
 type interner struct {
 	mu    sync.Mutex
+	lines map[string][]string
 	rules map[string][]v1alpha1.PolicyRule
 	risks map[string][]v1alpha1.Risk
 }
@@ -34,7 +35,7 @@ func (in *interner) transform() toolscache.TransformFunc {
 		defer in.mu.Unlock()
 		switch object := o.(type) {
 		case *v1alpha1.AccessRequest:
-			object.Status.Rules = share(&in.rules, object.Status.RulesHash, object.Status.Rules)
+			object.Status.Rules = share(&in.lines, object.Status.RulesHash, object.Status.Rules)
 			object.Status.Risks = share(&in.risks, object.Status.RulesHash, object.Status.Risks)
 		case *v1alpha1.AccessGrant:
 			object.Spec.Rules = share(&in.rules, object.Spec.RulesHash, object.Spec.Rules)

@@ -3,10 +3,8 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -42,28 +40,6 @@ func (p *Policies) all(ctx context.Context, from client.Reader) ([]*policy.Polic
 	}
 	p.forget(out)
 	return out, nil
-}
-
-// Fresh is All with one of them, the one that is about to grant, read from the
-// API server.
-func (p *Policies) Fresh(ctx context.Context, name string) ([]*policy.Policy, error) {
-	all, err := p.All(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := slices.DeleteFunc(slices.Clone(all), func(c *policy.Policy) bool { return c.Name == name })
-	fresh := &v1alpha1.AccessPolicy{}
-	err = p.Live.Get(ctx, client.ObjectKey{Name: name}, fresh)
-	if apierrors.IsNotFound(err) {
-		return out, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read policy %s: %w", name, err)
-	}
-	if fresh.DeletionTimestamp != nil {
-		return out, nil
-	}
-	return append(out, p.Compile(fresh)), nil
 }
 
 // Compile compiles a policy, unless this generation of it was compiled before.

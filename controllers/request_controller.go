@@ -64,7 +64,9 @@ type RequestReconciler struct {
 	Tasks *TaskWatcher
 	// Retention of requests that are over.
 	Retention time.Duration
-	Metrics   *Metrics
+	// Backlog is told of access that is on its way.
+	Backlog *Backlog
+	Metrics *Metrics
 
 	matched matches
 }
@@ -164,14 +166,14 @@ func (r *RequestReconciler) advance(ctx context.Context, s *requestStep) error {
 	if err != nil {
 		return err
 	}
-	decided, outcome, err := r.decide(ctx, s, want, r.Policies.All)
-	if err != nil || decided == nil {
+	match, outcome, err := r.decide(ctx, s, want)
+	if err != nil || match == nil {
 		return err
 	}
 	if !outcome.Approved || !r.started(s) || !r.taskIsThere(s, want) {
 		return nil
 	}
-	return r.grant(ctx, s, want)
+	return r.grant(ctx, s, want, match, &outcome)
 }
 
 // grantOf finds the grant of a request by its name, which follows from the
@@ -264,9 +266,9 @@ func (r *RequestReconciler) lapse(ctx context.Context, s *requestStep) error {
 }
 
 // decide matches the request to a policy, tells everybody whom to ask and
-// weighs the decisions. decided is nil when there is no policy to decide by.
-func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *resolved, policies func(context.Context) ([]*policy.Policy, error)) (*policy.Match, policy.Outcome, error) {
-	candidates, err := policies(ctx)
+// weighs the decisions. The match is nil when there is no policy to decide by.
+func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *resolved) (*policy.Match, policy.Outcome, error) {
+	candidates, err := r.Policies.All(ctx)
 	if err != nil {
 		return nil, policy.Outcome{}, err
 	}
@@ -305,7 +307,7 @@ func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *re
 	s.Status.Policy = policyRef(match.Policy)
 	s.Status.RequiredApprovals = ptr.To(int32(match.Policy.Required())) //nolint:gosec // the schema bounds it to 16
 	s.Status.Approvers = match.Policy.Spec.Approvers
-	s.Status.Rules, s.Status.RulesHash = want.rules, want.rulesHash
+	s.Status.Rules, s.Status.RulesHash = want.lines, want.rulesHash
 	s.Status.Risks = risks(want.rules)
 	s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionTrue, v1alpha1.ReasonMatched, match.Message)
 
@@ -597,35 +599,27 @@ func (r *RequestReconciler) taskIsThere(s *requestStep, want *resolved) bool {
 	return false
 }
 
-// grant looks once more, live, at what people may have changed since the cache
-// last heard of it, the decisions and the policy, and writes the AccessGrant:
-// the intent, with its deadline, before any binding. A role or namespace that
+// grant writes the AccessGrant: the intent, with its deadline, before any
+// binding. What people may have changed since the cache last heard of it, the
+// decisions and the policy, must be what was weighed; a role or namespace that
 // changes in this moment ends the grant as soon as it is seen.
-func (r *RequestReconciler) grant(ctx context.Context, s *requestStep, want *resolved) error {
-	fresh := &v1alpha1.AccessRequest{}
-	var policies []*policy.Policy
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		return r.Live.Get(groupCtx, client.ObjectKeyFromObject(s.AccessRequest), fresh)
-	})
-	group.Go(func() (err error) {
-		policies, err = r.Policies.Fresh(groupCtx, s.Status.Policy.Name)
+func (r *RequestReconciler) grant(ctx context.Context, s *requestStep, want *resolved, match *policy.Match, outcome *policy.Outcome) error {
+	given := newGrant(s.AccessRequest, want, match, outcome.Approvers, s.now)
+	r.Backlog.begin(given.Name, s.now)
+	made := false
+	defer func() {
+		if !made {
+			r.Backlog.end(given.Name)
+		}
+	}()
+	fresh, err := r.fresh(ctx, s.AccessRequest, match.Policy)
+	if err != nil {
 		return err
-	})
-	if err := group.Wait(); err != nil {
-		return client.IgnoreNotFound(err)
 	}
-	if fresh.UID != s.UID || fresh.DeletionTimestamp != nil || fresh.Status.Phase.Ended() {
+	if !fresh {
+		s.wait = staleAgain // the newer version is on its way, and most likely comes sooner
 		return nil
 	}
-	// Weighed, but not written back: they are not the broker's to write.
-	defer func(cached []v1alpha1.Decision) { s.Status.Decisions = cached }(s.Status.Decisions)
-	s.Status.Decisions = fresh.Status.Decisions
-	match, outcome, err := r.decide(ctx, s, want, func(context.Context) ([]*policy.Policy, error) { return policies, nil })
-	if err != nil || match == nil || !outcome.Approved {
-		return err
-	}
-	given := newGrant(s.AccessRequest, want, match, outcome.Approvers, s.now)
 	err = r.Client.Create(ctx, given)
 	if apierrors.IsAlreadyExists(err) {
 		return nil // it was made before a restart, or the cache is behind; its deadline stands
@@ -633,9 +627,38 @@ func (r *RequestReconciler) grant(ctx context.Context, s *requestStep, want *res
 	if err != nil {
 		return fmt.Errorf("write grant: %w", err)
 	}
+	made = true
 	r.Metrics.approved(given.Name, s.now)
 	r.Metrics.decided(s.AccessRequest, "approved", s.now)
 	return nil
+}
+
+// fresh asks the API server whether the request and the policy are those that
+// were weighed. It reads their metadata alone: this lies between an approval and
+// the access.
+func (r *RequestReconciler) fresh(ctx context.Context, request *v1alpha1.AccessRequest, p *policy.Policy) (bool, error) {
+	var sameRequest, samePolicy bool
+	group, groupCtx := errgroup.WithContext(ctx)
+	read := func(kind string, key client.ObjectKey, same *bool, is func(*metav1.PartialObjectMetadata) bool) {
+		group.Go(func() error {
+			live := &metav1.PartialObjectMetadata{}
+			live.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
+			err := r.Live.Get(groupCtx, key, live)
+			if client.IgnoreNotFound(err) != nil {
+				return fmt.Errorf("look whether %s %s has changed: %w", kind, key, err)
+			}
+			*same = err == nil && is(live)
+			return nil
+		})
+	}
+	read("AccessRequest", client.ObjectKeyFromObject(request), &sameRequest, func(live *metav1.PartialObjectMetadata) bool {
+		return live.UID == request.UID && live.ResourceVersion == request.ResourceVersion
+	})
+	read("AccessPolicy", client.ObjectKey{Name: p.Name}, &samePolicy, func(live *metav1.PartialObjectMetadata) bool {
+		return live.UID == p.UID && live.Generation == p.Generation && live.DeletionTimestamp == nil
+	})
+	err := group.Wait()
+	return sameRequest && samePolicy, err
 }
 
 // newGrant is the record of what was approved, complete with its deadline. The

@@ -57,6 +57,8 @@ type resolved struct {
 	roleUID    types.UID
 	rules      []v1alpha1.PolicyRule
 	rulesHash  string
+	// lines are the rules as people read them.
+	lines []string
 	// task, nil while it does not exist.
 	task *unstructured.Unstructured
 }
@@ -206,8 +208,7 @@ func (r reader) resolveRole(ctx context.Context, out *resolved) error {
 			return err
 		}
 		out.roleUID, out.rulesHash = uid, fingerprint(heldRole{uid, rules})
-		out.rules, err = bounded(*ref, rules)
-		return err
+		return out.show(ref.Kind+" "+ref.Name, rules)
 	}
 	roles := make([]heldRole, 0, len(out.namespaces))
 	var all []rbacv1.PolicyRule
@@ -220,9 +221,7 @@ func (r reader) resolveRole(ctx context.Context, out *resolved) error {
 		roles, all = append(roles, heldRole{uid, rules}), append(all, rules...)
 	}
 	out.rulesHash = fingerprint(roles...)
-	var err error
-	out.rules, err = bounded(*ref, all)
-	return err
+	return out.show(ref.Kind+" "+ref.Name, all)
 }
 
 // resolveRules holds rules of one's own to what may never be granted that way,
@@ -248,12 +247,8 @@ func resolveRules(out *resolved) error {
 			return impossiblef(v1alpha1.ReasonInvalid, "rules: a rule has either resources or nonResourceURLs")
 		}
 	}
-	out.rules = make([]v1alpha1.PolicyRule, len(rules))
-	for i, rule := range rules {
-		out.rules[i] = v1alpha1.PolicyRule(rule)
-	}
 	out.rulesHash = fingerprint(heldRole{rules: rules})
-	return nil
+	return out.show("rules", rules)
 }
 
 // role reads a role; namespace is that of a Role.
@@ -296,20 +291,24 @@ func fingerprint(roles ...heldRole) string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-func bounded(ref v1alpha1.RoleRef, rules []rbacv1.PolicyRule) ([]v1alpha1.PolicyRule, error) {
+// show takes the rules of a role over, in the form that is stored and in the
+// one that is shown to those who approve, if they fit.
+func (out *resolved) show(role string, rules []rbacv1.PolicyRule) error {
 	rules = rbac.Normalize(rules)
 	if len(rules) > maxRules {
-		return nil, impossiblef(v1alpha1.ReasonInvalid, "%s %s has %d rules; no more than %d can be shown to those who approve", ref.Kind, ref.Name, len(rules), maxRules)
+		return impossiblef(v1alpha1.ReasonInvalid, "%s has %d rules; no more than %d can be shown to those who approve", role, len(rules), maxRules)
 	}
-	out := make([]v1alpha1.PolicyRule, len(rules))
+	out.rules, out.lines = make([]v1alpha1.PolicyRule, len(rules)), rbac.Lines(rules)
+	tooLong := len(out.lines) > maxRules || !rbac.LinesFit(out.lines)
 	for i, rule := range rules {
-		if len(rule.Verbs) > maxRuleItems || len(rule.APIGroups) > maxRuleItems || len(rule.NonResourceURLs) > maxRuleItems ||
-			len(rule.Resources) > 4*maxRuleItems || len(rule.ResourceNames) > 4*maxRuleItems {
-			return nil, impossiblef(v1alpha1.ReasonInvalid, "%s %s has a rule that is too long to be shown to those who approve", ref.Kind, ref.Name)
-		}
-		out[i] = v1alpha1.PolicyRule(rule)
+		tooLong = tooLong || len(rule.Verbs) > maxRuleItems || len(rule.APIGroups) > maxRuleItems || len(rule.NonResourceURLs) > maxRuleItems ||
+			len(rule.Resources) > 4*maxRuleItems || len(rule.ResourceNames) > 4*maxRuleItems
+		out.rules[i] = v1alpha1.PolicyRule(rule)
 	}
-	return out, nil
+	if tooLong {
+		return impossiblef(v1alpha1.ReasonInvalid, "%s has a rule that is too long to be shown to those who approve", role)
+	}
+	return nil
 }
 
 // resolveTask reads the task live: whether it is over must not be told from an

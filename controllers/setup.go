@@ -27,10 +27,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -120,7 +123,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("policy controller: %w", err)
 	}
-	reconciler := &RequestReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Tasks: tasks, Retention: o.Retention.Requests, Metrics: measures}
+	reconciler := &RequestReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Tasks: tasks, Retention: o.Retention.Requests, Backlog: backlog, Metrics: measures}
 	requests, err := builder.ControllerManagedBy(mgr).Named("request").
 		Watches(&v1alpha1.AccessRequest{}, reconciler.inTurn()).
 		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(w.openRequests)).
@@ -136,14 +139,14 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 
 	grants, err := builder.ControllerManagedBy(mgr).Named("grant").
 		For(&v1alpha1.AccessGrant{}).
-		Watches(&rbacv1.RoleBinding{}, handler.EnqueueRequestsFromMapFunc(grantOfBinding)).
-		Watches(&rbacv1.ClusterRoleBinding{}, handler.EnqueueRequestsFromMapFunc(grantOfBinding)).
-		Watches(&v1alpha1.AccessRequest{}, handler.EnqueueRequestsFromMapFunc(grantOfRequest)).
-		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfPolicy)).
-		Watches(&rbacv1.ClusterRole{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfRole)).
-		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfRole)).
-		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfObject)).
-		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(w.grantsOfObject)).
+		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding)).
+		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding)).
+		Watches(&v1alpha1.AccessRequest{}, first(grantOfRequest)).
+		Watches(&v1alpha1.AccessPolicy{}, first(w.grantsOfPolicy)).
+		Watches(&rbacv1.ClusterRole{}, first(w.grantsOfRole)).
+		Watches(&rbacv1.Role{}, first(w.grantsOfRole)).
+		WatchesMetadata(&corev1.Namespace{}, first(w.grantsOfObject)).
+		WatchesMetadata(&corev1.ServiceAccount{}, first(w.grantsOfObject)).
 		WithOptions(options(maxBackoff)).
 		Build(&GrantReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Admission: admissionPolicies, Tasks: tasks, Retention: o.Retention.Grants, Backlog: backlog, Metrics: measures})
 	if err != nil {
@@ -155,6 +158,8 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	everywhere.NeedLeaderElection = ptr.To(false)
 	err = builder.ControllerManagedBy(mgr).Named("expirer").
 		For(&v1alpha1.AccessGrant{}).
+		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding), builder.WithPredicates(terminating)).
+		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding), builder.WithPredicates(terminating)).
 		WithOptions(everywhere).
 		Complete(&Expirer{Client: c, Live: live, Clock: clk, Backlog: backlog, Metrics: measures})
 	if err != nil {
@@ -256,6 +261,38 @@ func grantLabel(o client.Object) []string {
 	}
 	return nil
 }
+
+// first maps events to grants that they may end: what takes access away comes
+// before what gives it, which is the creation of a grant.
+func first(m handler.MapFunc) handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	plain := handler.EnqueueRequestsFromMapFunc(m)
+	add := func(ctx context.Context, o client.Object, q queue) {
+		for _, key := range m(ctx, o) {
+			if q, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+				q.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(1)}, key)
+				continue
+			}
+			q.Add(key)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: plain.Create, GenericFunc: plain.Generic,
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			if e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion() {
+				plain.Update(ctx, e, q)
+				return
+			}
+			add(ctx, e.ObjectOld, q)
+			add(ctx, e.ObjectNew, q)
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, e.Object, q) },
+	}
+}
+
+// terminating lets through what is being deleted and still there: a finalizer
+// keeps it, and a Terminating binding still authorizes.
+var terminating = predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil })
 
 // wiring maps events to the requests and grants that they concern.
 type wiring struct{ client client.Client }

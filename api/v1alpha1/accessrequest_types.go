@@ -159,11 +159,15 @@ type AccessRequestStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Approvers []Subject `json:"approvers,omitempty"`
-	// rules that the role allows, expanded.
+	// rules say what the role allows, expanded, for those who decide: each a line
+	// of verbs, resources and, if it is for some objects only, their names, such
+	// as "get,list pods,pods/log,deployments.apps". The AccessGrant has them as
+	// PolicyRules.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=512
-	Rules []PolicyRule `json:"rules,omitempty"`
+	// +kubebuilder:validation:items:MaxLength=1024
+	Rules []string `json:"rules,omitempty"`
 	// rulesHash identifies the rules.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128

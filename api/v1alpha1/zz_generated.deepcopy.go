@@ -445,10 +445,8 @@ func (in *AccessRequestStatus) DeepCopyInto(out *AccessRequestStatus) {
 	}
 	if in.Rules != nil {
 		in, out := &in.Rules, &out.Rules
-		*out = make([]PolicyRule, len(*in))
-		for i := range *in {
-			(*in)[i].DeepCopyInto(&(*out)[i])
-		}
+		*out = make([]string, len(*in))
+		copy(*out, *in)
 	}
 	if in.Risks != nil {
 		in, out := &in.Risks, &out.Risks

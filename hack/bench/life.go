@@ -70,6 +70,8 @@ func (s *scene) until(ctx context.Context, object client.Object, what string, ho
 // word, each beside the floor, measured in turn so that both have the same noise.
 type life struct {
 	given, taken           []time.Duration
+	// patched is how long the approval itself took, a part of given.
+	patched []time.Duration
 	floorGiven, floorTaken []time.Duration
 }
 
@@ -97,6 +99,7 @@ func (s *scene) liveOnce(ctx context.Context, l *life) error {
 	if err := s.decide(ctx, request, v1alpha1.VerdictApprove); err != nil {
 		return err
 	}
+	l.patched = append(l.patched, time.Since(begin))
 	at, err := answered(ctx, who, namespace.Name, true)
 	if err != nil {
 		return err

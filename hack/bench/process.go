@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // memory of the broker, in bytes.
@@ -131,19 +133,28 @@ func (s *scene) getPprof(ctx context.Context, what string) ([]byte, error) {
 	return io.ReadAll(response.Body)
 }
 
-// profile saves a profile of the broker, if profiles are wanted. The function
-// that it returns waits for it.
+// profile saves a profile of the broker, if profiles are wanted, and beside one
+// of its processor time one of the API server's. The function that it returns
+// waits for them.
 func (s *scene) profile(ctx context.Context, name, what string) func() error {
 	if s.profiles == "" {
 		return func() error { return nil }
 	}
-	done := make(chan error, 1)
-	go func() {
-		content, err := s.getPprof(ctx, what)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(s.profiles, name+".pprof"), content, 0o644)
-		}
-		done <- err
-	}()
-	return func() error { return <-done }
+	group, ctx := errgroup.WithContext(ctx)
+	save := func(name string, get func() ([]byte, error)) {
+		group.Go(func() error {
+			content, err := get()
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(s.profiles, name+".pprof"), content, 0o644)
+		})
+	}
+	save(name, func() ([]byte, error) { return s.getPprof(ctx, what) })
+	if path, seconds, ok := strings.Cut(what, "?seconds="); ok {
+		save(name+"-apiserver", func() ([]byte, error) {
+			return s.clientset.RESTClient().Get().AbsPath("/debug/pprof/", path).Param("seconds", seconds).DoRaw(ctx)
+		})
+	}
+	return group.Wait
 }

@@ -6,10 +6,12 @@ import (
 	"strings"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/rbac"
 )
 
 // pageWidth is how long lists on a page may get before they are wrapped.
@@ -150,53 +152,38 @@ func (w *writer) decisions(r *v1alpha1.AccessRequest) {
 	}
 }
 
-// rules are shown by what they allow, those with the same verbs together.
+// rules are shown as the broker wrote them, or as they are asked for as long as
+// it has not.
 func (w *writer) rules(r *v1alpha1.AccessRequest) {
-	rules := r.Status.Rules
-	if len(rules) == 0 {
-		rules = r.Spec.Rules
+	lines := r.Status.Rules
+	if len(lines) == 0 {
+		asked := make([]rbacv1.PolicyRule, len(r.Spec.Rules))
+		for i, rule := range r.Spec.Rules {
+			asked[i] = rbacv1.PolicyRule(rule)
+		}
+		lines = rbac.Lines(asked)
 	}
-	if len(rules) == 0 {
+	if len(lines) == 0 {
 		return
 	}
 	w.heading("What it allows")
-	var order []string
-	on := map[string][]string{}
-	for _, rule := range rules {
-		verbs := slices.Sorted(slices.Values(rule.Verbs))
-		allowed := strings.Join(verbs, ", ")
-		if len(rule.ResourceNames) > 0 {
-			allowed += ", only of the names " + strings.Join(rule.ResourceNames, ", ")
+	shown := ""
+	for _, line := range lines {
+		fields := strings.SplitN(line, " ", 3)
+		allowed := strings.ReplaceAll(fields[0], ",", ", ")
+		if len(fields) == 3 {
+			allowed += ", only of the names " + strings.ReplaceAll(fields[2], ",", ", ")
 		}
-		if _, known := on[allowed]; !known {
-			order = append(order, allowed)
+		if allowed != shown {
+			w.item(allowed)
+			shown = allowed
 		}
-		on[allowed] = append(on[allowed], resourcesOf(rule)...)
-	}
-	for _, allowed := range order {
-		w.item(allowed)
-		for _, line := range wrap(slices.Compact(on[allowed]), pageWidth-6) {
-			w.item("    " + line)
-		}
-	}
-}
-
-// resourcesOf a rule as RESOURCE.GROUP/SUBRESOURCE, and its paths.
-func resourcesOf(rule v1alpha1.PolicyRule) []string {
-	var out []string
-	for _, group := range rule.APIGroups {
-		for _, resource := range rule.Resources {
-			name, subresource, has := strings.Cut(resource, "/")
-			if group != "" {
-				name += "." + group
+		if len(fields) > 1 {
+			for _, resources := range wrap(strings.Split(fields[1], ","), pageWidth-6) {
+				w.item("    " + resources)
 			}
-			if has {
-				name += "/" + subresource
-			}
-			out = append(out, name)
 		}
 	}
-	return append(out, rule.NonResourceURLs...)
 }
 
 func (w *writer) risks(r *v1alpha1.AccessRequest) {

@@ -52,11 +52,10 @@ func aRequest() *v1alpha1.AccessRequest {
 			RequiredApprovals: ptr.To[int32](1),
 			Approvers:         []v1alpha1.Subject{{Kind: "Group", Name: "sre"}},
 			RulesHash:         "h1",
-			Rules: []v1alpha1.PolicyRule{
-				{Verbs: []string{"list", "get", "watch"}, APIGroups: []string{""}, Resources: []string{"pods", "pods/log", "services"}},
-				{Verbs: []string{"get", "list", "watch"}, APIGroups: []string{"apps"}, Resources: []string{"deployments", "deployments/scale"}},
-				{Verbs: []string{"delete"}, APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"tmp"}},
-				{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics"}},
+			Rules: []string{
+				"get,list,watch pods,pods/log,services,deployments.apps,deployments.apps/scale",
+				"delete secrets tmp",
+				"get /metrics",
 			},
 			Risks: []v1alpha1.Risk{{Kind: "RunPods", Message: "run pods as any ServiceAccount of the namespace"}},
 		},
@@ -98,7 +97,7 @@ func aHostileRequest() *v1alpha1.AccessRequest {
 	r.Spec.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: "payments", Name: "migrator"}, {Kind: "User", Name: "al\u0456ce"}}
 	r.Spec.Scope = &v1alpha1.Scope{Namespaces: []string{"billing", "payments"}}
 	r.Spec.StartTime = &metav1.Time{Time: now.Add(time.Hour)}
-	r.Status.Rules[0].Resources = []string{"pods\x07"}
+	r.Status.Rules[0] = "get,list,watch pods\x07"
 	r.Status.Decisions = []v1alpha1.Decision{{Username: "carol", Verdict: "Approve", Comment: "\u2066ok", RulesHash: "h0"}}
 	return r
 }

@@ -29,7 +29,7 @@ func Remove(ctx context.Context, c client.Client, live client.Reader, want grant
 		// What the cache does not know any more is looked up before it is
 		// deleted again: most likely another hand has removed it.
 		if uid != "" && (i > 0 || !knownGone(ctx, c, want)) {
-			if err := remove(ctx, c, want, uid); err != nil {
+			if err := Delete(ctx, c, want, uid); err != nil {
 				return err
 			}
 		}
@@ -61,7 +61,9 @@ func knownGone(ctx context.Context, cache client.Reader, want grant.Binding) boo
 	return err == nil && seen == nil
 }
 
-func remove(ctx context.Context, c client.Client, b grant.Binding, uid types.UID) error {
+// Delete sends the deletion of a binding of that UID, and does not look what
+// becomes of it. That there is none any more is no error.
+func Delete(ctx context.Context, c client.Client, b grant.Binding, uid types.UID) error {
 	object := empty(b.Kind)
 	object.SetNamespace(b.Namespace)
 	object.SetName(b.Name)

@@ -106,9 +106,7 @@ spec:
   approvers:
   - {kind: User, apiGroup: rbac.authorization.k8s.io, name: bob}
   - {kind: ServiceAccount, name: robot, namespace: ops}
-  rules:
-  - {verbs: [get], apiGroups: [""], resources: [pods], resourceNames: [web]}
-  - {verbs: [get], nonResourceURLs: [/metrics]}
+  rules: ["get pods web", "get /metrics"]
   rulesHash: abcdef
   risks:
   - {kind: ReadsSecrets, message: reads every Secret of the namespace}

@@ -1,0 +1,86 @@
+package controllers
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// Backlog knows what people wait for: overdue access that is being removed, and
+// approved access on its way. While there is any, the record of what was done
+// and its verification leave the API server to it. A nil Backlog is empty.
+type Backlog struct {
+	mu       sync.Mutex
+	removals int
+	gives    map[string]time.Time // when the way of a grant began, by its name
+}
+
+// recordAgain is how long a record waits before it looks whether the backlog is
+// gone, and maxRecordDelay after which it waits no longer. Nobody waits for a
+// grant that takes longer than maxGiving.
+const (
+	recordAgain    = 250 * time.Millisecond
+	maxRecordDelay = time.Minute
+	maxGiving      = 5 * time.Second
+)
+
+// later queues what can wait behind what cannot.
+func later(d time.Duration) reconcile.Result {
+	return reconcile.Result{RequeueAfter: d, Priority: ptr.To(handler.LowPriority)}
+}
+
+// waits tells whether the record of what happened at a moment has to wait.
+func (b *Backlog) waits(since, now time.Time) bool {
+	if b == nil || now.Sub(since) > maxRecordDelay {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, begin := range b.gives {
+		if now.Sub(begin) > maxGiving {
+			delete(b.gives, name)
+		}
+	}
+	return b.removals > 0 || len(b.gives) > 0
+}
+
+// begin and end enclose the way of a grant from its approval to its bindings.
+func (b *Backlog) begin(grant string, now time.Time) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.gives == nil {
+		b.gives = map[string]time.Time{}
+	}
+	b.gives[grant] = now
+}
+
+func (b *Backlog) end(grant string) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.gives, grant)
+}
+
+// removing encloses a removal of overdue access.
+func (b *Backlog) removing(remove func() error) error {
+	b.count(1)
+	defer b.count(-1)
+	return remove()
+}
+
+func (b *Backlog) count(n int) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.removals += n
+}
