@@ -22,7 +22,7 @@ type Backlog struct {
 // gone, and maxRecordDelay after which it waits no longer. Nobody waits for a
 // grant that takes longer than maxGiving.
 const (
-	recordAgain    = 250 * time.Millisecond
+	recordAgain    = time.Second
 	maxRecordDelay = time.Minute
 	maxGiving      = 5 * time.Second
 )

@@ -341,24 +341,24 @@ func (r *GrantReconciler) roleOver(ctx context.Context, g *v1alpha1.AccessGrant)
 	replaced := &grant.End{Reason: v1alpha1.EndRoleGone, Message: fmt.Sprintf("%s %s was deleted and made anew", g.Spec.RoleRef.Kind, g.Spec.RoleRef.Name)}
 	var held []heldRole
 	if g.Spec.RoleRef.Kind == v1alpha1.ClusterRoleKind {
-		uid, rules, err := r.reader().role(ctx, "", *g.Spec.RoleRef)
+		role, err := r.reader().role(ctx, "", *g.Spec.RoleRef)
 		if err != nil {
 			return gone(err)
 		}
-		if uid != g.Spec.RoleUID {
+		if role.uid != g.Spec.RoleUID {
 			return replaced, nil
 		}
-		held = append(held, heldRole{uid, rules})
+		held = append(held, role)
 	} else {
 		for _, ns := range g.Spec.Namespaces {
-			uid, rules, err := r.reader().role(ctx, ns.Name, *g.Spec.RoleRef)
+			role, err := r.reader().role(ctx, ns.Name, *g.Spec.RoleRef)
 			if err != nil {
 				return gone(err)
 			}
-			if uid != ns.RoleUID {
+			if role.uid != ns.RoleUID {
 				return replaced, nil
 			}
-			held = append(held, heldRole{uid, rules})
+			held = append(held, role)
 		}
 	}
 	if fingerprint(held...) == g.Spec.RulesHash {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -70,8 +72,9 @@ type reader struct {
 	live  client.Reader
 }
 
+// Get is for objects that are not written to: what it reads belongs to the cache.
 func (r reader) Get(ctx context.Context, key client.ObjectKey, object client.Object) error {
-	err := r.cache.Get(ctx, key, object)
+	err := r.cache.Get(ctx, key, object, &client.GetOptions{UnsafeDisableDeepCopy: ptr.To(true)})
 	if apierrors.IsNotFound(err) {
 		return r.live.Get(ctx, key, object)
 	}
@@ -203,22 +206,22 @@ func (r reader) resolveRole(ctx context.Context, out *resolved) error {
 		return impossiblef(v1alpha1.ReasonInvalid, "a Role cannot be granted in the whole cluster: name a ClusterRole")
 	}
 	if ref.Kind == v1alpha1.ClusterRoleKind {
-		uid, rules, err := r.role(ctx, "", *ref)
+		role, err := r.role(ctx, "", *ref)
 		if err != nil {
 			return err
 		}
-		out.roleUID, out.rulesHash = uid, fingerprint(heldRole{uid, rules})
-		return out.show(ref.Kind+" "+ref.Name, rules)
+		out.roleUID, out.rulesHash = role.uid, fingerprint(role)
+		return out.show(ref.Kind+" "+ref.Name, role.rules)
 	}
 	roles := make([]heldRole, 0, len(out.namespaces))
 	var all []rbacv1.PolicyRule
 	for i, ns := range out.namespaces {
-		uid, rules, err := r.role(ctx, ns.Name, *ref)
+		role, err := r.role(ctx, ns.Name, *ref)
 		if err != nil {
 			return err
 		}
-		out.namespaces[i].RoleUID = uid
-		roles, all = append(roles, heldRole{uid, rules}), append(all, rules...)
+		out.namespaces[i].RoleUID = role.uid
+		roles, all = append(roles, role), append(all, role.rules...)
 	}
 	out.rulesHash = fingerprint(roles...)
 	return out.show(ref.Kind+" "+ref.Name, all)
@@ -252,19 +255,19 @@ func resolveRules(out *resolved) error {
 }
 
 // role reads a role; namespace is that of a Role.
-func (r reader) role(ctx context.Context, namespace string, ref v1alpha1.RoleRef) (types.UID, []rbacv1.PolicyRule, error) {
+func (r reader) role(ctx context.Context, namespace string, ref v1alpha1.RoleRef) (heldRole, error) {
 	if ref.Kind == v1alpha1.ClusterRoleKind {
 		role := &rbacv1.ClusterRole{}
 		if err := r.Get(ctx, client.ObjectKey{Name: ref.Name}, role); err != nil {
-			return "", nil, roleError(err, "ClusterRole "+ref.Name)
+			return heldRole{}, roleError(err, "ClusterRole "+ref.Name)
 		}
-		return role.UID, role.Rules, nil
+		return heldRole{role.UID, role.ResourceVersion, role.Rules}, nil
 	}
 	role := &rbacv1.Role{}
 	if err := r.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, role); err != nil {
-		return "", nil, roleError(err, "Role "+namespace+"/"+ref.Name)
+		return heldRole{}, roleError(err, "Role "+namespace+"/"+ref.Name)
 	}
-	return role.UID, role.Rules, nil
+	return heldRole{role.UID, role.ResourceVersion, role.Rules}, nil
 }
 
 func roleError(err error, what string) error {
@@ -276,8 +279,9 @@ func roleError(err error, what string) error {
 
 // heldRole is a role as it is now.
 type heldRole struct {
-	uid   types.UID
-	rules []rbacv1.PolicyRule
+	uid     types.UID
+	version string // resourceVersion; empty for rules of one's own
+	rules   []rbacv1.PolicyRule
 }
 
 // fingerprint is the rulesHash: what the roles allow and which they are, so
@@ -286,9 +290,42 @@ type heldRole struct {
 func fingerprint(roles ...heldRole) string {
 	hash := sha256.New()
 	for _, role := range roles {
-		fmt.Fprintf(hash, "%s %s\n", role.uid, rbac.Hash(role.rules))
+		fmt.Fprintf(hash, "%s %s\n", role.uid, hashes.of(role))
 	}
 	return hex.EncodeToString(hash.Sum(nil))
+}
+
+// hashes remembers the hash of each role in its present version: every look at
+// a grant needs it.
+var hashes roleHashes
+
+// maxHashes bounds how many roles are remembered at a time.
+const maxHashes = 4096
+
+type roleHashes struct {
+	mu    sync.Mutex
+	known map[types.UID]roleHash
+}
+
+type roleHash struct{ version, hash string }
+
+func (h *roleHashes) of(role heldRole) string {
+	h.mu.Lock()
+	known := h.known[role.uid]
+	h.mu.Unlock()
+	if role.version != "" && known.version == role.version {
+		return known.hash
+	}
+	hash := rbac.Hash(role.rules)
+	if role.version != "" {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.known == nil || len(h.known) >= maxHashes {
+			h.known = map[types.UID]roleHash{}
+		}
+		h.known[role.uid] = roleHash{role.version, hash}
+	}
+	return hash
 }
 
 // show takes the rules of a role over, in the form that is stored and in the

@@ -1,0 +1,157 @@
+package controllers
+
+import (
+	"context"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+// While others wait for their access, one that has hers is recorded later.
+func TestRecordWaitsForOthers(t *testing.T) {
+	w := newWorld(t, nil)
+	w.grants.Backlog = &Backlog{}
+	_, g := w.approved()
+	w.grants.Backlog.begin("another", w.clock.Now())
+	result := w.reconcileGrant(g)
+	if result.Priority == nil || *result.Priority != handler.LowPriority || result.RequeueAfter != recordAgain {
+		t.Errorf("got %+v, want a later look", result)
+	}
+	if !w.can() {
+		t.Error("alice waits for others")
+	}
+	phase := func() v1alpha1.GrantPhase {
+		current := &v1alpha1.AccessGrant{}
+		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(g), current); err != nil {
+			t.Fatal(err)
+		}
+		return current.Status.Phase
+	}
+	if got := phase(); got != "" {
+		t.Errorf("the grant is %s before the others have theirs", got)
+	}
+	given := w.clock.Now()
+	w.clock.SetTime(given.Add(recordAgain))
+	w.grants.Backlog.end("another")
+	w.reconcileGrant(g)
+	if got := phase(); got != v1alpha1.GrantActive {
+		t.Errorf("the grant is %q, want Active", got)
+	}
+	current := &v1alpha1.AccessGrant{}
+	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(g), current); err != nil {
+		t.Fatal(err)
+	}
+	if got := current.Status.GrantedTime; got == nil || got.Unix() != given.Unix() {
+		t.Errorf("granted at %s, want %s", got, given)
+	}
+}
+
+// Nobody is waited for longer than it takes to give, and not for ever.
+func TestBacklogEnds(t *testing.T) {
+	w := newWorld(t, nil)
+	now := w.clock.Now()
+	b := &Backlog{}
+	b.begin("stuck", now)
+	if !b.waits(now, now.Add(maxGiving)) || b.waits(now, now.Add(maxGiving+1)) {
+		t.Error("one that is stuck is not waited for as long as maxGiving")
+	}
+	err := b.removing(func() error {
+		if !b.waits(now, now.Add(maxRecordDelay)) || b.waits(now, now.Add(maxRecordDelay+1)) {
+			t.Error("a record does not wait as long as maxRecordDelay")
+		}
+		return nil
+	})
+	if err != nil || b.waits(now, now) {
+		t.Errorf("after the removal: %v", err)
+	}
+}
+
+// Law 4 holds before a binding is recorded, too: it is not made anew.
+func TestBindingDeletedBeforeItIsRecorded(t *testing.T) {
+	w := newWorld(t, nil)
+	w.grants.Backlog = &Backlog{}
+	_, g := w.approved()
+	w.grants.Backlog.begin("another", w.clock.Now())
+	w.reconcileGrant(g)
+	if err := e.Admin.Delete(t.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name}}); err != nil {
+		t.Fatal(err)
+	}
+	w.reconcileGrant(g)
+	current := w.wantEnded(g, v1alpha1.EndBindingTouched)
+	if len(current.Status.Bindings) != 1 || current.Status.GrantedTime == nil {
+		t.Errorf("what was given is not recorded: %+v", current.Status)
+	}
+}
+
+// A cache that has not heard of the last word grants nothing: what was weighed
+// must be what the API server has.
+func TestStaleCacheGrantsNothing(t *testing.T) {
+	for name, change := range map[string]func(*world, *v1alpha1.AccessRequest){
+		"the policy was narrowed": func(w *world, _ *v1alpha1.AccessRequest) {
+			narrowed := w.policy.DeepCopy()
+			narrowed.Spec.Approvers = []v1alpha1.Subject{{Kind: "User", Name: "carol"}}
+			if err := e.Admin.Update(t.Context(), narrowed); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"the policy was deleted": func(w *world, _ *v1alpha1.AccessRequest) {
+			if err := e.Admin.Delete(t.Context(), w.policy.DeepCopy()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"somebody denied": func(w *world, request *v1alpha1.AccessRequest) { w.decide(bob, request, v1alpha1.VerdictDeny) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			request := w.ask()
+			w.reconcileRequest(request)
+			w.decide(bob, request, v1alpha1.VerdictApprove)
+			w.fresh(request)
+			oldRequest, oldPolicy := w.request(request), w.policy.DeepCopy()
+			if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(w.policy), oldPolicy); err != nil {
+				t.Fatal(err)
+			}
+			w.policy = oldPolicy.DeepCopy()
+			change(w, request)
+			w.use(failing(interceptor.Funcs{
+				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+					switch o := o.(type) {
+					case *v1alpha1.AccessRequest:
+						oldRequest.DeepCopyInto(o)
+						return nil
+					case *v1alpha1.AccessPolicy:
+						oldPolicy.DeepCopyInto(o)
+						return nil
+					}
+					return c.Get(ctx, key, o, opts...)
+				},
+				List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+					if list, ok := list.(*v1alpha1.AccessPolicyList); ok {
+						list.Items = []v1alpha1.AccessPolicy{*oldPolicy}
+						return nil
+					}
+					return c.List(ctx, list, opts...)
+				},
+			}), broker.GetAPIReader())
+			w.reconcileRequest(request)
+			var grants v1alpha1.AccessGrantList
+			if err := e.Admin.List(t.Context(), &grants); err != nil {
+				t.Fatal(err)
+			}
+			for i := range grants.Items {
+				if grants.Items[i].Spec.RequestRef.UID == request.UID {
+					t.Errorf("granted: %s", grants.Items[i].Spec.Summary)
+				}
+			}
+			if phase := w.request(request).Status.Phase; phase != v1alpha1.RequestPending {
+				t.Errorf("the request is %s, want Pending", phase)
+			}
+		})
+	}
+}

@@ -1,0 +1,54 @@
+package controllers
+
+import (
+	"reflect"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+// What the cache keeps is what the API server sent, but for managedFields.
+func TestInternChangesNothing(t *testing.T) {
+	w := newWorld(t, nil)
+	w.active()
+	in := (&interner{}).transform()
+	var requests v1alpha1.AccessRequestList
+	var grants v1alpha1.AccessGrantList
+	var bindings rbacv1.RoleBindingList
+	for _, list := range []client.ObjectList{&requests, &grants, &bindings} {
+		if err := e.Admin.List(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(o runtime.Object) {
+		t.Helper()
+		for range 2 { // what was seen before is shared the second time
+			before := o.DeepCopyObject()
+			reflect.ValueOf(before).Elem().FieldByName("ManagedFields").SetZero()
+			after, err := in(o.DeepCopyObject())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !equality.Semantic.DeepEqual(before, after) {
+				t.Errorf("the cache keeps %+v, not %+v", after, before)
+			}
+		}
+	}
+	for i := range requests.Items {
+		check(&requests.Items[i])
+	}
+	for i := range grants.Items {
+		check(&grants.Items[i])
+	}
+	for i := range bindings.Items {
+		check(&bindings.Items[i])
+	}
+	if len(requests.Items) == 0 || len(grants.Items) == 0 || len(bindings.Items) == 0 {
+		t.Fatalf("%d requests, %d grants, %d bindings: nothing was tried", len(requests.Items), len(grants.Items), len(bindings.Items))
+	}
+}
