@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -24,6 +26,11 @@ type Admission struct {
 	client   client.Reader
 	policies []admissionregistrationv1.ValidatingAdmissionPolicy
 	bindings []admissionregistrationv1.ValidatingAdmissionPolicyBinding
+
+	mu sync.Mutex
+	// asInstalled is the resourceVersion in which a policy, by its name, was
+	// last found to be as it was installed.
+	asInstalled map[string]string
 }
 
 // NewAdmission compares what a client reads with what this version of the
@@ -33,27 +40,32 @@ func NewAdmission(c client.Reader) (*Admission, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admission policies: %w", err)
 	}
-	return &Admission{client: c, policies: policies, bindings: bindings}, nil
+	return &Admission{client: c, policies: policies, bindings: bindings, asInstalled: map[string]string{}}, nil
 }
 
 // NotEnforced lists what is missing or not as it was installed.
 func (a *Admission) NotEnforced(ctx context.Context) ([]string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	var out []string
 	for _, want := range a.policies {
 		live := &admissionregistrationv1.ValidatingAdmissionPolicy{}
-		err := a.client.Get(ctx, client.ObjectKey{Name: want.Name}, live)
+		err := a.client.Get(ctx, client.ObjectKey{Name: want.Name}, live, &client.GetOptions{UnsafeDisableDeepCopy: ptr.To(true)})
 		switch {
 		case apierrors.IsNotFound(err):
 			out = append(out, "ValidatingAdmissionPolicy "+want.Name+" is missing")
 		case err != nil:
 			return nil, fmt.Errorf("read admission policy: %w", err)
-		case !equality.Semantic.DeepEqual(plain(live.Spec), plain(want.Spec)):
+		case a.asInstalled[want.Name] == live.ResourceVersion:
+		case equality.Semantic.DeepEqual(plain(live.Spec), plain(want.Spec)):
+			a.asInstalled[want.Name] = live.ResourceVersion
+		default:
 			out = append(out, "ValidatingAdmissionPolicy "+want.Name+" was changed")
 		}
 	}
 	for _, want := range a.bindings {
 		live := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}
-		err := a.client.Get(ctx, client.ObjectKey{Name: want.Name}, live)
+		err := a.client.Get(ctx, client.ObjectKey{Name: want.Name}, live, &client.GetOptions{UnsafeDisableDeepCopy: ptr.To(true)})
 		switch {
 		case apierrors.IsNotFound(err):
 			out = append(out, "ValidatingAdmissionPolicyBinding "+want.Name+" is missing")

@@ -4,9 +4,12 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
 // Backlog knows what people wait for: overdue access that is being removed, and
@@ -15,7 +18,13 @@ import (
 type Backlog struct {
 	mu       sync.Mutex
 	removals int
-	gives    map[string]time.Time // when the way of a grant began, by its name
+	gives    map[string]give // by the name of the grant
+}
+
+// give is a grant on its way, as it was written.
+type give struct {
+	begin time.Time
+	spec  *v1alpha1.AccessGrantSpec
 }
 
 // recordAgain is how long a record waits before it looks whether the backlog is
@@ -39,8 +48,8 @@ func (b *Backlog) waits(since, now time.Time) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for name, begin := range b.gives {
-		if now.Sub(begin) > maxGiving {
+	for name, give := range b.gives {
+		if now.Sub(give.begin) > maxGiving {
 			delete(b.gives, name)
 		}
 	}
@@ -48,16 +57,27 @@ func (b *Backlog) waits(since, now time.Time) bool {
 }
 
 // begin and end enclose the way of a grant from its approval to its bindings.
-func (b *Backlog) begin(grant string, now time.Time) {
+func (b *Backlog) begin(g *v1alpha1.AccessGrant, now time.Time) {
 	if b == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.gives == nil {
-		b.gives = map[string]time.Time{}
+		b.gives = map[string]give{}
 	}
-	b.gives[grant] = now
+	b.gives[g.Name] = give{now, g.Spec.DeepCopy()}
+}
+
+// wrote tells whether a grant that is on its way is what it was begun with.
+func (b *Backlog) wrote(g *v1alpha1.AccessGrant) bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	begun := b.gives[g.Name].spec
+	b.mu.Unlock()
+	return begun != nil && equality.Semantic.DeepEqual(*begun, g.Spec)
 }
 
 func (b *Backlog) end(grant string) {

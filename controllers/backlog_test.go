@@ -13,12 +13,16 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
+func named(name string) *v1alpha1.AccessGrant {
+	return &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
+
 // While others wait for their access, one that has hers is recorded later.
 func TestRecordWaitsForOthers(t *testing.T) {
 	w := newWorld(t, nil)
 	w.grants.Backlog = &Backlog{}
 	_, g := w.approved()
-	w.grants.Backlog.begin("another", w.clock.Now())
+	w.grants.Backlog.begin(named("another"), w.clock.Now())
 	result := w.reconcileGrant(g)
 	if result.Priority == nil || *result.Priority != handler.LowPriority || result.RequeueAfter != recordAgain {
 		t.Errorf("got %+v, want a later look", result)
@@ -57,7 +61,7 @@ func TestBacklogEnds(t *testing.T) {
 	w := newWorld(t, nil)
 	now := w.clock.Now()
 	b := &Backlog{}
-	b.begin("stuck", now)
+	b.begin(named("stuck"), now)
 	if !b.waits(now, now.Add(maxGiving)) || b.waits(now, now.Add(maxGiving+1)) {
 		t.Error("one that is stuck is not waited for as long as maxGiving")
 	}
@@ -77,7 +81,7 @@ func TestBindingDeletedBeforeItIsRecorded(t *testing.T) {
 	w := newWorld(t, nil)
 	w.grants.Backlog = &Backlog{}
 	_, g := w.approved()
-	w.grants.Backlog.begin("another", w.clock.Now())
+	w.grants.Backlog.begin(named("another"), w.clock.Now())
 	w.reconcileGrant(g)
 	if err := e.Admin.Delete(t.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name}}); err != nil {
 		t.Fatal(err)

@@ -27,6 +27,9 @@ const maxClockSkew = time.Minute
 // What the cache shows is confirmed by a live read: it may be older than the
 // grant.
 func (r *GrantReconciler) notApproved(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (*grant.End, error) {
+	if r.Backlog.wrote(g) {
+		return nil, nil // by this process a moment ago, after it had looked
+	}
 	end, err := r.notApprovedIn(ctx, r.reader(), g, now)
 	if end == nil {
 		return nil, err
@@ -87,7 +90,7 @@ func (r *GrantReconciler) notApprovedIn(ctx context.Context, from reader, g *v1a
 		return no("requester, subjects or task differ from the request's")
 	case !equality.Semantic.DeepEqual(g.Spec.RoleRef, expected.Spec.RoleRef),
 		g.Spec.RoleRef == nil && !equality.Semantic.DeepEqual(g.Spec.Rules, expected.Spec.Rules),
-		g.Spec.RulesHash != expected.Spec.RulesHash:
+		!equality.Semantic.DeepEqual(g.Spec.RoleRules, expected.Spec.RoleRules), g.Spec.RulesHash != expected.Spec.RulesHash:
 		return no("its role is not the request's, or has changed")
 	case g.Spec.Cluster != expected.Spec.Cluster, slices.ContainsFunc(g.Spec.Namespaces, func(ns v1alpha1.GrantNamespace) bool {
 		return !slices.Contains(expected.Spec.Namespaces, ns)

@@ -368,7 +368,10 @@ func (r *GrantReconciler) roleOver(ctx context.Context, g *v1alpha1.AccessGrant)
 }
 
 func (r *GrantReconciler) widened(ctx context.Context, g *v1alpha1.AccessGrant, held []heldRole) (*grant.End, error) {
-	approved := toRBAC(g.Spec.Rules)
+	approved, err := approvedRules(g)
+	if err != nil {
+		return nil, err
+	}
 	// Of a Role that differs by namespace the grant knows the sum, not what
 	// was approved where: any change of it counts as widening.
 	wider := len(held) > 1
@@ -649,6 +652,18 @@ func strayBindings(ctx context.Context, c client.Reader, g *v1alpha1.AccessGrant
 		})
 	}
 	return strays, nil
+}
+
+// approvedRules are the rules that a grant was approved for.
+func approvedRules(g *v1alpha1.AccessGrant) ([]rbacv1.PolicyRule, error) {
+	if g.Spec.RoleRef == nil {
+		return toRBAC(g.Spec.Rules), nil
+	}
+	rules, err := rbac.ParseLines(g.Spec.RoleRules)
+	if err != nil {
+		return nil, fmt.Errorf("roleRules: %w", err)
+	}
+	return rules, nil
 }
 
 func toRBAC(rules []v1alpha1.PolicyRule) []rbacv1.PolicyRule {

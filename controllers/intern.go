@@ -80,6 +80,7 @@ func (in *interner) grant(g *v1alpha1.AccessGrant) {
 	spec.Requester = share(&in.requesters, spec.Requester.Username, spec.Requester)
 	in.role(&spec.RoleRef)
 	spec.Rules = share(&in.rules, spec.RulesHash, spec.Rules)
+	spec.RoleRules = share(&in.lines, spec.RulesHash, spec.RoleRules)
 	spec.Decisions = sharedDecisions(spec.Decisions)
 	spec.Subjects, spec.Namespaces, status.Bindings = exact(spec.Subjects), exact(spec.Namespaces), exact(status.Bindings)
 	for i := range spec.Subjects {

@@ -605,7 +605,7 @@ func (r *RequestReconciler) taskIsThere(s *requestStep, want *resolved) bool {
 // changes in this moment ends the grant as soon as it is seen.
 func (r *RequestReconciler) grant(ctx context.Context, s *requestStep, want *resolved, match *policy.Match, outcome *policy.Outcome) error {
 	given := newGrant(s.AccessRequest, want, match, outcome.Approvers, s.now)
-	r.Backlog.begin(given.Name, s.now)
+	r.Backlog.begin(given, s.now)
 	made := false
 	defer func() {
 		if !made {
@@ -679,7 +679,7 @@ func newGrant(request *v1alpha1.AccessRequest, want *resolved, match *policy.Mat
 		PolicyRef:      *policyRef(match.Policy),
 		Reason:         request.Spec.Reason,
 		Ticket:         request.Spec.Ticket,
-		Rules:          want.rules,
+		RoleRules:      want.lines,
 		RulesHash:      want.rulesHash,
 		NotBefore:      metav1.NewTime(now.Truncate(time.Second)),
 		ExpirationTime: metav1.NewTime(now.Add(match.Duration).Truncate(time.Second)),
@@ -688,6 +688,9 @@ func newGrant(request *v1alpha1.AccessRequest, want *resolved, match *policy.Mat
 		if d.Verdict == v1alpha1.VerdictApprove && slices.Contains(approvers, d.Username) {
 			given.Spec.Decisions = append(given.Spec.Decisions, d)
 		}
+	}
+	if request.Spec.RoleRef == nil {
+		given.Spec.Rules, given.Spec.RoleRules = want.rules, nil
 	}
 	if want.task != nil {
 		given.Spec.Task = &v1alpha1.GrantTask{TaskRef: *request.Spec.Task, UID: want.task.GetUID()}

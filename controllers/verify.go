@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -51,7 +52,10 @@ type remaining struct {
 // access, by at most that many questions. A subject that is the requester is
 // asked for with his groups; the groups of any other user are not known.
 func askForAccess(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant, most int) (remaining, error) {
-	questions := questionsOf(g)
+	questions, err := questionsOf(g)
+	if err != nil {
+		return remaining{}, err
+	}
 	out := remaining{possible: len(questions)}
 	if len(questions) > most {
 		sample := make([]authorizationv1.SubjectAccessReviewSpec, most)
@@ -141,7 +145,11 @@ func (r remaining) listed() string {
 
 // questionsOf expands a grant into one question for each permission, in each
 // namespace, for each subject.
-func questionsOf(g *v1alpha1.AccessGrant) []authorizationv1.SubjectAccessReviewSpec {
+func questionsOf(g *v1alpha1.AccessGrant) ([]authorizationv1.SubjectAccessReviewSpec, error) {
+	rules, err := approvedRules(g)
+	if err != nil {
+		return nil, err
+	}
 	namespaces := []string{metav1.NamespaceAll}
 	if !g.Spec.Cluster {
 		namespaces = namespaces[:0]
@@ -152,7 +160,7 @@ func questionsOf(g *v1alpha1.AccessGrant) []authorizationv1.SubjectAccessReviewS
 	var out []authorizationv1.SubjectAccessReviewSpec
 	for _, s := range g.Spec.Subjects {
 		who := reviewOf(g, s.Subject)
-		for _, rule := range g.Spec.Rules {
+		for _, rule := range rules {
 			for _, verb := range rule.Verbs {
 				for _, path := range rule.NonResourceURLs {
 					if g.Spec.Cluster {
@@ -170,10 +178,10 @@ func questionsOf(g *v1alpha1.AccessGrant) []authorizationv1.SubjectAccessReviewS
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
-func attributes(rule v1alpha1.PolicyRule, verb string) []authorizationv1.ResourceAttributes {
+func attributes(rule rbacv1.PolicyRule, verb string) []authorizationv1.ResourceAttributes {
 	names := rule.ResourceNames
 	if len(names) == 0 {
 		names = []string{""}

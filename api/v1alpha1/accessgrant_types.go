@@ -53,12 +53,20 @@ type AccessGrantSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Ticket string `json:"ticket,omitempty"`
-	// rules as approved.
+	// rules of a grant without a roleRef, as approved: the broker makes a role of
+	// them.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=512
 	Rules []PolicyRule `json:"rules,omitempty"`
-	// rulesHash of the rules as approved.
+	// roleRules say what the role allowed when it was approved, line by line, as
+	// the status.rules of the request.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=512
+	// +kubebuilder:validation:items:MaxLength=1024
+	RoleRules []string `json:"roleRules,omitempty"`
+	// rulesHash of what was approved.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	RulesHash string `json:"rulesHash,omitempty"`

@@ -161,8 +161,7 @@ type AccessRequestStatus struct {
 	Approvers []Subject `json:"approvers,omitempty"`
 	// rules say what the role allows, expanded, for those who decide: each a line
 	// of verbs, resources and, if it is for some objects only, their names, such
-	// as "get,list pods,pods/log,deployments.apps". The AccessGrant has them as
-	// PolicyRules.
+	// as "get,list pods,pods/log,deployments.apps".
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=512

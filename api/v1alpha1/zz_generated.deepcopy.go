@@ -103,6 +103,11 @@ func (in *AccessGrantSpec) DeepCopyInto(out *AccessGrantSpec) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.RoleRules != nil {
+		in, out := &in.RoleRules, &out.RoleRules
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	in.NotBefore.DeepCopyInto(&out.NotBefore)
 	in.ExpirationTime.DeepCopyInto(&out.ExpirationTime)
 	if in.Task != nil {

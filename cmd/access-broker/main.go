@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -46,9 +45,6 @@ func main() {
 // exitFound is the exit status of a sweep that found overdue bindings and
 // removed them: the replicas should have.
 const exitFound = 3
-
-// gcPercent is how much the heap may grow before it is collected.
-const gcPercent = 25
 
 // callTimeout is how long a call may stay without an answer before it is given
 // up and tried again: a call that is lost must not hold up a revocation.
@@ -100,11 +96,7 @@ func run() (code int, err error) {
 	ctrl.SetLogger(zapr.NewLogger(logger))
 	klog.SetLogger(zapr.NewLogger(logger))
 
-	// Most of the heap is the cache, which lives on: collecting more often costs
-	// little and keeps the memory near what is in use. GOGC overrides it.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	go tuneGC()
 
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {

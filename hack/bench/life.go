@@ -69,9 +69,9 @@ func (s *scene) until(ctx context.Context, object client.Object, what string, ho
 // life is how long it took to give access and to take it away on somebody's
 // word, each beside the floor, measured in turn so that both have the same noise.
 type life struct {
-	given, taken           []time.Duration
+	given, taken []time.Duration
 	// patched is how long the approval itself took, a part of given.
-	patched []time.Duration
+	patched                []time.Duration
 	floorGiven, floorTaken []time.Duration
 }
 

@@ -1,6 +1,8 @@
 package rbac
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +20,8 @@ const maxList = 240
 
 // Lines say what rules allow as people read it, and as kubectl access takes it
 // for --rules: VERBS RESOURCES [NAMES], each a list with commas, a resource as
-// RESOURCE[.GROUP][/SUBRESOURCE] or a path. What has the same verbs and names
+// RESOURCE[.GROUP][/SUBRESOURCE] or a path (url: before a non-resource URL that
+// is none). What has the same verbs and names
 // stands together. Every list is cut to a few hundred characters and goes on in
 // a line of its own.
 //
@@ -72,8 +75,7 @@ func resources(rule rbacv1.PolicyRule) []string {
 		if strings.HasPrefix(path, "/") {
 			out = append(out, quote(path, "/.*"))
 		} else {
-			// No path, and not to be taken for a resource.
-			out = append(out, separators.Replace(strconv.QuoteToASCII(path)))
+			out = append(out, notAPath+quote(path, "*"))
 		}
 	}
 	return out
@@ -99,6 +101,9 @@ func quote(item, also string) string {
 	return separators.Replace(strconv.QuoteToASCII(item))
 }
 
+// notAPath is before a non-resource URL that could be taken for a resource.
+const notAPath = "url:"
+
 // separators of a line never stand inside an item.
 var separators = strings.NewReplacer(" ", `\x20`, ",", `\x2c`)
 
@@ -118,6 +123,121 @@ func chunks(items []string) []string {
 		}
 	}
 	return out
+}
+
+// ParseLines are the rules that lines were made from: they allow the same, but
+// need not be as many.
+func ParseLines(lines []string) ([]rbacv1.PolicyRule, error) {
+	var rules []rbacv1.PolicyRule
+	for _, line := range lines {
+		parsed, err := parseLine(line)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a rule: %w", line, err)
+		}
+		rules = append(rules, parsed...)
+	}
+	return Normalize(rules), nil
+}
+
+func parseLine(line string) ([]rbacv1.PolicyRule, error) {
+	fields := strings.Split(line, " ")
+	if len(fields) < 2 || len(fields) > 3 {
+		return nil, errors.New("it consists of verbs, resources and, if any, names")
+	}
+	verbs, err := unquoted(fields[0])
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	if len(fields) == 3 {
+		if names, err = unquoted(fields[2]); err != nil {
+			return nil, err
+		}
+	}
+	paths := rbacv1.PolicyRule{Verbs: verbs}
+	groups := map[string]*rbacv1.PolicyRule{}
+	for _, item := range strings.Split(fields[1], ",") {
+		if url, isURL := strings.CutPrefix(item, notAPath); isURL || strings.HasPrefix(item, "/") || strings.HasPrefix(item, `"/`) {
+			path, err := unquote(url)
+			if err != nil {
+				return nil, err
+			}
+			paths.NonResourceURLs = append(paths.NonResourceURLs, path)
+			continue
+		}
+		group, resource, err := parseItem(item)
+		if err != nil {
+			return nil, err
+		}
+		if groups[group] == nil {
+			groups[group] = &rbacv1.PolicyRule{Verbs: verbs, APIGroups: []string{group}, ResourceNames: names}
+		}
+		groups[group].Resources = append(groups[group].Resources, resource)
+	}
+	var rules []rbacv1.PolicyRule
+	for _, rule := range groups {
+		rules = append(rules, *rule)
+	}
+	if paths.NonResourceURLs != nil {
+		rules = append(rules, paths)
+	}
+	return rules, nil
+}
+
+// parseItem reads RESOURCE[.GROUP][/SUBRESOURCE], each quoted if need be.
+func parseItem(item string) (group, resource string, err error) {
+	resource, rest, err := token(item, "./")
+	if err != nil {
+		return "", "", err
+	}
+	if after, ok := strings.CutPrefix(rest, "."); ok {
+		if group, rest, err = token(after, "/"); err != nil {
+			return "", "", err
+		}
+	}
+	if after, ok := strings.CutPrefix(rest, "/"); ok {
+		subresource, err := unquote(after)
+		return group, resource + "/" + subresource, err
+	}
+	if rest != "" {
+		return "", "", fmt.Errorf("%q follows a resource", rest)
+	}
+	return group, resource, nil
+}
+
+// token reads a word up to one of the characters that end it.
+func token(text, ends string) (word, rest string, err error) {
+	if strings.HasPrefix(text, `"`) {
+		quoted, err := strconv.QuotedPrefix(text)
+		if err != nil {
+			return "", "", err
+		}
+		word, err = strconv.Unquote(quoted)
+		return word, text[len(quoted):], err
+	}
+	end := strings.IndexAny(text, ends)
+	if end < 0 {
+		end = len(text)
+	}
+	return text[:end], text[end:], nil
+}
+
+func unquoted(list string) ([]string, error) {
+	words := strings.Split(list, ",")
+	for i := range words {
+		var err error
+		if words[i], err = unquote(words[i]); err != nil {
+			return nil, err
+		}
+	}
+	return words, nil
+}
+
+func unquote(word string) (string, error) {
+	if strings.HasPrefix(word, `"`) {
+		return strconv.Unquote(word)
+	}
+	return word, nil
 }
 
 // LinesFit tells whether all lines are short enough to be shown.

@@ -1,6 +1,8 @@
 package rbac
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -42,8 +44,8 @@ func TestLines(t *testing.T) {
 			[]string{"* *.*"},
 		},
 		"paths": {
-			[]rbacv1.PolicyRule{{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics", "/api/*", "api"}}},
-			[]string{`get /api/*,/metrics,"api"`},
+			[]rbacv1.PolicyRule{{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics", "/api/*", "api", "*"}}},
+			[]string{`get url:*,/api/*,/metrics,url:api`},
 		},
 		"what looks like something else is quoted": {
 			[]rbacv1.PolicyRule{{
@@ -65,6 +67,9 @@ func TestLines(t *testing.T) {
 			if !slices.Equal(got, test.want) {
 				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
 			}
+			if parsed, err := ParseLines(got); err != nil || !maps.Equal(permissions(parsed), permissions(test.rules)) {
+				t.Errorf("read back: %v, %v", parsed, err)
+			}
 			if !LinesFit(got) {
 				t.Error("a line is too long")
 			}
@@ -75,33 +80,59 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// Rules that differ must not look the same, whatever is in them, and nothing in
-// a line may move the cursor or start another line.
+// permissions are all that rules allow, one by one.
+func permissions(rules []rbacv1.PolicyRule) map[string]bool {
+	out := map[string]bool{}
+	for _, rule := range rules {
+		names := rule.ResourceNames
+		if len(names) == 0 {
+			names = []string{"\xff any"}
+		}
+		for _, verb := range rule.Verbs {
+			for _, url := range rule.NonResourceURLs {
+				out[fmt.Sprintf("%q %q", verb, url)] = true
+			}
+			for _, group := range rule.APIGroups {
+				for _, resource := range rule.Resources {
+					for _, name := range names {
+						out[fmt.Sprintf("%q %q %q %q", verb, group, resource, name)] = true
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+func TestParseLinesRefuses(t *testing.T) {
+	for _, line := range []string{"", "get", "get pods a b", `get "pods`, `get pods "a`, `"get pods`, `get pods."apps`, `get "a"b`, `get url:"a`} {
+		if rules, err := ParseLines([]string{line}); err == nil {
+			t.Errorf("%q is read as %v", line, rules)
+		}
+	}
+}
+
+// Lines are read back as what they were made from, whatever is in it, so that
+// rules that differ do not look the same; and nothing in a line may move the
+// cursor or start another line.
 func FuzzLines(f *testing.F) {
-	f.Add("get", "", "pods", "a", "get", "", "pods", "b")
-	f.Add("get", "apps", "pods", "", "get", "", "pods.apps", "")
-	f.Add("get", "", "pods x", "", "get", "", "pods", "x")
-	f.Add("get", "", "a,b", "", "get", "", "a", "")
-	f.Add("get", "", `"a"`, "", "get", "", "a", "")
-	f.Add("get", `""`, "a", "", "get", "", "a", "")
-	f.Add("get", "", "a/b", "", "get", "b", "a", "")
-	f.Fuzz(func(t *testing.T, verb1, group1, resource1, name1, verb2, group2, resource2, name2 string) {
-		rule := func(verb, group, resource, name string) []rbacv1.PolicyRule {
-			r := rbacv1.PolicyRule{Verbs: []string{verb}, APIGroups: []string{group}, Resources: []string{resource}}
-			if name != "" {
-				r.ResourceNames = []string{name}
-			}
-			return []rbacv1.PolicyRule{r}
+	f.Add("get", "", "pods", "a", "/metrics", "list")
+	f.Add("get", "apps", "pods", "", "*", "list")
+	f.Add("get,list", "", "pods x", "", "pods", "")
+	f.Add("get", `""`, `"a"`, "\xff", `"/`, "url:a")
+	f.Add("get", "b/c", "a/b/c", ",", "url:*", ".")
+	f.Fuzz(func(t *testing.T, verb, group, resource, name, url, other string) {
+		rules := []rbacv1.PolicyRule{
+			{Verbs: []string{verb, other}, APIGroups: []string{group, other}, Resources: []string{resource, other}},
+			{Verbs: []string{verb}, APIGroups: []string{group}, Resources: []string{other + "/" + resource}, ResourceNames: []string{name, other}},
+			{Verbs: []string{verb}, NonResourceURLs: []string{url, other}},
 		}
-		a, b := rule(verb1, group1, resource1, name1), rule(verb2, group2, resource2, name2)
-		one, two := Lines(a), Lines(b)
-		if slices.Equal(one, two) && Hash(a) != Hash(b) {
-			t.Errorf("%q and %q look the same: %q", a, b, one)
+		lines := Lines(rules)
+		parsed, err := ParseLines(lines)
+		if err != nil || !maps.Equal(permissions(parsed), permissions(rules)) {
+			t.Errorf("%q is read back as %q, %v", lines, parsed, err)
 		}
-		for _, line := range one {
-			if fields := strings.Fields(line); len(fields) < 2 || len(fields) > 3 {
-				t.Errorf("%q is not verbs, resources and names", line)
-			}
+		for _, line := range lines {
 			if strings.ContainsFunc(line, func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsPrint(r) }) {
 				t.Errorf("%q is not printable ASCII", line)
 			}

@@ -306,7 +306,7 @@ func grantByHand(request *v1alpha1.AccessRequest, duration time.Duration) *v1alp
 		RoleRef:        request.Spec.RoleRef,
 		Decisions:      request.Status.Decisions,
 		Reason:         request.Spec.Reason,
-		Rules:          []v1alpha1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}},
+		RoleRules:      request.Status.Rules,
 		RulesHash:      request.Status.RulesHash,
 		NotBefore:      metav1.NewTime(now),
 		ExpirationTime: metav1.NewTime(now.Add(duration)),
@@ -316,7 +316,7 @@ func grantByHand(request *v1alpha1.AccessRequest, duration time.Duration) *v1alp
 		g.Spec.PolicyRef = *request.Status.Policy
 	}
 	if request.Spec.Rules != nil {
-		g.Spec.Rules = request.Spec.Rules
+		g.Spec.Rules, g.Spec.RoleRules = request.Spec.Rules, nil
 	}
 	return g
 }

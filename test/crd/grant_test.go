@@ -35,6 +35,8 @@ func TestAccessGrant(t *testing.T) {
 		bounded("spec.reason", 0, 1024), bounded("spec.ticket", 0, 256),
 		policyRules("spec.rules.0"),
 		lengths("spec.rules", 0, 512, func(int) object { return object{"verbs": []string{"get"}} }),
+		bounded("spec.roleRules.0", 0, 1024),
+		lengths("spec.roleRules", 0, 512, func(int) string { return "get pods" }),
 		bounded("spec.rulesHash", 0, 128),
 		moments("spec.notBefore", "spec.notBefore"),
 		moments("spec.expirationTime", "spec.expirationTime"),

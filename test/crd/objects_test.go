@@ -89,6 +89,7 @@ spec:
   rules:
   - {verbs: [get], apiGroups: [""], resources: [pods], resourceNames: [web]}
   - {verbs: [get], nonResourceURLs: [/metrics]}
+  roleRules: ["get pods web", "get /metrics"]
   rulesHash: abcdef
   notBefore: "2026-10-01T08:00:00Z"
   expirationTime: "2026-10-01T08:30:00Z"
@@ -132,7 +133,7 @@ const (
 	smallestName  = "smallest"
 	decidedByBob  = "decided-by-bob"
 	optionalAsk   = "spec.subjects spec.scope spec.policyName spec.duration spec.startTime spec.ticket spec.task"
-	optionalGrant = "spec.roleRef spec.roleUID spec.namespaces spec.cluster spec.decisions spec.ticket spec.rules spec.rulesHash spec.task spec.summary"
+	optionalGrant = "spec.roleRef spec.roleUID spec.namespaces spec.cluster spec.decisions spec.ticket spec.rules spec.roleRules spec.rulesHash spec.task spec.summary"
 )
 
 // object is an object as it is sent, whatever its fields hold.

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// The heap may grow by minPercent before it is collected, or by minHeadroom,
+// whichever is more.
+const (
+	minPercent  = 25
+	maxPercent  = 200
+	minHeadroom = 32 << 20
+)
+
+// tuneGC keeps the memory near what is in use. Most of a large heap is the
+// cache, which lives on: to let it double, as Go does, would cost twice the
+// memory for nothing. A small one is collected more often than need be by the
+// same percentage, which an approval that is under way would feel. GOGC
+// overrides it.
+func tuneGC() {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	for percent := 100; ; time.Sleep(time.Second) {
+		metrics.Read(live)
+		next := gcPercent(live[0].Value.Uint64())
+		if next < percent-percent/8 || next > percent+percent/8 { // to set it stops the world
+			debug.SetGCPercent(next)
+			percent = next
+		}
+	}
+}
+
+// gcPercent is for a heap of so many bytes in use.
+func gcPercent(live uint64) int {
+	return int(max(minPercent, min(maxPercent, minHeadroom*100/max(live, 1))))
+}
