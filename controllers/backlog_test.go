@@ -2,15 +2,20 @@ package controllers
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
 )
 
 func named(name string) *v1alpha1.AccessGrant {
@@ -157,5 +162,32 @@ func TestStaleCacheGrantsNothing(t *testing.T) {
 				t.Errorf("the request is %s, want Pending", phase)
 			}
 		})
+	}
+}
+
+// What takes access away overtakes what gives it.
+func TestTakingComesFirst(t *testing.T) {
+	queue := priorityqueue.New[reconcile.Request]("test")
+	defer queue.ShutDown()
+	ctx := t.Context()
+	giving := &handler.EnqueueRequestForObject{}
+	for _, name := range []string{"a", "b"} {
+		giving.Create(ctx, event.CreateEvent{Object: named(name)}, queue)
+	}
+	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Name: "fix", Namespace: "payments", UID: "1", ResourceVersion: "1"}}
+	revoked := request.DeepCopy()
+	revoked.ResourceVersion = "2"
+	first(grantOfRequest).Update(ctx, event.UpdateEvent{ObjectOld: request, ObjectNew: revoked}, queue)
+	first(grantOfBinding).Delete(ctx, event.DeleteEvent{Object: &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.LabelGrant: "touched"}}}}, queue)
+	// The queue hands out what is ready, so all must be before the first is taken.
+	var got []string
+	for range 4 {
+		key, _, _ := queue.GetWithPriority()
+		got = append(got, key.Name)
+		queue.Done(key)
+	}
+	want := []string{grant.Name("fix", "1"), "touched", "a", "b"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
