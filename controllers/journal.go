@@ -1,12 +1,15 @@
 package controllers
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 
@@ -27,7 +30,11 @@ type Journal struct {
 
 // request tells of a request's transition.
 func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
-	j.event(r, event, "Decide", note)
+	severity := corev1.EventTypeNormal
+	if ended := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionEnded); ended != nil && event == string(r.Status.Phase) {
+		severity = severityOfEnd(ended.Reason)
+	}
+	j.event(r, severity, event, "Decide", note)
 	role := "rules"
 	if r.Spec.RoleRef != nil {
 		role = r.Spec.RoleRef.Kind + "/" + r.Spec.RoleRef.Name
@@ -46,7 +53,14 @@ func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
 
 // grant tells of a grant's transition, with all that was granted.
 func (j Journal) grant(event, action, note string, g *v1alpha1.AccessGrant) {
-	j.event(g, event, action, note)
+	severity := corev1.EventTypeNormal
+	switch admission := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAdmissionEnforced); {
+	case event == string(v1alpha1.GrantEnded):
+		severity = severityOfEnd(string(g.Status.EndReason))
+	case event == string(v1alpha1.GrantActive) && admission != nil && admission.Status == metav1.ConditionFalse:
+		severity, note = corev1.EventTypeWarning, note+"; "+admission.Message
+	}
+	j.event(g, severity, event, action, note)
 	fields := []zap.Field{
 		zap.String("kind", "AccessGrant"), zap.String("name", g.Name), zap.String("uid", string(g.UID)),
 		zap.String("phase", string(g.Status.Phase)), zap.String("note", note),
@@ -64,8 +78,25 @@ func (j Journal) grant(event, action, note string, g *v1alpha1.AccessGrant) {
 	j.Audit.Info(event, fields...)
 }
 
-func (j Journal) event(regarding runtime.Object, reason, action, note string) {
-	j.Recorder.Eventf(regarding, nil, corev1.EventTypeNormal, reason, action, "%s", truncate(visible(note), maxNote))
+// asWanted are the reasons for which a request or a grant ends as people meant
+// it to: the time was up, the task was over, or somebody decided so.
+var asWanted = []string{
+	string(v1alpha1.EndExpired), string(v1alpha1.EndTaskCompleted), string(v1alpha1.EndTaskFailed), string(v1alpha1.EndTaskGone),
+	string(v1alpha1.EndReleased), string(v1alpha1.EndRevoked), string(v1alpha1.EndDenied), string(v1alpha1.EndRequestDeleted),
+	v1alpha1.ReasonWithdrawn,
+}
+
+// severityOfEnd is the type of the Event that tells of an end: Warning when it
+// came about in any other way.
+func severityOfEnd(reason string) string {
+	if slices.Contains(asWanted, reason) {
+		return corev1.EventTypeNormal
+	}
+	return corev1.EventTypeWarning
+}
+
+func (j Journal) event(regarding runtime.Object, severity, reason, action, note string) {
+	j.Recorder.Eventf(regarding, nil, severity, reason, action, "%s", truncate(visible(note), maxNote))
 }
 
 func decisions(list []v1alpha1.Decision) []string {

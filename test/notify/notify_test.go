@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
@@ -212,14 +213,28 @@ func TestEvents(t *testing.T) {
 	e.WaitFor(t, request, v1alpha1.RequestCompleted)
 	g := e.GrantOf(t, request)
 
+	// Somebody should look into these.
+	refused := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "nosuch" })
+	e.WaitFor(t, refused, v1alpha1.RequestFailed)
+	touched := e.Ask(t, alice, ns, nil)
+	e.WaitMatched(t, touched)
+	env.MustDecide(t, bob, touched, v1alpha1.VerdictApprove)
+	e.WaitFor(t, touched, v1alpha1.RequestActive)
+	taken := e.GrantOf(t, touched)
+	env.Delete(t, e.Admin, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: taken.Name}})
+	e.WaitFor(t, touched, v1alpha1.RequestRevoked)
+
 	for _, regarding := range []struct {
 		kind   string
 		object client.Object
 		in     string // cluster-wide objects have theirs in default
 		want   []string
 	}{
-		{"AccessRequest", request, ns, []string{"Active", "Completed", "Pending"}},
-		{"AccessGrant", g, metav1.NamespaceDefault, []string{"Active", "Ended"}},
+		{"AccessRequest", request, ns, []string{"Normal Active", "Normal Completed", "Normal Pending"}},
+		{"AccessGrant", g, metav1.NamespaceDefault, []string{"Normal Active", "Normal Ended"}},
+		{"AccessRequest", refused, ns, []string{"Warning Failed"}},
+		{"AccessRequest", touched, ns, []string{"Normal Active", "Normal Pending", "Warning Revoked"}},
+		{"AccessGrant", taken, metav1.NamespaceDefault, []string{"Normal Active", "Warning Ended"}},
 	} {
 		var got []string
 		err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
@@ -230,7 +245,7 @@ func TestEvents(t *testing.T) {
 			got = nil
 			for _, event := range list.Items {
 				if event.Regarding.UID == regarding.object.GetUID() && event.Regarding.Kind == regarding.kind && event.Note != "" {
-					got = append(got, event.Reason)
+					got = append(got, event.Type+" "+event.Reason)
 				}
 			}
 			slices.Sort(got)
