@@ -50,7 +50,7 @@ func (r *Expirer) Reconcile(ctx context.Context, key reconcile.Request) (reconci
 	if g.Status.Phase == v1alpha1.GrantEnded {
 		r.struck.Delete(key.Name)
 		// Ended is what the broker wrote, or what somebody wrote to keep it away.
-		return reconcile.Result{}, removeStrays(ctx, r.Client, r.Live, g, nil)
+		return reconcile.Result{}, r.Metrics.removal(removeStrays(ctx, r.Client, r.Live, g, nil))
 	}
 	now := r.Clock.Now()
 	if grant.Expired(g, now) == nil {

@@ -90,7 +90,8 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 	if err := r.Client.Get(ctx, key.NamespacedName, g); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.written.Delete(key.Name)
-			return reconcile.Result{}, r.removeOrphans(ctx, key.Name)
+			r.Metrics.ended(key.Name)
+			return reconcile.Result{}, r.Metrics.removal(r.removeOrphans(ctx, key.Name))
 		}
 		return reconcile.Result{}, fmt.Errorf("read grant: %w", err)
 	}
@@ -100,6 +101,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 	}
 	now := r.Clock.Now()
 	if g.Status.Phase == v1alpha1.GrantEnded {
+		r.Metrics.ended(g.Name)
 		return r.retain(ctx, g, now)
 	}
 	held := r.held(g)
@@ -110,6 +112,9 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 		if end, err = r.notApproved(ctx, g, now); end == nil && err == nil {
 			held, end, err = r.give(ctx, g, now)
 		}
+	}
+	if end != nil || err == nil {
+		r.Metrics.over(g.Name, end, now)
 	}
 	switch {
 	case end != nil && end.Reason == v1alpha1.EndExpired && r.Backlog.waits(g.Spec.ExpirationTime.Time, now):
@@ -155,7 +160,7 @@ func (r *GrantReconciler) release(ctx context.Context, g *v1alpha1.AccessGrant) 
 // retain keeps a grant that has ended: without access, and until it is old
 // enough to be deleted after it was logged whole.
 func (r *GrantReconciler) retain(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (reconcile.Result, error) {
-	if err := errors.Join(removeStrays(ctx, r.Client, r.Live, g, nil), r.release(ctx, g)); err != nil {
+	if err := errors.Join(r.Metrics.removal(removeStrays(ctx, r.Client, r.Live, g, nil)), r.release(ctx, g)); err != nil {
 		return again(err)
 	}
 	if g.DeletionTimestamp != nil || g.Status.EndedTime == nil {
@@ -547,7 +552,7 @@ func notGrantable(err error, tried time.Duration) (*grant.End, error) {
 func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end grant.End, now time.Time) (reconcile.Result, error) {
 	held := r.held(g)
 	if err := removeBindings(ctx, r.Client, r.Live, held); err != nil {
-		return reconcile.Result{}, err
+		return reconcile.Result{}, r.Metrics.removal(err)
 	}
 	remaining, err := askForAccess(ctx, r.Client, r.Live, g, maxQuestions)
 	if err != nil {

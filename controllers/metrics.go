@@ -1,15 +1,19 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"runtime"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
@@ -23,8 +27,9 @@ type Metrics struct {
 	revocationErrors prometheus.Counter
 
 	mu sync.Mutex
-	// granted is when grants were written that are not Active yet.
-	granted map[string]time.Time
+	// granted is when grants were written that are not Active yet, and ending
+	// when it was first seen that grants must end early that have not Ended yet.
+	granted, ending map[string]time.Time
 }
 
 // NewMetrics makes and registers the metrics. What can be counted from the
@@ -32,7 +37,7 @@ type Metrics struct {
 func NewMetrics(registry prometheus.Registerer, c client.Reader, clk clock.PassiveClock, version string) (*Metrics, error) {
 	m := &Metrics{
 		timeToDecision: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "access_broker_request_decision_seconds", Help: "Time from the creation of a request to its decision, by the decision.",
+			Name: "access_broker_request_decision_seconds", Help: "Time from the creation of a request to its decision: approved, denied by an approver, refused by the broker, or lapsed.",
 			Buckets: []float64{.1, 1, 10, 60, 300, 900, 3600, 4 * 3600, 24 * 3600},
 		}, []string{"decision"}),
 		approvalToActive: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -44,16 +49,23 @@ func NewMetrics(registry prometheus.Registerer, c client.Reader, clk clock.Passi
 			Buckets: prometheus.ExponentialBuckets(.001, 2, 18),
 		}),
 		revocationErrors: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "access_broker_revocation_failures_total", Help: "Attempts to remove bindings that failed and will be tried again.",
+			Name: "access_broker_revocation_failures_total", Help: "Attempts to remove what a grant gave that failed and will be tried again.",
 		}),
 		granted: map[string]time.Time{},
+		ending:  map[string]time.Time{},
+	}
+	for _, decision := range decisionsObserved {
+		m.timeToDecision.WithLabelValues(decision)
 	}
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "access_broker_build_info", Help: "The version that runs, always 1.",
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
 	}, func() float64 { return 1 })
+	pendingEnd := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "access_broker_oldest_pending_end_seconds", Help: "For how long the oldest end before the deadline, a Revoke say, has waited to be carried out: the other one to page on. 0 when none waits.",
+	}, func() float64 { return m.oldestPendingEnd(clk.Now()).Seconds() })
 	for _, collector := range []prometheus.Collector{
-		m.timeToDecision, m.approvalToActive, m.revocationLag, m.revocationErrors, build, &census{client: c, clock: clk},
+		m.timeToDecision, m.approvalToActive, m.revocationLag, m.revocationErrors, build, pendingEnd, &census{client: c, clock: clk},
 	} {
 		if err := registry.Register(collector); err != nil {
 			return nil, err
@@ -62,52 +74,120 @@ func NewMetrics(registry prometheus.Registerer, c client.Reader, clk clock.Passi
 	return m, nil
 }
 
-// decided observes that a request was approved or denied.
-func (m *Metrics) decided(request *v1alpha1.AccessRequest, decision string, now time.Time) {
-	if m != nil {
-		m.timeToDecision.WithLabelValues(decision).Observe(now.Sub(request.CreationTimestamp.Time).Seconds())
+// What is observed as the decision of a request.
+const (
+	decidedApproved = "approved"
+	decidedDenied   = "denied"  // by an approver
+	decidedRefused  = "refused" // by the broker: no policy allows it, or it cannot be granted
+	decidedLapsed   = "lapsed"
+)
+
+var decisionsObserved = []string{decidedApproved, decidedDenied, decidedRefused, decidedLapsed}
+
+// wroteGrant observes that a request was approved and its grant written. One that
+// waited for its startTime or its task was approved, and observed, before.
+func (m *Metrics) wroteGrant(request *v1alpha1.AccessRequest, name string, now time.Time) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	m.granted[name] = now
+	m.mu.Unlock()
+	if !approvedBefore(request) {
+		m.observe(request, decidedApproved, now)
 	}
 }
 
-// approved notes when the approval of a grant was seen.
-func (m *Metrics) approved(name string, at time.Time) {
+// wroteRequest observes what the step that was written to a request decided.
+func (m *Metrics) wroteRequest(before, after *v1alpha1.AccessRequest, now time.Time) {
+	if m == nil {
+		return
+	}
+	ended := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionEnded)
+	switch phase := after.Status.Phase; {
+	case after.Status.GrantName != "": // its approval was observed with the grant
+	case phase == v1alpha1.RequestLapsed:
+		m.observe(after, decidedLapsed, now)
+	case phase == v1alpha1.RequestDenied && ended != nil && ended.Reason == v1alpha1.ReasonDenied:
+		m.observe(after, decidedDenied, now)
+	case phase == v1alpha1.RequestDenied, phase == v1alpha1.RequestFailed:
+		m.observe(after, decidedRefused, now)
+	case !phase.Ended() && approvedBefore(after) && !approvedBefore(before):
+		m.observe(after, decidedApproved, now)
+	}
+}
+
+func approvedBefore(request *v1alpha1.AccessRequest) bool {
+	return meta.IsStatusConditionTrue(request.Status.Conditions, v1alpha1.ConditionApproved)
+}
+
+func (m *Metrics) observe(request *v1alpha1.AccessRequest, decision string, now time.Time) {
+	m.timeToDecision.WithLabelValues(decision).Observe(now.Sub(request.CreationTimestamp.Time).Seconds())
+}
+
+// active observes how long it took from the grant's writing to its bindings.
+func (m *Metrics) active(name string, now time.Time) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	at, ok := m.granted[name]
+	delete(m.granted, name)
+	m.mu.Unlock()
+	if ok {
+		m.approvalToActive.Observe(now.Sub(at).Seconds())
+	}
+}
+
+// over notes whether a grant must end before its deadline; after that its
+// bindings are overdue.
+func (m *Metrics) over(name string, end *grant.End, now time.Time) {
 	if m == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.granted[name] = at
-}
-
-// active observes how long it took from there; ended forgets it.
-func (m *Metrics) active(name string, now time.Time) {
-	if at, ok := m.forget(name); ok {
-		m.approvalToActive.Observe(now.Sub(at).Seconds())
+	if end == nil || end.Reason == v1alpha1.EndExpired {
+		delete(m.ending, name)
+	} else if _, known := m.ending[name]; !known {
+		m.ending[name] = now
 	}
 }
 
-func (m *Metrics) ended(name string) { m.forget(name) }
-
-func (m *Metrics) forget(name string) (time.Time, bool) {
+// ended forgets a grant whose end is recorded, or that is gone.
+func (m *Metrics) ended(name string) {
 	if m == nil {
-		return time.Time{}, false
+		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	at, ok := m.granted[name]
 	delete(m.granted, name)
-	return at, ok
+	delete(m.ending, name)
+}
+
+func (m *Metrics) oldestPendingEnd(now time.Time) (oldest time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, since := range m.ending {
+		oldest = max(oldest, now.Sub(since))
+	}
+	return oldest
 }
 
 // revoked observes a removal of what was due, or its failure.
 func (m *Metrics) revoked(g *v1alpha1.AccessGrant, now time.Time, err error) {
-	switch {
-	case m == nil:
-	case err != nil:
-		m.revocationErrors.Inc()
-	default:
+	if m != nil && err == nil {
 		m.revocationLag.Observe(max(0, now.Sub(g.Spec.ExpirationTime.Time).Seconds()))
 	}
+	_ = m.removal(err)
+}
+
+// removal counts a removal that failed; it returns its argument.
+func (m *Metrics) removal(err error) error {
+	if m != nil && err != nil {
+		m.revocationErrors.Inc()
+	}
+	return err
 }
 
 // census counts what the cache holds.
@@ -119,7 +199,7 @@ type census struct {
 var (
 	requestsDesc = prometheus.NewDesc("access_broker_requests", "Requests by phase.", []string{"phase"}, nil)
 	grantsDesc   = prometheus.NewDesc("access_broker_grants", "Grants by phase.", []string{"phase"}, nil)
-	overdueDesc  = prometheus.NewDesc("access_broker_overdue_bindings", "Bindings whose grant's deadline has passed: the one to page on.", nil, nil)
+	overdueDesc  = prometheus.NewDesc("access_broker_overdue_bindings", "Bindings whose grant's deadline has passed, whose grant has ended or whose grant is gone: the one to page on.", nil, nil)
 )
 
 // Describe is of prometheus.Collector.
@@ -129,75 +209,88 @@ func (c *census) Describe(ch chan<- *prometheus.Desc) {
 	ch <- overdueDesc
 }
 
-// Collect is of prometheus.Collector.
+// Collect is of prometheus.Collector. What cannot be counted, because the cache
+// is not filled yet, is left out, and takes nothing else from the scrape.
 func (c *census) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	fail := func(desc *prometheus.Desc, err error) { ch <- prometheus.NewInvalidMetric(desc, err) }
+	for _, count := range []func(context.Context, chan<- prometheus.Metric) error{c.countRequests, c.countGrants} {
+		if err := count(ctx, ch); err != nil {
+			logf.Log.WithName("metrics").Error(err, "left out of a scrape")
+		}
+	}
+}
 
+func (c *census) countRequests(ctx context.Context, ch chan<- prometheus.Metric) error {
 	var requests v1alpha1.AccessRequestList
 	if err := c.client.List(ctx, &requests, client.UnsafeDisableDeepCopy); err != nil {
-		fail(requestsDesc, err)
-		return
+		return fmt.Errorf("count requests: %w", err)
 	}
 	phases := map[v1alpha1.RequestPhase]int{
 		v1alpha1.RequestPending: 0, v1alpha1.RequestApproved: 0, v1alpha1.RequestActive: 0, v1alpha1.RequestCompleted: 0, v1alpha1.RequestExpired: 0,
 		v1alpha1.RequestRevoked: 0, v1alpha1.RequestDenied: 0, v1alpha1.RequestLapsed: 0, v1alpha1.RequestFailed: 0,
 	}
 	for i := range requests.Items {
-		phase := requests.Items[i].Status.Phase
-		if phase == "" {
-			phase = v1alpha1.RequestPending
-		}
-		phases[phase]++
+		phases[cmp.Or(requests.Items[i].Status.Phase, v1alpha1.RequestPending)]++
 	}
 	for phase, n := range phases {
 		ch <- prometheus.MustNewConstMetric(requestsDesc, prometheus.GaugeValue, float64(n), string(phase))
 	}
+	return nil
+}
 
+// countGrants counts grants, and the bindings that are still there though their
+// grant is over or gone.
+func (c *census) countGrants(ctx context.Context, ch chan<- prometheus.Metric) error {
+	// Bindings first: a grant that is made in between is in the later list.
+	bindings, err := c.bindings(ctx)
+	if err != nil {
+		return err
+	}
 	var grants v1alpha1.AccessGrantList
 	if err := c.client.List(ctx, &grants, client.UnsafeDisableDeepCopy); err != nil {
-		fail(grantsDesc, err)
-		return
+		return fmt.Errorf("count grants: %w", err)
 	}
-	grantPhases := map[v1alpha1.GrantPhase]int{v1alpha1.GrantPending: 0, v1alpha1.GrantActive: 0, v1alpha1.GrantEnded: 0}
-	due := map[string]bool{}
-	now := c.clock.Now()
+	phases := map[v1alpha1.GrantPhase]int{v1alpha1.GrantPending: 0, v1alpha1.GrantActive: 0, v1alpha1.GrantEnded: 0}
+	byName := make(map[string]*v1alpha1.AccessGrant, len(grants.Items))
 	for i := range grants.Items {
-		g := &grants.Items[i]
-		phase := g.Status.Phase
-		if phase == "" {
-			phase = v1alpha1.GrantPending
-		}
-		grantPhases[phase]++
-		if phase == v1alpha1.GrantEnded || grant.Expired(g, now) != nil {
-			due[g.Name] = true
-		}
+		phases[cmp.Or(grants.Items[i].Status.Phase, v1alpha1.GrantPending)]++
+		byName[grants.Items[i].Name] = &grants.Items[i]
 	}
-	for phase, n := range grantPhases {
+	for phase, n := range phases {
 		ch <- prometheus.MustNewConstMetric(grantsDesc, prometheus.GaugeValue, float64(n), string(phase))
 	}
-
-	overdue := 0
-	var namespaced rbacv1.RoleBindingList
-	var cluster rbacv1.ClusterRoleBindingList
-	if err := c.client.List(ctx, &namespaced, client.UnsafeDisableDeepCopy); err != nil {
-		fail(overdueDesc, err)
-		return
-	}
-	if err := c.client.List(ctx, &cluster, client.UnsafeDisableDeepCopy); err != nil {
-		fail(overdueDesc, err)
-		return
-	}
-	for i := range namespaced.Items {
-		if due[namespaced.Items[i].Labels[v1alpha1.LabelGrant]] {
-			overdue++
+	overdue, now := 0, c.clock.Now()
+	for _, seen := range bindings {
+		binding := grant.Binding{Grant: seen.Meta.Labels[v1alpha1.LabelGrant]}
+		g := byName[binding.Grant]
+		if g != nil {
+			binding.GrantUID = g.UID
 		}
-	}
-	for i := range cluster.Items {
-		if due[cluster.Items[i].Labels[v1alpha1.LabelGrant]] {
+		// A label makes nobody's binding the broker's.
+		if binding.Ours(seen) && (g == nil || g.Status.Phase == v1alpha1.GrantEnded || grant.Expired(g, now) != nil) {
 			overdue++
 		}
 	}
 	ch <- prometheus.MustNewConstMetric(overdueDesc, prometheus.GaugeValue, float64(overdue))
+	return nil
+}
+
+// bindings are all that carry the label of a grant.
+func (c *census) bindings(ctx context.Context) ([]grant.Seen, error) {
+	var namespaced rbacv1.RoleBindingList
+	var cluster rbacv1.ClusterRoleBindingList
+	for _, list := range []client.ObjectList{&namespaced, &cluster} {
+		if err := c.client.List(ctx, list, client.HasLabels{v1alpha1.LabelGrant}, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("count bindings: %w", err)
+		}
+	}
+	out := make([]grant.Seen, 0, len(namespaced.Items)+len(cluster.Items))
+	for i := range namespaced.Items {
+		out = append(out, grant.Seen{Kind: grant.RoleBindingKind, Meta: namespaced.Items[i].ObjectMeta})
+	}
+	for i := range cluster.Items {
+		out = append(out, grant.Seen{Kind: grant.ClusterRoleBindingKind, Meta: cluster.Items[i].ObjectMeta})
+	}
+	return out, nil
 }

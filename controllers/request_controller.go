@@ -105,6 +105,9 @@ func (r *RequestReconciler) Reconcile(ctx context.Context, key reconcile.Request
 		err = nil
 	}
 	written, writeErr := patchStatus(ctx, r.Client, request, next.AccessRequest)
+	if written {
+		r.Metrics.wroteRequest(request, next.AccessRequest, now)
+	}
 	if written && request.Status.Phase != next.Status.Phase {
 		r.Journal.request(string(next.Status.Phase), lastWord(next.Status.Conditions), next.AccessRequest)
 	}
@@ -315,7 +318,6 @@ func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *re
 	switch {
 	case outcome.Denied:
 		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonDenied, outcome.Message)
-		r.Metrics.decided(s.AccessRequest, "denied", s.now)
 	case outcome.Revoked:
 		s.end(v1alpha1.RequestRevoked, string(v1alpha1.EndRevoked), outcome.Message)
 	case outcome.Withdrawn:
@@ -628,8 +630,7 @@ func (r *RequestReconciler) grant(ctx context.Context, s *requestStep, want *res
 		return fmt.Errorf("write grant: %w", err)
 	}
 	made = true
-	r.Metrics.approved(given.Name, s.now)
-	r.Metrics.decided(s.AccessRequest, "approved", s.now)
+	r.Metrics.wroteGrant(s.AccessRequest, given.Name, s.now)
 	return nil
 }
 

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -81,51 +79,5 @@ func TestRetention(t *testing.T) {
 	want := "AccessRequest Pending, AccessGrant Active, AccessRequest Active, AccessGrant Ended, AccessRequest Expired, AccessRequest Deleted, AccessGrant Deleted"
 	if got := strings.Join(told, ", "); got != want {
 		t.Errorf("the audit log tells\n%s, want\n%s", got, want)
-	}
-}
-
-// The metrics count what is there, and page on what is overdue.
-func TestMetrics(t *testing.T) {
-	w := newWorld(t, nil)
-	registry := prometheus.NewRegistry()
-	metrics, err := NewMetrics(registry, broker.GetClient(), w.clock, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.grants.Metrics, w.requests.Metrics, w.expirer.Metrics = metrics, metrics, metrics
-	overdue := func() float64 {
-		families, err := registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, family := range families {
-			if family.GetName() == "access_broker_overdue_bindings" {
-				return family.GetMetric()[0].GetGauge().GetValue()
-			}
-		}
-		t.Fatal("no metric of overdue bindings")
-		return 0
-	}
-	_, g := w.active()
-	w.fresh(g)
-	w.clock.SetTime(g.Spec.ExpirationTime.Add(-time.Nanosecond))
-	before := overdue() // other tests leave access behind
-	w.clock.SetTime(g.Spec.ExpirationTime.Time)
-	due := overdue()
-	if due <= before {
-		t.Errorf("%v bindings are overdue at the deadline, %v before", due, before)
-	}
-	w.reconcileExpirer(g)
-	if n := testutil.CollectAndCount(metrics.revocationLag); n != 1 {
-		t.Errorf("the lag was observed %d times, want once", n)
-	}
-	w.reconcileGrant(g)
-	w.wantEnded(g, v1alpha1.EndExpired)
-	if got := overdue(); got != due-1 {
-		t.Errorf("%v bindings are overdue after the end, want %v", got, due-1)
-	}
-	problems, err := testutil.GatherAndLint(registry)
-	if err != nil || len(problems) > 0 {
-		t.Errorf("the metrics break the conventions: %v %v", problems, err)
 	}
 }
