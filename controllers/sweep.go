@@ -17,20 +17,15 @@ import (
 )
 
 // Sweep removes every binding whose grant's deadline has passed, whose grant
-// has ended and whose grant does not exist, once, without a leader and without
-// a cache: the last net under the replicas. It returns what it found, removed or
-// not.
+// has ended and whose grant does not exist, and every role that was written for
+// such a grant, once, without a leader and without a cache: the last net under
+// the replicas. It returns what it found, removed or not.
 func Sweep(ctx context.Context, c client.Client, now time.Time) (found []string, err error) {
-	// Bindings first: a grant that is made in between is in the later list.
-	objects, err := labelled(ctx, c, grant.RoleBindingKind, &rbacv1.RoleBindingList{})
+	// Grants last: one that is made in between is in the later list.
+	objects, err := allLabelled(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	clusterWide, err := labelled(ctx, c, grant.ClusterRoleBindingKind, &rbacv1.ClusterRoleBindingList{})
-	if err != nil {
-		return nil, err
-	}
-	objects = append(objects, clusterWide...)
 	var list v1alpha1.AccessGrantList
 	if err := c.List(ctx, &list); err != nil {
 		return nil, fmt.Errorf("list grants: %w", err)
@@ -62,6 +57,28 @@ func Sweep(ctx context.Context, c client.Client, now time.Time) (found []string,
 		errs = append(errs, rbac.Remove(ctx, c, c, object, ""))
 	}
 	return found, errors.Join(errs...)
+}
+
+// allLabelled are the objects that carry any grant's label, what binds before
+// the roles that it binds.
+func allLabelled(ctx context.Context, c client.Reader) ([]grant.Binding, error) {
+	var all []grant.Binding
+	for _, of := range []struct {
+		kind string
+		list client.ObjectList
+	}{
+		{grant.RoleBindingKind, &rbacv1.RoleBindingList{}},
+		{grant.ClusterRoleBindingKind, &rbacv1.ClusterRoleBindingList{}},
+		{grant.RoleKind, &rbacv1.RoleList{}},
+		{grant.ClusterRoleKind, &rbacv1.ClusterRoleList{}},
+	} {
+		objects, err := labelled(ctx, c, of.kind, of.list)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, objects...)
+	}
+	return all, nil
 }
 
 // labelled are the objects of a kind that carry any grant's label.

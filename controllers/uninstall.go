@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -77,28 +76,18 @@ func takeAll(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant, tell
 }
 
 // removeLabelled takes away what else belongs to a grant, one that has ended or
-// does not exist among them: what binds before the roles that it binds.
+// does not exist among them.
 func removeLabelled(ctx context.Context, c client.Client, grants []v1alpha1.AccessGrant, tell func(string)) error {
+	objects, err := allLabelled(ctx, c)
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for _, of := range []struct {
-		kind string
-		list client.ObjectList
-	}{
-		{grant.RoleBindingKind, &rbacv1.RoleBindingList{}},
-		{grant.ClusterRoleBindingKind, &rbacv1.ClusterRoleBindingList{}},
-		{grant.RoleKind, &rbacv1.RoleList{}},
-		{grant.ClusterRoleKind, &rbacv1.ClusterRoleList{}},
-	} {
-		objects, err := labelled(ctx, c, of.kind, of.list)
-		if err != nil {
-			return err
+	for _, object := range objects {
+		if i := slices.IndexFunc(grants, func(g v1alpha1.AccessGrant) bool { return g.Name == object.Grant }); i >= 0 {
+			object.GrantUID = grants[i].UID
 		}
-		for _, object := range objects {
-			if i := slices.IndexFunc(grants, func(g v1alpha1.AccessGrant) bool { return g.Name == object.Grant }); i >= 0 {
-				object.GrantUID = grants[i].UID
-			}
-			errs = append(errs, removeOne(ctx, c, object, tell))
-		}
+		errs = append(errs, removeOne(ctx, c, object, tell))
 	}
 	return errors.Join(errs...)
 }

@@ -42,8 +42,8 @@ func main() {
 	os.Exit(code)
 }
 
-// exitFound is the exit status of a sweep that found overdue bindings and
-// removed them: the replicas should have.
+// exitFound is the exit status of a sweep that found what is overdue and
+// removed it: the replicas should have.
 const exitFound = 3
 
 // callTimeout is how long a call may stay without an answer before it is given
@@ -186,8 +186,8 @@ func sweep(config *rest.Config, scheme *runtime.Scheme, logger *zap.Logger) (cod
 		return 1, fmt.Errorf("create client: %w", err)
 	}
 	found, err := controllers.Sweep(ctrl.SetupSignalHandler(), c, time.Now())
-	for _, binding := range found {
-		logger.Warn("found an overdue binding", zap.String("binding", binding))
+	for _, object := range found {
+		logger.Warn("found what is overdue", zap.String("object", object))
 	}
 	switch {
 	case err != nil:
@@ -216,9 +216,9 @@ func usage() {
 	fmt.Fprintf(flag.CommandLine.Output(), `access-broker turns approved AccessRequests into RoleBindings that end by themselves.
 
   access-broker [flags]        run until stopped
-  access-broker [flags] sweep  remove every binding whose deadline has passed, once;
-                               exit status 0: none was found, %d: some were found
-                               and removed, 1: it failed
+  access-broker [flags] sweep  remove whatever outlives its grant, once; exit status
+                               0: nothing was found, %d: something was found and
+                               removed, 1: it failed
   access-broker [flags] uninstall
                                end every grant, so that Access Broker can be deleted
 

@@ -72,7 +72,7 @@ func TestSweep(t *testing.T) {
 				t.Errorf("it does not name %s:\n%s", g.Name, output)
 			}
 		}
-		if got := strings.Count(output, "found an overdue binding"); got != len(found) {
+		if got := strings.Count(output, "found what is overdue"); got != len(found) {
 			t.Errorf("it found %d bindings, want %d:\n%s", got, len(found), output)
 		}
 	}
@@ -128,6 +128,61 @@ func TestSweep(t *testing.T) {
 		if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(b), b); err != nil {
 			t.Errorf("a stranger's binding was touched: %v", err)
 		}
+	}
+}
+
+// A role that was written for a grant goes with its binding, and also after it:
+// somebody may have deleted the binding alone.
+func TestSweepTakesRoles(t *testing.T) {
+	c := take(t)
+	admin, err := c.Kubeconfig("admin", c.ControlPlane.Admin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	adhoc := filepath.Join(c.Root, "config", "components", "adhoc-rules")
+	kubectl := func(verb string) {
+		if out, err := c.Kubectl(admin, verb, "-f", filepath.Join(adhoc, "ceiling.yaml"), "-f", filepath.Join(adhoc, "role.yaml")).CombinedOutput(); err != nil {
+			t.Errorf("kubectl %s: %v\n%s", verb, err, out)
+		}
+	}
+	kubectl("apply")
+	t.Cleanup(func() { kubectl("delete") }) // the cluster is used again
+	broker := c.start(t, "broker")
+	rules := []v1alpha1.PolicyRule{{Verbs: []string{"delete"}, APIGroups: []string{""}, Resources: []string{"pods"}}}
+	active := func() (string, *v1alpha1.AccessGrant) {
+		ns := c.NewNamespace(t, nil)
+		c.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { automatic(s); s.Roles, s.Rules = nil, rules })
+		request := c.Ask(t, c.alice, ns, func(s *v1alpha1.AccessRequestSpec) {
+			lasting(3 * time.Second)(s)
+			s.RoleRef, s.Rules = nil, rules
+		})
+		c.WaitFor(t, request, v1alpha1.RequestActive)
+		return ns, c.GrantOf(t, request)
+	}
+	wholeNS, whole := active()
+	roleNS, role := active()
+	broker.Kill()
+	env.Delete(t, c.Admin, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: roleNS, Name: role.Name}})
+	env.WaitPast(t, role.Spec.ExpirationTime.Time)
+
+	code, output := c.sweep(t)
+	if code != exitFound {
+		t.Errorf("the exit status is %d, want %d:\n%s", code, exitFound, output)
+	}
+	for _, want := range []string{"RoleBinding " + wholeNS + "/" + whole.Name, "Role " + wholeNS + "/" + whole.Name, "Role " + roleNS + "/" + role.Name} {
+		if !strings.Contains(output, `"`+want+`"`) {
+			t.Errorf("it does not tell of %s:\n%s", want, output)
+		}
+	}
+	if env.Can(t, c.alice, wholeNS) || env.Can(t, c.alice, roleNS) {
+		t.Error("alice still has access")
+	}
+	left := &rbacv1.RoleList{}
+	if err := c.Admin.List(t.Context(), left, client.HasLabels{v1alpha1.LabelGrant}); err != nil || len(left.Items) != 0 {
+		t.Errorf("left are %v, %v", left.Items, err)
+	}
+	if code, output := c.sweep(t); code != 0 {
+		t.Errorf("after that it ends with %d:\n%s", code, output)
 	}
 }
 
