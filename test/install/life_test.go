@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -36,7 +37,8 @@ type cluster struct {
 }
 
 // One life: installed from nothing, used, upgraded while access is given,
-// uninstalled, installed anew with Helm, and uninstalled with no broker running.
+// uninstalled, installed anew with Helm, and uninstalled with no broker running;
+// at last what others left behind is taken.
 func TestLife(t *testing.T) {
 	running, err := env.Start(t.Context(), "", io.Discard) // kubectl apply -k config/default
 	if err != nil {
@@ -62,6 +64,7 @@ func TestLife(t *testing.T) {
 	broker := c.upgrade(t, c.start(t, "broker"))
 	c.uninstall(t, broker)
 	c.helm(t)
+	c.leftovers(t)
 }
 
 // podsAreAdmitted: the API server itself lets the Pods into a namespace that
@@ -157,14 +160,9 @@ func (c *cluster) uninstall(t *testing.T, broker *controlplane.Process) {
 // helm installs the chart, and does what the page says for when no broker runs.
 func (c *cluster) helm(t *testing.T) {
 	t.Helper()
-	// The end of the old Namespace is the namespace controller's.
-	eventually(t, "the end of the namespace", func(ctx context.Context) bool {
-		return apierrors.IsNotFound(c.Admin.Get(ctx, client.ObjectKey{Name: env.BrokerNamespace}, &corev1.Namespace{}))
-	})
+	c.waitGone(t)
 	c.mustHelm(t, "install", "access-broker", "charts/access-broker")
-	eventually(t, "the API server to know the kinds and the policies", func(ctx context.Context) bool {
-		return c.alice.Create(ctx, env.NewRequest(c.namespace, nil), client.DryRunAll) == nil
-	})
+	c.waitReady(t)
 	broker := c.start(t, "broker-v3")
 	c.policy(t)
 	g := c.give(t, time.Hour)
@@ -203,6 +201,96 @@ func (c *cluster) helm(t *testing.T) {
 		c.mustRun(t, line+" --timeout=60s")
 	}
 	c.nothingLeft(t)
+}
+
+// leftovers: what no grant accounts for is taken, even when the kinds are gone,
+// and what merely looks like it is left alone.
+func (c *cluster) leftovers(t *testing.T) {
+	t.Helper()
+	c.waitGone(t)
+	c.kubectl(t, "apply -k config/default")
+	c.waitReady(t)
+	broker := c.start(t, "broker-v5")
+	c.policy(t)
+	active, over := c.give(t, time.Hour), c.give(t, time.Hour)
+	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: over.Spec.RequestRef.Name}}
+	env.MustDecide(t, c.alice, request, v1alpha1.VerdictRelease)
+	c.WaitEnded(t, over.Name, v1alpha1.EndReleased)
+	broker.Stop()
+	c.kubectl(t, "delete accesspolicies --all")
+
+	// The admission policies let the garbage collector alone write such things.
+	config := c.ControlPlane.Admin()
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:generic-garbage-collector", Groups: []string{"system:masters"}}
+	forger, err := env.NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "alice"}}
+	binding := func(name, grant, role string) *rbacv1.RoleBinding {
+		b := &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name, Labels: map[string]string{v1alpha1.LabelGrant: grant}},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}, Subjects: alice,
+		}
+		env.Create(t, forger, b)
+		return b
+	}
+	binding(over.Name, over.Name, "edit")
+	binding("orphan", "orphan", "edit")
+	stranger := binding("old-friends", "orphan", "view")
+
+	// Who is not the broker takes the access, and may not touch the record.
+	if out, err := c.sh(t, "access-broker --kubeconfig "+c.kubeconfig+" uninstall"); err == nil || !strings.Contains(out, "let grant "+active.Name+" be deleted") {
+		t.Errorf("an administrator could do it: %v\n%s", err, out)
+	}
+	if env.Can(t, c.alice, c.namespace) {
+		t.Error("alice still has access")
+	}
+	binding("orphan", "orphan", "edit")
+	kubeconfig := c.brokersKubeconfig(t)
+	out := c.mustRun(t, "access-broker --kubeconfig "+kubeconfig+" uninstall")
+	for _, want := range []string{"ended " + active.Name, "removed what was left over: RoleBinding " + c.namespace + "/orphan", "left alone, because it has a grant's label but is not a grant's: RoleBinding " + c.namespace + "/old-friends"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+	if env.Can(t, c.alice, c.namespace) {
+		t.Error("alice still has access")
+	}
+
+	// Nothing keeps the kinds any more; without them it does its work as well.
+	c.kubectl(t, "delete --timeout=60s -k config/crd")
+	binding("orphan", "orphan", "edit")
+	if !env.Can(t, c.alice, c.namespace) {
+		t.Error("the forged binding gives nothing: this shows nothing")
+	}
+	out = c.mustRun(t, "access-broker --kubeconfig "+kubeconfig+" uninstall")
+	if !strings.Contains(out, "removed what was left over: RoleBinding "+c.namespace+"/orphan") || env.Can(t, c.alice, c.namespace) {
+		t.Errorf("alice has access: %v\n%s", env.Can(t, c.alice, c.namespace), out)
+	}
+	if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(stranger), stranger); err != nil {
+		t.Errorf("the stranger's binding: %v", err)
+	}
+	env.Delete(t, c.Admin, stranger)
+	c.kubectl(t, "delete --timeout=60s --ignore-not-found -k config/default")
+	c.nothingLeft(t)
+}
+
+// waitGone waits for the end of the old Namespace, which is the namespace
+// controller's.
+func (c *cluster) waitGone(t *testing.T) {
+	t.Helper()
+	eventually(t, "the end of the namespace", func(ctx context.Context) bool {
+		return apierrors.IsNotFound(c.Admin.Get(ctx, client.ObjectKey{Name: env.BrokerNamespace}, &corev1.Namespace{}))
+	})
+}
+
+// waitReady waits until the API server knows the kinds and the policies.
+func (c *cluster) waitReady(t *testing.T) {
+	t.Helper()
+	eventually(t, "the API server to know the kinds and the policies", func(ctx context.Context) bool {
+		return c.alice.Create(ctx, env.NewRequest(c.namespace, nil), client.DryRunAll) == nil
+	})
 }
 
 // nothingLeft: no kind, no policy, no role and no access.
