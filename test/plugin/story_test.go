@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -379,6 +381,68 @@ func TestWithoutMutatingPolicies(t *testing.T) {
 	}
 	bob.run(t, "deny", "two", "-n", ns, "-m", "no").ok(t)
 	e.WaitFor(t, r, v1alpha1.RequestDenied)
+}
+
+// With config/components/adhoc-rules, exactly the permissions that were asked
+// for are held, from the approval until they are given back, and no others. Not
+// parallel: elsewhere rules are off.
+func TestRules(t *testing.T) {
+	adhoc := filepath.Join(e.Root, "config", "components", "adhoc-rules")
+	files := []string{"-f", filepath.Join(adhoc, "ceiling.yaml"), "-f", filepath.Join(adhoc, "role.yaml")}
+	kubectl(t, append([]string{"apply"}, files...)...)
+	t.Cleanup(func() { kubectl(t, append([]string{"delete"}, files...)...) })
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		s.Roles, s.Rules = nil, []v1alpha1.PolicyRule{
+			{Verbs: []string{"get", "list", "watch", "delete"}, APIGroups: []string{""}, Resources: []string{"pods", "pods/log"}},
+			{Verbs: []string{"get", "patch"}, APIGroups: []string{"apps"}, Resources: []string{"deployments", "deployments/scale"}},
+		}
+	})
+	holds := func(name string, want bool) {
+		t.Helper()
+		for what, attributes := range map[string]authorizationv1.ResourceAttributes{
+			"get pods/log":                      {Verb: "get", Resource: "pods", Subresource: "log"},
+			"delete the pod api":                {Verb: "delete", Resource: "pods", Name: "api"},
+			"patch the scale of Deployment api": {Verb: "patch", Group: "apps", Resource: "deployments", Subresource: "scale", Name: "api"},
+		} {
+			attributes.Namespace = ns
+			if got := env.CanDo(t, alice, attributes); got != want {
+				t.Errorf("%s: alice may %s: %v, want %v", name, what, got, want)
+			}
+		}
+		for what, attributes := range map[string]authorizationv1.ResourceAttributes{
+			"delete another pod": {Namespace: ns, Verb: "delete", Resource: "pods", Name: "db"},
+			"list pods":          {Namespace: ns, Verb: "list", Resource: "pods"},
+			"get secrets":        {Namespace: ns, Verb: "get", Resource: "secrets"},
+			"do so elsewhere":    {Namespace: "default", Verb: "get", Resource: "pods", Subresource: "log"},
+		} {
+			if env.CanDo(t, alice, attributes) {
+				t.Errorf("%s: alice may %s", name, what)
+			}
+		}
+	}
+
+	holds("before", false)
+	answer := alice.start(t, "request", "-n", ns, "--name", "look", "--rules", "get pods/log", "--rules", "delete pods api", "--rules", "get,patch deployments.apps/scale api",
+		"--reason", "checkout restarts", "--wait")
+	e.WaitMatched(t, appeared(t, ns, "look"))
+	bob.run(t, "list", "--to-approve", "-n", ns).ok(t, "look\talice\trules\t"+ns)
+	bob.run(t, "show", "look", "-n", ns).ok(t, "pods/log", "deployments.apps/scale", "delete, only of the names api")
+	holds("waiting", false)
+	bob.run(t, "approve", "look", "-n", ns).ok(t, "look approved")
+	answer().ok(t, "Active: rules in "+ns+" for alice until")
+	holds("active", true)
+	vera.run(t, "audit", "-n", ns).ok(t, "alice\talice\trules\t"+ns+"\tActive")
+	alice.run(t, "release", "look", "-n", ns).ok(t, "look released")
+	e.WaitEnded(t, e.GrantOf(t, request(ns, "look")).Name, v1alpha1.EndReleased)
+	holds("after", false)
+	if out, err := e.Kubectl(admin.kubeconfig, "get", "roles,rolebindings", "-n", ns, "-o", "name", "-l", v1alpha1.LabelGrant).CombinedOutput(); err != nil || len(out) != 0 {
+		t.Errorf("left behind: %s, %v", out, err)
+	}
+
+	// More than the policy has, and more than the broker has.
+	alice.run(t, "request", "-n", ns, "--rules", "get secrets", "--reason", "r", "--wait").ends(t, 3, "does not cover all of the rules")
+	alice.run(t, "request", "-n", ns, "--rules", "patch deployments", "--reason", "r", "--wait").ends(t, 5, "access-broker-adhoc-ceiling")
 }
 
 func kubectl(t *testing.T, args ...string) {
