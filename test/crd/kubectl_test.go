@@ -43,7 +43,7 @@ func TestColumns(t *testing.T) {
 		{
 			requestSpec,
 			[]string{"Name", "Requester", "Role", "Phase", "Expires", "Age"},
-			[]string{"Policy", "Ticket", "Reason", "Ended"},
+			[]string{"Rules", "Policy", "Ticket", "Reason", "Ended"},
 			[]string{"stored", "admin", "edit", "Active", "2026-10-01T08:30:00Z", "prod-edit", "INC-42", "INC-42: stuck consumers"},
 		},
 		{
