@@ -103,6 +103,8 @@ func explain(err error, role string) string {
 			"An administrator installs it with 'kubectl apply -k config/default'. Is it the right --context?"
 	case apierrors.IsNotFound(err):
 		return message + "\nSee 'kubectl access list --all', with -A for all namespaces."
+	case apierrors.IsForbidden(err) && strings.Contains(message, "cannot impersonate"):
+		return message + "\nYou may not act as somebody else: leave --as and --as-group out."
 	case apierrors.IsForbidden(err) && role != "":
 		return message + "\nAsk an administrator to bind the ClusterRole " + role + " to you."
 	case apierrors.IsUnauthorized(err):

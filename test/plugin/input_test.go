@@ -41,6 +41,7 @@ func TestBadInput(t *testing.T) {
 		"eve may not list":  {eve, []string{"list"}, []string{"forbidden", "access-requester"}},
 		"eve may not audit": {eve, []string{"audit"}, []string{"forbidden", "access-auditor"}},
 		"bob may not audit": {bob, []string{"audit"}, []string{"forbidden", "access-auditor"}},
+		"as another":        {alice, []string{"list", "--as", "bob"}, []string{"cannot impersonate", "leave --as and --as-group out"}},
 		"no such context":   {alice, []string{"list", "--context", "nosuch"}, []string{`"nosuch"`}},
 		"server away":       {alice, []string{"list", "--server", "https://127.0.0.1:1"}, []string{"cannot reach the API server", "connection refused"}},
 	} {

@@ -428,6 +428,9 @@ func TestRules(t *testing.T) {
 	e.WaitMatched(t, appeared(t, ns, "look"))
 	bob.run(t, "list", "--to-approve", "-n", ns).ok(t, "look\talice\trules\t"+ns)
 	bob.run(t, "show", "look", "-n", ns).ok(t, "pods/log", "deployments.apps/scale", "delete, only of the names api")
+	if out, err := e.Kubectl(admin.kubeconfig, "get", "areq", "look", "-n", ns, "-o", "wide").CombinedOutput(); err != nil || !strings.Contains(string(out), `"resources":["deployments/scale"]`) {
+		t.Errorf("kubectl get does not show the rules: %v\n%s", err, out)
+	}
 	holds("waiting", false)
 	bob.run(t, "approve", "look", "-n", ns).ok(t, "look approved")
 	answer().ok(t, "Active: rules in "+ns+" for alice until")
