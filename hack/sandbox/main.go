@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/accessbroker/accessbroker/test/stage"
@@ -66,10 +67,13 @@ func furnish(ctx context.Context, s *stage.Stage) error {
 
 func explain(s *stage.Stage) {
 	fmt.Println("\nThe sandbox is ready, and stays so until Ctrl-C. alice is in the group dev, bob and carol in sre.")
-	fmt.Println("Their kubeconfigs, as commands for another terminal in this folder:")
+	fmt.Println("kubectl as each of them, as commands for another terminal in this folder:")
 	fmt.Println()
+	// Not by --kubeconfig: kubectl takes no flag before the name of a plugin, and
+	// finds kubectl access on the PATH.
+	kubectl := s.Binary("kubectl")
 	for _, name := range []string{stage.Admin, "alice", "bob", "carol"} {
-		fmt.Printf("  alias %s='%s --kubeconfig=%s'\n", name, s.Binary("kubectl"), s.KubeconfigOf(name))
+		fmt.Printf("  alias %s='PATH=\"%s:$PATH\" KUBECONFIG=%s %s'\n", name, filepath.Dir(kubectl), s.KubeconfigOf(name), kubectl)
 	}
 	fmt.Printf(`
 To try:
@@ -80,6 +84,13 @@ To try:
   bob patch areq fix -n payments --subresource=status --type=merge -p '{"status":{"decisions":[{"verdict":"Approve"}]}}'
   alice scale deployment checkout -n payments --replicas=3
   bob get accessgrants
+
+The same in fewer words, with the plugin:
+
+  alice access request edit -n payments --for 20s --reason "checkout is slow" --name slow
+  bob access approve slow -n payments
+  alice access list -n payments
+  bob access audit
 
 Alice is refused at first, and again 20 seconds after the approval. The role
 admin takes both bob and carol: hack/sandbox/policy.yaml says so.
