@@ -94,6 +94,10 @@ install-yaml: controlplane ## Write dist/install*.yaml, e.g. make install-yaml I
 	@bin/kubectl kustomize config/default | $(SET_IMAGE) > dist/install.yaml
 	@bin/kubectl kustomize config/variants/no-mutating-admission | $(SET_IMAGE) > dist/install-no-mutating-admission.yaml
 
+.PHONY: plugin
+plugin: ## Write the plugin's archives and Krew manifest to dist/, e.g. make plugin VERSION=v1.0.0
+	@go run ./hack/krew -version $(VERSION)
+
 .PHONY: verify-generated
 verify-generated: ## Fail when a generated file is stale
 	@hack/tools/verify-generated.sh

@@ -18,8 +18,8 @@ func TestKrewManifest(t *testing.T) {
 		APIVersion, Kind string
 		Metadata         struct{ Name string }
 		Spec             struct {
-			Version, Homepage, ShortDescription, Description string
-			Platforms                                        []struct {
+			Version, Homepage, ShortDescription, Description, Caveats string
+			Platforms                                                 []struct {
 				Selector         struct{ MatchLabels map[string]string }
 				URI, SHA256, Bin string
 			}
@@ -47,6 +47,9 @@ func TestKrewManifest(t *testing.T) {
 	}
 	if manifest.Kind != "Plugin" || manifest.Metadata.Name != "access" || manifest.Spec.Version != "v1.2.3" || manifest.Spec.ShortDescription == "" {
 		t.Errorf("not a plugin: %+v", manifest)
+	}
+	if !strings.Contains(manifest.Spec.Caveats, "kubectl_complete-access") {
+		t.Errorf("who installs it is not told of completion: %q", manifest.Spec.Caveats)
 	}
 	if len(manifest.Spec.Platforms) == 0 {
 		t.Error("no platform")
