@@ -65,6 +65,7 @@ func TestChartIsKustomization(t *testing.T) {
 func TestChartValues(t *testing.T) {
 	o := chart(t, "--set", "image.repository=example/broker,image.tag=v2,replicas=3,namespace.create=false,crds.install=false,uninstallJob.enabled=false",
 		"--set", "extraArgs={--grant-retention=24h},grantableRoles.roles={deployer}", "--set-json", "grantableRoles.clusterRoles=[]",
+		"--set", "extraVolumes[0].name=sinks,extraVolumes[0].configMap.name=sinks,extraVolumeMounts[0].name=sinks,extraVolumeMounts[0].mountPath=/etc/sinks",
 		"--set", "imagePullSecrets[0].name=pull,nodeSelector.disk=ssd,priorityClassName=system-cluster-critical,tolerations[0].operator=Exists")
 	for _, gone := range []string{
 		"Namespace /access-broker-system", "Job access-broker-system/access-broker-uninstall",
@@ -81,6 +82,8 @@ func TestChartValues(t *testing.T) {
 		"replicas":     {deployment["spec"].(map[string]any)["replicas"], float64(3)},
 		"image":        {container["image"], "example/broker:v2"},
 		"last flag":    {container["args"].([]any)[3], "--grant-retention=24h"},
+		"volumes":      {pod["volumes"], []any{map[string]any{"name": "sinks", "configMap": map[string]any{"name": "sinks"}}}},
+		"mounts":       {container["volumeMounts"], []any{map[string]any{"name": "sinks", "mountPath": "/etc/sinks"}}},
 		"pull secrets": {pod["imagePullSecrets"], []any{map[string]any{"name": "pull"}}},
 		"nodes":        {pod["nodeSelector"], map[string]any{"disk": "ssd"}},
 		"priority":     {pod["priorityClassName"], "system-cluster-critical"},
@@ -98,7 +101,7 @@ func TestChartValues(t *testing.T) {
 
 func TestChartRefusesValues(t *testing.T) {
 	for _, values := range []string{
-		"replicas=0", "no.such=value", "image.repository=", "grantableRoles.clusterRoles={*}", "extraArgs={positional}",
+		"replicas=0", "no.such=value", "image.repository=", "grantableRoles.clusterRoles={*}", "extraArgs={positional}", "extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=relative",
 		"taskKinds[0].apiGroups={batch},taskKinds[0].resources={jobs},taskKinds[0].verbs={delete}",
 	} {
 		if out, err := helm(t, "template", "access-broker", "charts/access-broker", "--set", values); err == nil || !strings.Contains(out, "schema") {
