@@ -21,6 +21,8 @@ MIN_COVERAGE ?= 90
 
 # The broker's image, as `make install-yaml` writes it.
 IMAGE ?= access-broker:latest
+# Where files for a release go.
+DIST ?= dist
 SET_IMAGE = sed 's|image: access-broker:latest|image: $(IMAGE)|'
 
 # Where `make generate` writes; `make verify-generated` sets it.
@@ -90,13 +92,13 @@ chart: ## Copy into the Helm chart what it has in common with config/
 
 .PHONY: install-yaml
 install-yaml: controlplane ## Write dist/install*.yaml, e.g. make install-yaml IMAGE=example/access-broker:v1.0.0
-	@mkdir -p dist
-	@bin/kubectl kustomize config/default | $(SET_IMAGE) > dist/install.yaml
-	@bin/kubectl kustomize config/variants/no-mutating-admission | $(SET_IMAGE) > dist/install-no-mutating-admission.yaml
+	@mkdir -p $(DIST)
+	@bin/kubectl kustomize config/default | $(SET_IMAGE) > $(DIST)/install.yaml
+	@bin/kubectl kustomize config/variants/no-mutating-admission | $(SET_IMAGE) > $(DIST)/install-no-mutating-admission.yaml
 
 .PHONY: plugin
 plugin: ## Write the plugin's archives and Krew manifest to dist/, e.g. make plugin VERSION=v1.0.0
-	@go run ./hack/krew -version $(VERSION)
+	@go run ./hack/krew -version $(VERSION) -out $(DIST)
 
 .PHONY: verify-generated
 verify-generated: ## Fail when a generated file is stale

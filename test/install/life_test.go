@@ -60,6 +60,7 @@ func TestLife(t *testing.T) {
 	c.namespace = c.NewNamespace(t, nil)
 
 	c.podsAreAdmitted(t)
+	c.componentsAreTaken(t)
 	t.Run("user roles", c.userRoles)
 	broker := c.upgrade(t, c.start(t, "broker"))
 	c.uninstall(t, broker)
@@ -76,6 +77,20 @@ func (c *cluster) podsAreAdmitted(t *testing.T) {
 		err := c.Admin.List(ctx, pods, client.InNamespace(env.BrokerNamespace), client.MatchingLabels{"app.kubernetes.io/name": "access-broker"})
 		return err == nil && len(pods.Items) == 2
 	})
+}
+
+// componentsAreTaken: the API server takes every component, and warns of nothing.
+func (c *cluster) componentsAreTaken(t *testing.T) {
+	t.Helper()
+	out := c.kubectl(t, "apply --dry-run=server -k "+withComponents(t, components(t)...))
+	for _, want := range []string{"networkpolicy.networking.k8s.io/access-broker created", "cronjob.batch/access-broker-sweep created", "clusterrole.rbac.authorization.k8s.io/access-broker-adhoc-rules created", "configmap/access-broker-notifications-"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("there is no %s", want)
+		}
+	}
+	if strings.Contains(out, "Warning") {
+		t.Errorf("the API server warns:\n%s", out)
+	}
 }
 
 // upgrade applies another version over the one that runs: another image, other

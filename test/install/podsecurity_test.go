@@ -15,21 +15,13 @@ import (
 // Every workload that is installed passes the Pod Security Standard that the
 // namespace enforces.
 func TestRestricted(t *testing.T) {
-	folders, err := os.ReadDir(filepath.Join(root(t), "config", "components"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var components []string
-	for _, folder := range folders {
-		components = append(components, folder.Name())
-	}
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	restricted := psaapi.LevelVersion{Level: psaapi.LevelRestricted, Version: psaapi.LatestVersion()}
 	for from, list := range map[string]objects{
-		"config/default with every component": kustomize(t, withComponents(t, components...)),
+		"config/default with every component": kustomize(t, withComponents(t, components(t)...)),
 		"the chart":                           chart(t),
 	} {
 		workloads := 0
@@ -54,6 +46,20 @@ func TestRestricted(t *testing.T) {
 			t.Errorf("%s has no workload", from)
 		}
 	}
+}
+
+// components are the names of all.
+func components(t *testing.T) []string {
+	t.Helper()
+	folders, err := os.ReadDir(filepath.Join(root(t), "config", "components"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, folder := range folders {
+		names = append(names, folder.Name())
+	}
+	return names
 }
 
 // podOf is the Pod that a workload makes, nil when it makes none.
