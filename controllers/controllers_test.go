@@ -246,7 +246,13 @@ func (w *world) tryGrant(g *v1alpha1.AccessGrant) (reconcile.Result, error) {
 func (w *world) reconcileExpirer(g *v1alpha1.AccessGrant) reconcile.Result {
 	w.t.Helper()
 	w.fresh(g)
-	result, err := w.expirer.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)})
+	var result reconcile.Result
+	err := wait.PollUntilContextTimeout(w.t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		var err error
+		result, err = w.expirer.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)})
+		// It comes back to verify, by when the authorizer has seen the removal.
+		return result.RequeueAfter != verifyAfter, err
+	})
 	if err != nil {
 		w.t.Fatalf("reconcile expirer: %v", err)
 	}
