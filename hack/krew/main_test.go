@@ -47,7 +47,7 @@ func unpack(t *testing.T, file string) (name string, mode int64, content []byte)
 	if content, err = io.ReadAll(files); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := files.Next(); err != io.EOF { //nolint:errorlint // of the standard library, never wrapped
+	if _, err := files.Next(); err != io.EOF {
 		t.Errorf("%s holds more than %s: %v", file, header.Name, err)
 	}
 	return header.Name, header.Mode, content
