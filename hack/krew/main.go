@@ -74,6 +74,7 @@ func release(source, version, out string, build builder) error {
 	if err != nil {
 		return err
 	}
+	text = text[bytes.Index(text, []byte("apiVersion:")):] // without what is said of the template
 	return os.WriteFile(filepath.Join(out, m.Metadata.Name+".yaml"), text, 0o644) //nolint:gosec // for everybody to read
 }
 
