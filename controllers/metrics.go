@@ -216,7 +216,7 @@ func (c *census) Collect(ch chan<- prometheus.Metric) {
 	defer cancel()
 	for _, count := range []func(context.Context, chan<- prometheus.Metric) error{c.countRequests, c.countGrants} {
 		if err := count(ctx, ch); err != nil {
-			logf.Log.WithName("metrics").Error(err, "left out of a scrape")
+			logf.Log.WithName("metrics").Info("left out of a scrape", "error", err.Error())
 		}
 	}
 }

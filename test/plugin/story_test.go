@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -381,6 +382,34 @@ func TestWithoutMutatingPolicies(t *testing.T) {
 	}
 	bob.run(t, "deny", "two", "-n", ns, "-m", "no").ok(t)
 	e.WaitFor(t, r, v1alpha1.RequestDenied)
+
+	// And by hand, as docs/install.md has it.
+	both := e.NewNamespace(t, nil)
+	e.NewPolicy(t, both, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
+	var requester v1alpha1.UserInfo
+	whoami(t, alice, &requester)
+	r = e.WaitMatched(t, e.Ask(t, alice, both, func(s *v1alpha1.AccessRequestSpec) { s.Requester = requester }))
+	var written []map[string]any
+	for _, p := range []person{bob, carol} {
+		var me v1alpha1.UserInfo
+		whoami(t, p, &me)
+		written = append(written, map[string]any{"verdict": "Approve", "username": me.Username, "groups": me.Groups, "rulesHash": r.Status.RulesHash})
+		if err := env.PatchDecisions(t, p, r, written...); err != nil {
+			t.Fatalf("%s approves by hand: %v", me.Username, err)
+		}
+	}
+	e.WaitFor(t, r, v1alpha1.RequestActive)
+}
+
+func whoami(t *testing.T, p person, into *v1alpha1.UserInfo) {
+	t.Helper()
+	out, err := e.Kubectl(p.kubeconfig, "auth", "whoami", "-o", "jsonpath={.status.userInfo}").Output()
+	if err == nil {
+		err = json.Unmarshal(out, into)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // With config/components/adhoc-rules, exactly the permissions that were asked
