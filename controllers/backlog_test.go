@@ -4,9 +4,11 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
@@ -32,7 +34,9 @@ func TestRecordWaitsForOthers(t *testing.T) {
 	if result.Priority == nil || *result.Priority != handler.LowPriority || result.RequeueAfter != recordAgain {
 		t.Errorf("got %+v, want a later look", result)
 	}
-	if !w.can() {
+	// No write follows the binding, and the authorizer takes a moment to see it.
+	err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) { return w.can(), nil })
+	if err != nil {
 		t.Error("alice waits for others")
 	}
 	phase := func() v1alpha1.GrantPhase {
