@@ -74,7 +74,9 @@ func release(source, version, out string, build builder) error {
 	if err != nil {
 		return err
 	}
-	text = text[bytes.Index(text, []byte("apiVersion:")):] // without what is said of the template
+	// Without what is said of the template.
+	_, text, _ = bytes.Cut(text, []byte("\napiVersion:"))
+	text = append([]byte("apiVersion:"), text...)
 	return os.WriteFile(filepath.Join(out, m.Metadata.Name+".yaml"), text, 0o644) //nolint:gosec // for everybody to read
 }
 
