@@ -84,12 +84,14 @@ func (r *GrantReconciler) notApprovedIn(ctx context.Context, from reader, g *v1a
 		return no("it begins before the startTime of the request")
 	case request.CreationTimestamp.Sub(g.Spec.NotBefore.Time) > maxClockSkew, g.Spec.ExpirationTime.After(expected.Spec.ExpirationTime.Time), g.Spec.NotBefore.Sub(now) > maxClockSkew:
 		return no("it lasts from %s until %s", g.Spec.NotBefore.UTC().Format(time.RFC3339), g.Spec.ExpirationTime.UTC().Format(time.RFC3339))
+	case request.Spec.Task != nil && want.task == nil:
+		return no("its task does not exist")
 	case !equality.Semantic.DeepEqual(g.Spec.Requester, expected.Spec.Requester),
 		!equality.Semantic.DeepEqual(g.Spec.Subjects, expected.Spec.Subjects),
 		!equality.Semantic.DeepEqual(g.Spec.Task, expected.Spec.Task):
 		return no("requester, subjects or task differ from the request's")
 	case !equality.Semantic.DeepEqual(g.Spec.RoleRef, expected.Spec.RoleRef),
-		g.Spec.RoleRef == nil && !equality.Semantic.DeepEqual(g.Spec.Rules, expected.Spec.Rules),
+		!equality.Semantic.DeepEqual(g.Spec.Rules, expected.Spec.Rules),
 		!equality.Semantic.DeepEqual(g.Spec.RoleRules, expected.Spec.RoleRules), g.Spec.RulesHash != expected.Spec.RulesHash:
 		return no("its role is not the request's, or has changed")
 	case g.Spec.Cluster != expected.Spec.Cluster, slices.ContainsFunc(g.Spec.Namespaces, func(ns v1alpha1.GrantNamespace) bool {

@@ -47,6 +47,24 @@ func TestStandingAccess(t *testing.T) {
 		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
 		standing(t, g.Status.Conditions, "old-habit")
 	})
+	attack(t, "access that a ServiceAccount holds by its group", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"}})
+		env.Create(t, e.Admin, &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "all-workers"}, RoleRef: clusterRole("edit"),
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:serviceaccounts:" + ns}},
+		})
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
+		})
+		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
+			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "worker"}}
+		})
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
+		standing(t, g.Status.Conditions, "all-workers")
+	})
 	attack(t, "binding that the holder of admin makes for herself", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
@@ -122,6 +140,29 @@ func TestNotStopped(t *testing.T) {
 		env.MustDecide(t, as(t, "b\u043eb", "sre"), request, v1alpha1.VerdictApprove) // a Cyrillic o
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		must(t, alice, ns)
+	})
+	attack(t, "task asked about by whom may not read it", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		asked := []v1alpha1.PolicyRule{rule("", list("configmaps"), list("get"))}
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Roles, s.Rules, s.RequiredApprovals = nil, asked, new(int32) })
+		secret := env.NewPod(ns, "task")
+		secret.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "PIN", Value: "4711"}}
+		env.Create(t, e.Admin, secret)
+		guess := func(pin string) *v1alpha1.AccessRequest {
+			return e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
+				s.RoleRef, s.Rules = nil, asked
+				s.Task = &v1alpha1.TaskRef{APIVersion: "v1", Kind: "Pod", Name: "task", CompleteWhen: "object.spec.containers[0].env[0].value == '" + pin + "'"}
+			})
+		}
+		if env.CanDo(t, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "get", Resource: "pods"}) {
+			t.Fatal("alice may read it")
+		}
+		mustEnd(t, guess("4711"), v1alpha1.RequestFailed, "the task is over already")
+		// One answer a request, to whom a policy lets ask, and nothing is quoted.
+		wrong := e.WaitFor(t, guess("0815"), v1alpha1.RequestActive)
+		if env.HasMessage(wrong.Status.Conditions, "4711") {
+			t.Errorf("it is quoted: %s", env.Describe(wrong.Status.Conditions))
+		}
 	})
 	attack(t, "groups of a subject who is not the requester", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)

@@ -185,9 +185,16 @@ func TestSubjects(t *testing.T) {
 // grantable lists a ClusterRole among those that the broker may bind.
 func grantable(t *testing.T, role string) {
 	t.Helper()
+	grantableIn(t, "", "clusterroles", role)
+}
+
+// grantableIn lists a role among those that the broker may bind; namespace is
+// one in which it may, if it is a Role.
+func grantableIn(t *testing.T, namespace, resource, name string) {
+	t.Helper()
 	bind := &rbacv1.ClusterRole{
-		ObjectMeta: metav1.ObjectMeta{Name: "bind-" + role},
-		Rules:      []rbacv1.PolicyRule{{APIGroups: list(rbacv1.GroupName), Resources: list("clusterroles"), ResourceNames: list(role), Verbs: list("bind")}},
+		ObjectMeta: metav1.ObjectMeta{Name: "bind-" + resource + "-" + name},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: list(rbacv1.GroupName), Resources: list(resource), ResourceNames: list(name), Verbs: list("bind")}},
 	}
 	env.Create(t, e.Admin, bind)
 	env.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
@@ -195,11 +202,38 @@ func grantable(t *testing.T, role string) {
 		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: env.BrokerNamespace, Name: env.BrokerServiceAccount}},
 	})
 	eventually(t, func(context.Context) error {
-		if !env.CanDo(t, stolen, authorizationv1.ResourceAttributes{Group: rbacv1.GroupName, Resource: "clusterroles", Name: role, Verb: "bind"}) {
-			return fmt.Errorf("the broker may not bind %s yet", role)
+		if !env.CanDo(t, stolen, authorizationv1.ResourceAttributes{Namespace: namespace, Group: rbacv1.GroupName, Resource: resource, Name: name, Verb: "bind"}) {
+			return fmt.Errorf("the broker may not bind %s yet", name)
 		}
 		return nil
 	})
+}
+
+// heldRole is access of alice by a role of its own, and how to make that anew
+// under the same name.
+func heldRole(t *testing.T, kind, name string) (ns string, g *v1alpha1.AccessGrant, recreate func()) {
+	t.Helper()
+	ns = e.NewNamespace(t, nil)
+	var role client.Object = &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: may("delete")}
+	resource := "clusterroles"
+	if kind == "Role" {
+		role = &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}, Rules: may("delete")}
+		resource = "roles"
+	}
+	create := func() { env.Create(t, e.Admin, role.DeepCopyObject().(client.Object)) }
+	create()
+	grantableIn(t, ns, resource, name)
+	ref := v1alpha1.RoleRef{Kind: kind, Name: name}
+	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		s.Roles, s.RequiredApprovals = []v1alpha1.RoleRef{ref}, new(int32)
+	})
+	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef = &ref })
+	e.WaitFor(t, request, v1alpha1.RequestActive)
+	must(t, alice, ns)
+	return ns, e.GrantOf(t, request), func() {
+		env.Delete(t, e.Admin, role.DeepCopyObject().(client.Object))
+		create()
+	}
 }
 
 func may(verbs ...string) []rbacv1.PolicyRule {

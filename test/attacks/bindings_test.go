@@ -91,6 +91,9 @@ func TestBindings(t *testing.T) {
 	refused(t, "grant orphaned by a cluster administrator", brokerGrants, func(t *testing.T) error {
 		return e.Admin.Delete(t.Context(), g.DeepCopy(), client.PropagationPolicy(metav1.DeletePropagationOrphan))
 	})
+	refused(t, "all grants deleted by a cluster administrator", brokerGrants, func(t *testing.T) error {
+		return e.Admin.DeleteAllOf(t.Context(), &v1alpha1.AccessGrant{}, client.DryRunAll)
+	})
 	refused(t, "finalizer taken off a grant", brokerGrants, func(t *testing.T) error {
 		return merge(t, e.Admin, g.DeepCopy(), `{"metadata":{"finalizers":null}}`)
 	})
@@ -140,6 +143,25 @@ func TestBindings(t *testing.T) {
 		mustNot(t, alice, ns)
 	})
 
+	// Access everywhere, by rules of one's own.
+	_, _, everywhere := heldEverywhere(t)
+	clusterWide := metav1.ObjectMeta{Name: everywhere.Name}
+	refused(t, "subject added to a ClusterRoleBinding", writtenByBroker, func(t *testing.T) error {
+		return merge(t, e.Admin, &rbacv1.ClusterRoleBinding{ObjectMeta: clusterWide}, `{"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"nora"}]}`)
+	})
+	refused(t, "ClusterRole of a grant widened", writtenByBroker, func(t *testing.T) error {
+		return merge(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: clusterWide}, `{"rules":[{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}]}`)
+	})
+	attack(t, "ClusterRoleBinding deleted", func(t *testing.T) {
+		paula, _, g := heldEverywhere(t)
+		env.Delete(t, e.Admin, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: g.Name}})
+		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
+		mustNot(t, paula, "default")
+		if err := e.Admin.Get(t.Context(), client.ObjectKey{Name: g.Name}, &rbacv1.ClusterRole{}); !apierrors.IsNotFound(err) {
+			t.Errorf("the ClusterRole is left: %v", err)
+		}
+	})
+
 	// Anybody whom RBAC lets may delete a binding; it must not come back, nor
 	// stay half-deleted: a Terminating binding authorizes.
 	deleted := func(t *testing.T, how metav1.DeletionPropagation) {
@@ -166,6 +188,59 @@ func TestBindings(t *testing.T) {
 		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
 		mustNot(t, alice, ns)
 	})
+	attack(t, "binding deleted and another put in its place", func(t *testing.T) {
+		ns, _, g := held(t)
+		administers(t, ns)
+		env.Delete(t, nora, bindingOf(g, ns))
+		mine := bindingOf(g, ns) // for the broker to delete, or to take for its own
+		mine.RoleRef, mine.Subjects = clusterRole("view"), []rbacv1.Subject{user("dave")}
+		env.Create(t, nora, mine)
+		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
+		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(mine), mine); err != nil {
+			t.Errorf("nora's own binding was touched: %v", err)
+		}
+		mustNot(t, alice, ns)
+	})
+}
+
+// heldEverywhere is access to the whole cluster by rules of one's own, of a
+// user of its own, so that it does not show in other tests.
+func heldEverywhere(t *testing.T) (holder client.Client, request *v1alpha1.AccessRequest, g *v1alpha1.AccessGrant) {
+	t.Helper()
+	ns := e.NewNamespace(t, nil)
+	name := "paula-" + ns
+	holder = as(t, name, "dev")
+	asked := rule("", list("pods"), list("delete"))
+	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		s.Requesters, s.RequiredApprovals = []v1alpha1.Subject{{Kind: "User", Name: name}}, new(int32)
+		s.Roles, s.Rules, s.Namespaces, s.ClusterScope = nil, []v1alpha1.PolicyRule{asked}, nil, v1alpha1.ClusterScopeAllowed
+	})
+	request = e.Ask(t, holder, ns, func(s *v1alpha1.AccessRequestSpec) {
+		s.RoleRef, s.Rules, s.Scope = nil, []v1alpha1.PolicyRule{asked}, &v1alpha1.Scope{Cluster: &v1alpha1.ClusterScope{}}
+	})
+	e.WaitFor(t, request, v1alpha1.RequestActive)
+	must(t, holder, "default")
+	return holder, request, e.GrantOf(t, request)
+}
+
+// heldElsewhere is access of alice to another namespace than the request's,
+// which does not go with it.
+func heldElsewhere(t *testing.T) (ns string, g *v1alpha1.AccessGrant) {
+	t.Helper()
+	ns = e.NewNamespace(t, nil)
+	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+	request := e.Ask(t, alice, e.NewNamespace(t, nil), func(s *v1alpha1.AccessRequestSpec) { s.Scope = &v1alpha1.Scope{Namespaces: list(ns)} })
+	e.WaitFor(t, request, v1alpha1.RequestActive)
+	must(t, alice, ns)
+	return ns, e.GrantOf(t, request)
+}
+
+func recreateNamespace(t *testing.T, name string) {
+	t.Helper()
+	env.Delete(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	eventually(t, func(ctx context.Context) error {
+		return e.Admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	})
 }
 
 func TestSameName(t *testing.T) {
@@ -191,11 +266,8 @@ func TestSameName(t *testing.T) {
 		mustNot(t, heir, ns)
 	})
 	attack(t, "namespace recreated", func(t *testing.T) {
-		ns, _, g := held(t)
-		env.Delete(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})
-		eventually(t, func(ctx context.Context) error {
-			return e.Admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})
-		})
+		ns, g := heldElsewhere(t)
+		recreateNamespace(t, ns)
 		e.WaitEnded(t, g.Name, v1alpha1.EndNamespaceGone)
 		mustNot(t, alice, ns)
 	})
@@ -212,18 +284,14 @@ func TestSameName(t *testing.T) {
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndTaskGone)
 		mustNot(t, alice, ns)
 	})
-	attack(t, "role recreated", func(t *testing.T) {
-		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "again"}, Rules: may("delete")}
-		env.Create(t, e.Admin, role.DeepCopy())
-		grantable(t, "again")
-		ns, request := ofRole(t, "again", nil)
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-		e.WaitFor(t, request, v1alpha1.RequestActive)
-		env.Delete(t, e.Admin, role.DeepCopy())
-		env.Create(t, e.Admin, role.DeepCopy())
-		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndRoleGone)
+	recreated := func(t *testing.T, kind string) {
+		ns, g, recreate := heldRole(t, kind, "again")
+		recreate()
+		e.WaitEnded(t, g.Name, v1alpha1.EndRoleGone)
 		mustNot(t, alice, ns)
-	})
+	}
+	attack(t, "ClusterRole recreated", func(t *testing.T) { recreated(t, "ClusterRole") })
+	attack(t, "Role recreated", func(t *testing.T) { recreated(t, "Role") })
 	attack(t, "policy recreated", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		p := newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
@@ -270,6 +338,11 @@ func TestStolenToken(t *testing.T) {
 	unlabelled, unowned, mismatched := owned("view"), owned("view"), owned("view")
 	unlabelled.Labels, unowned.OwnerReferences = nil, nil
 	mismatched.Labels = map[string]string{v1alpha1.LabelGrant: "another"}
+	twice, pods := owned("view"), owned("view")
+	twice.OwnerReferences = append(twice.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: "any", UID: "any"})
+	pods.OwnerReferences[0].APIVersion, pods.OwnerReferences[0].Kind = "v1", "Pod"
+	refused(t, "binding owned by something else as well", ownedOnly, creates(twice))
+	refused(t, "binding owned by something else of the grant's name", ownedOnly, creates(pods))
 	refused(t, "unlabelled binding", ownedOnly, creates(unlabelled))
 	refused(t, "unowned binding", ownedOnly, creates(unowned))
 	refused(t, "binding owned by one grant and labelled with another", ownedOnly, creates(mismatched))
@@ -298,6 +371,15 @@ func TestStolenToken(t *testing.T) {
 	})
 	refused(t, "another's binding changed", ofOthers, func(t *testing.T) error { return merge(t, stolen, others.DeepCopy(), `{"subjects":null}`) })
 	refused(t, "another's binding deleted", ofOthers, func(t *testing.T) error { return stolen.Delete(t.Context(), others.DeepCopy()) })
+	othersEverywhere := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "others-" + ns}, RoleRef: clusterRole("view"), Subjects: []rbacv1.Subject{user("dave-" + ns)}}
+	env.Create(t, e.Admin, othersEverywhere)
+	othersRole := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "others"}, Rules: may("get")}
+	env.Create(t, e.Admin, othersRole)
+	othersClusterRole := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "others-" + ns}, Rules: may("get")}
+	env.Create(t, e.Admin, othersClusterRole)
+	refused(t, "another's ClusterRoleBinding deleted", ofOthers, func(t *testing.T) error { return stolen.Delete(t.Context(), othersEverywhere.DeepCopy()) })
+	refused(t, "another's Role deleted", ofOthers, func(t *testing.T) error { return stolen.Delete(t.Context(), othersRole.DeepCopy()) })
+	refused(t, "another's ClusterRole deleted", ofOthers, func(t *testing.T) error { return stolen.Delete(t.Context(), othersClusterRole.DeepCopy()) })
 	refused(t, "Secret read", noSuchVerb, func(t *testing.T) error {
 		return stolen.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "any"}, &corev1.Secret{})
 	})

@@ -2,11 +2,13 @@ package attacks
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -187,6 +189,7 @@ func TestDecisions(t *testing.T) {
 	refused(t, "requester approves", benefits, merged(alice, `{"status":{"decisions":[{"verdict":"Approve"}]}}`))
 	refused(t, "requester approves by a second decision", benefits, merged(alice, `{"status":{"decisions":[{"verdict":"Release"},{"verdict":"Approve"}]}}`))
 	refused(t, "stranger releases", "for the requester and the subjects", merged(mallory, `{"status":{"decisions":[{"verdict":"Release"}]}}`))
+	refused(t, "revocation of what nobody has given", "there is nothing to revoke yet", merged(carol, `{"status":{"decisions":[{"verdict":"Revoke"}]}}`))
 	refused(t, "status patch by whom RBAC does not let", "cannot patch resource", merged(nora, `{"status":{"decisions":[{"verdict":"Approve"}]}}`))
 
 	// Decisions that are there.
@@ -197,6 +200,7 @@ func TestDecisions(t *testing.T) {
 	refused(t, "JSON patch removes a decision", appendOnly, jsonPatched(mallory, `[{"op":"remove","path":"/status/decisions/0"}]`))
 	refused(t, "JSON patch edits a verdict", appendOnly, jsonPatched(mallory, `[{"op":"replace","path":"/status/decisions/0/verdict","value":"Deny"}]`))
 	refused(t, "JSON patch edits a name", noApprover, jsonPatched(mallory, `[{"op":"replace","path":"/status/decisions/0/username","value":"mallory"}]`))
+	refused(t, "JSON patch puts another's decision in place of what is there", appendOnly, jsonPatched(mallory, `[{"op":"replace","path":"/status/decisions","value":[{"username":"carol","groups":["sre","system:authenticated"],"verdict":"Approve"}]}]`))
 	refused(t, "server-side apply takes a decision over", appendOnly, applied(mallory, `{"decisions":[{"username":"bob","verdict":"Approve","comment":"never said"}]}`))
 	refused(t, "server-side apply under another's field manager", appendOnly, applied(mallory, `{"decisions":[]}`))
 	refused(t, "PUT without the decisions", appendOnly, put(mallory, func(s *v1alpha1.AccessRequestStatus) { s.Decisions = nil }))
@@ -217,6 +221,7 @@ func TestDecisions(t *testing.T) {
 	})
 	refused(t, "author edits his decision", appendOnly, merged(bob, `{"status":{"decisions":[{"verdict":"Approve","comment":"on second thoughts"}]}}`))
 	refused(t, "author takes his decision back", appendOnly, put(bob, func(s *v1alpha1.AccessRequestStatus) { s.Decisions = nil }))
+	refused(t, "author takes his decision back by server-side apply", appendOnly, applied(bob, `{"decisions":[]}`))
 
 	// What else stands in the status.
 	refused(t, "forged phase", brokerOnly, merged(mallory, `{"status":{"phase":"Active"}}`))
@@ -225,6 +230,9 @@ func TestDecisions(t *testing.T) {
 	refused(t, "fewer approvals", brokerOnly, merged(bob, `{"status":{"requiredApprovals":1}}`))
 	refused(t, "risks hidden", brokerOnly, merged(alice, `{"status":{"risks":null}}`))
 	refused(t, "rules belittled", brokerOnly, merged(alice, `{"status":{"rules":[]}}`))
+	refused(t, "forged rulesHash", brokerOnly, merged(mallory, `{"status":{"rulesHash":"0000"}}`))
+	refused(t, "another grant written into the status", brokerOnly, merged(mallory, `{"status":{"grantName":"another"}}`))
+	refused(t, "later end written into the status", brokerOnly, merged(alice, `{"status":{"expirationTime":"2999-01-01T00:00:00Z"}}`))
 	refused(t, "conditions wiped", brokerOnly, put(mallory, func(s *v1alpha1.AccessRequestStatus) { s.Conditions = nil }))
 	refused(t, "another policy written into the status", brokerOnly, merged(mallory, `{"status":{"policy":{"name":"break-glass"}}}`))
 	attack(t, "status through the main resource", func(t *testing.T) {
@@ -237,6 +245,11 @@ func TestDecisions(t *testing.T) {
 		return merge(t, e.Admin, request.DeepCopy(), `{"spec":{"roleRef":{"name":"admin"}}}`)
 	})
 	refused(t, "request deleted by a stranger", "deleted only by its requester", func(t *testing.T) error { return mallory.Delete(t.Context(), request.DeepCopy()) })
+
+	refused(t, "requests of a namespace deleted by an administrator", "deleted only by its requester", func(t *testing.T) error {
+		ns, _ := matched(t, nil)
+		return e.Admin.DeleteAllOf(t.Context(), &v1alpha1.AccessRequest{}, client.InNamespace(ns))
+	})
 
 	// What was seen.
 	refused(t, "decision with a wrong requestUID", "requestUID is that of another request", merged(carol, `{"status":{"decisions":[{"verdict":"Approve","requestUID":"11111111-2222-3333-4444-555555555555"}]}}`))
@@ -267,6 +280,33 @@ func TestDecisions(t *testing.T) {
 	})
 	refused(t, "member of a subject group approves", "bob would benefit", func(t *testing.T) error {
 		return env.Decide(t, bob, forOthers(t, v1alpha1.Subject{Kind: "Group", Name: "sre"}), v1alpha1.VerdictApprove)
+	})
+	refused(t, "subject in capitals approves", "bob would benefit", func(t *testing.T) error {
+		return env.Decide(t, bob, forOthers(t, v1alpha1.Subject{Kind: "User", Name: "BOB"}), v1alpha1.VerdictApprove)
+	})
+	refused(t, "ServiceAccount that is a subject approves", "would benefit", func(t *testing.T) error {
+		ns := e.NewNamespace(t, nil)
+		env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "robot"}})
+		robot := v1alpha1.Subject{Kind: "ServiceAccount", Namespace: ns, Name: "robot"}
+		env.Create(t, e.Admin, &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "robot"}, RoleRef: clusterRole("access-approver"),
+			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "robot"}},
+		})
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+			s.Subjects, s.Approvers = v1alpha1.SubjectsServiceAccounts, []v1alpha1.Subject{robot}
+		})
+		client, err := e.AsServiceAccount(t.Context(), ns, "robot")
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{robot} }))
+		eventually(t, func(context.Context) error { // RBAC learns of the binding
+			if !env.CanDo(t, client, authorizationv1.ResourceAttributes{Namespace: ns, Group: v1alpha1.GroupVersion.Group, Resource: "accessrequests", Subresource: "status", Verb: "patch"}) {
+				return errors.New("the ServiceAccount may not decide yet")
+			}
+			return nil
+		})
+		return env.Decide(t, client, mine, v1alpha1.VerdictApprove)
 	})
 	refused(t, "requester who is no subject approves", "would benefit", func(t *testing.T) error {
 		return env.Decide(t, alice, forOthers(t, v1alpha1.Subject{Kind: "User", Name: "dave"}), v1alpha1.VerdictApprove)
@@ -315,6 +355,16 @@ func TestTiming(t *testing.T) {
 		env.MustDecide(t, carol, request, v1alpha1.VerdictDeny)
 		e.WaitFor(t, request, v1alpha1.RequestDenied)
 		mustRefuse(t, "nothing can be decided after the end", env.Decide(t, bob, request, v1alpha1.VerdictApprove))
+		mustNot(t, alice, ns)
+	})
+	attack(t, "decision after the access was given", func(t *testing.T) {
+		ns, request, _ := held(t)
+		for _, verdict := range []v1alpha1.Verdict{v1alpha1.VerdictApprove, v1alpha1.VerdictDeny} {
+			mustRefuse(t, "the access is given already", env.Decide(t, erin, request, verdict))
+		}
+		must(t, alice, ns)
+		env.MustDecide(t, erin, request, v1alpha1.VerdictRevoke)
+		e.WaitFor(t, request, v1alpha1.RequestRevoked)
 		mustNot(t, alice, ns)
 	})
 	attack(t, "Deny outvoted by later approvals", func(t *testing.T) {
@@ -392,6 +442,66 @@ func TestWithTheBrokerDown(t *testing.T) {
 		}
 		approveAnew(t, ns, request)
 	})
+	alone(t, "request recreated", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		newPolicy(t, ns, nil)
+		first := env.NewRequest(ns, nil)
+		first.Name, first.GenerateName = "again", ""
+		env.Create(t, alice, first)
+		e.WaitMatched(t, first)
+		env.MustDecide(t, bob, first, v1alpha1.VerdictApprove)
+		e.WaitFor(t, first, v1alpha1.RequestActive)
+		g := e.GrantOf(t, first)
+		broker.Kill()
+		env.Delete(t, alice, first)
+		second := env.NewRequest(ns, nil)
+		second.Name, second.GenerateName = "again", ""
+		env.Create(t, alice, second)
+		must(t, alice, ns)
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e.WaitEnded(t, g.Name, v1alpha1.EndRequestDeleted)
+		says(t, second, "0 of 1 approvals")
+		mustNot(t, alice, ns)
+	})
+	alone(t, "policy recreated", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		p := newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		request := e.Ask(t, alice, ns, nil)
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+		broker.Kill()
+		env.Delete(t, e.Admin, p.DeepCopy())
+		env.Create(t, e.Admin, &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: p.Name}, Spec: p.Spec})
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndPolicyGone)
+		mustNot(t, alice, ns)
+	})
+	alone(t, "namespace recreated", func(t *testing.T) {
+		ns, g := heldElsewhere(t)
+		broker.Kill()
+		recreateNamespace(t, ns)
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e.WaitEnded(t, g.Name, v1alpha1.EndNamespaceGone)
+		mustNot(t, alice, ns)
+	})
+	recreatedMeanwhile := func(t *testing.T, kind string) {
+		ns, g, recreate := heldRole(t, kind, "recreated-meanwhile")
+		broker.Kill()
+		recreate()
+		must(t, alice, ns) // a binding goes by the name
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e.WaitEnded(t, g.Name, v1alpha1.EndRoleGone)
+		mustNot(t, alice, ns)
+	}
+	alone(t, "ClusterRole recreated", func(t *testing.T) { recreatedMeanwhile(t, "ClusterRole") })
+	alone(t, "Role recreated", func(t *testing.T) { recreatedMeanwhile(t, "Role") })
 	alone(t, "ServiceAccount recreated", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"}}

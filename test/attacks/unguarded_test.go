@@ -2,6 +2,7 @@ package attacks
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -154,6 +157,80 @@ func TestUnguarded(t *testing.T) {
 		gone(t, alice, ns)
 		e.WaitFor(t, request, v1alpha1.RequestRevoked)
 	})
+	// Approved while no broker runs, so that it does not write the grant itself.
+	alone(t, "grant of more than was approved", func(t *testing.T) {
+		everything := []v1alpha1.PolicyRule{{Verbs: list("*"), APIGroups: list("*"), Resources: list("*")}}
+		at := func(d time.Duration) metav1.Time { return metav1.NewTime(time.Now().Add(d)) }
+		other := e.NewNamespace(t, nil)
+		forgeries := map[string]func(*v1alpha1.AccessGrant){
+			"longer": func(g *v1alpha1.AccessGrant) { g.Spec.ExpirationTime = at(48 * time.Hour) },
+			"from another moment": func(g *v1alpha1.AccessGrant) {
+				g.Spec.NotBefore, g.Spec.ExpirationTime = at(time.Hour), at(4*time.Hour)
+			},
+			"from before it was asked for": func(g *v1alpha1.AccessGrant) {
+				g.Spec.NotBefore, g.Spec.ExpirationTime = at(-2*time.Hour), at(time.Hour)
+			},
+			"for mallory": func(g *v1alpha1.AccessGrant) { g.Spec.Subjects[0].Name = "mallory" },
+			"admin": func(g *v1alpha1.AccessGrant) {
+				g.Spec.RoleRef, g.Spec.Rules = &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "admin"}, everything
+			},
+			// So that nobody notices when the role is widened.
+			"of more rules": func(g *v1alpha1.AccessGrant) { g.Spec.Rules = everything },
+			"everywhere":    func(g *v1alpha1.AccessGrant) { g.Spec.Cluster, g.Spec.Namespaces = true, nil },
+			"elsewhere": func(g *v1alpha1.AccessGrant) {
+				ns := &corev1.Namespace{}
+				if err := e.Admin.Get(t.Context(), client.ObjectKey{Name: other}, ns); err != nil {
+					t.Fatal(err)
+				}
+				g.Spec.Namespaces = []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: other, UID: ns.UID}}}
+			},
+			"another's":       func(g *v1alpha1.AccessGrant) { g.Spec.Requester.Username = "mallory" },
+			"another name":    func(g *v1alpha1.AccessGrant) { g.Name = "another-0123456789abcdef" },
+			"before its time": func(*v1alpha1.AccessGrant) {},
+		}
+		requests := map[string]*v1alpha1.AccessRequest{}
+		for name := range forgeries {
+			ns := e.NewNamespace(t, nil)
+			newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.MaxDuration.Duration = 4 * time.Hour })
+			requests[name] = e.WaitMatched(t, asks(t, ns, func(s *v1alpha1.AccessRequestSpec) {
+				if name == "before its time" {
+					s.StartTime = &metav1.Time{Time: time.Now().Add(time.Hour)}
+				}
+			}))
+		}
+		broker.Kill()
+		grants := map[string]*v1alpha1.AccessGrant{}
+		for name, forge := range forgeries {
+			request := requests[name]
+			decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
+			g := grantByHand(request, 3*time.Hour)
+			forge(g) // the role, before its UID is looked up
+			pin(t, g, request.Namespace)
+			forge(g)
+			env.Create(t, e.Admin, g)
+			grants[name] = g
+		}
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for name, g := range grants {
+			t.Log(name)
+			givesNothing(t, g)
+			if name != "another name" { // whose request gets the grant that it was approved
+				mustNot(t, alice, requests[name].Namespace)
+			}
+			mustNot(t, mallory, requests[name].Namespace)
+		}
+		mustNot(t, alice, other)
+	})
+	alone(t, "grant deleted as an orphan", func(t *testing.T) {
+		ns, request, g := active(t)
+		if err := e.Admin.Delete(t.Context(), g.DeepCopy(), client.PropagationPolicy(metav1.DeletePropagationOrphan)); err != nil {
+			t.Fatal(err)
+		}
+		gone(t, alice, ns)
+		e.WaitFor(t, request, v1alpha1.RequestRevoked)
+	})
 	uncounted := func(t *testing.T, why string, forge func(request *v1alpha1.AccessRequest) v1alpha1.Decision) {
 		t.Helper()
 		ns, request := pending(t, nil)
@@ -253,35 +330,19 @@ func TestUnguarded(t *testing.T) {
 		givesNothing(t, g)
 		mustNot(t, alice, ns)
 	})
-	attack(t, "grant of more than was approved", func(t *testing.T) {
-		everything := []v1alpha1.PolicyRule{{Verbs: list("*"), APIGroups: list("*"), Resources: list("*")}}
-		// Approved, and the broker still waits for the startTime.
-		for _, forge := range map[string]func(*v1alpha1.AccessGrant){
-			"longer":      func(g *v1alpha1.AccessGrant) { g.Spec.ExpirationTime = metav1.NewTime(time.Now().Add(48 * time.Hour)) },
-			"for mallory": func(g *v1alpha1.AccessGrant) { g.Spec.Subjects[0].Name = "mallory" },
-			"admin": func(g *v1alpha1.AccessGrant) {
-				g.Spec.RoleRef, g.Spec.Rules = &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "admin"}, everything
-			},
-			"everywhere":      func(g *v1alpha1.AccessGrant) { g.Spec.Cluster = true },
-			"another's":       func(g *v1alpha1.AccessGrant) { g.Spec.Requester.Username = "mallory" },
-			"another name":    func(g *v1alpha1.AccessGrant) { g.Name = "another-0123456789abcdef" },
-			"before its time": func(*v1alpha1.AccessGrant) {},
-		} {
-			ns := e.NewNamespace(t, nil)
-			newPolicy(t, ns, nil)
-			request := e.WaitMatched(t, asks(t, ns, func(s *v1alpha1.AccessRequestSpec) {
-				s.StartTime = &metav1.Time{Time: time.Now().Add(time.Hour)}
-			}))
-			decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
-			request = e.WaitFor(t, request, v1alpha1.RequestApproved)
-			g := grantByHand(request, 55*time.Minute)
-			forge(g)
-			pin(t, g, ns)
-			env.Create(t, e.Admin, g)
-			givesNothing(t, g)
-			mustNot(t, alice, ns)
-			mustNot(t, mallory, ns)
-		}
+	attack(t, "grant without its task", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Task = v1alpha1.TaskRequired })
+		request := e.WaitMatched(t, asks(t, ns, func(s *v1alpha1.AccessRequestSpec) {
+			s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "later"}
+		}))
+		decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
+		request = says(t, request, "approved; waits for Job later to exist")
+		g := grantByHand(request, 55*time.Minute)
+		pin(t, g, ns)
+		env.Create(t, e.Admin, g)
+		givesNothing(t, g)
+		mustNot(t, alice, ns)
 	})
 	attack(t, "grant after the end of its request", func(t *testing.T) {
 		ns, request := pending(t, func(s *v1alpha1.AccessPolicySpec) { s.PendingTimeout = &metav1.Duration{Duration: time.Second} })
@@ -333,6 +394,49 @@ func TestUnguarded(t *testing.T) {
 		e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
 		must(t, dave, ns)
 	})
+	attack(t, "binding of one's own passed off as a grant's", func(t *testing.T) {
+		ns, request, g := active(t)
+		mine := &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: ns, Name: "mine", Labels: map[string]string{v1alpha1.LabelGrant: g.Name},
+				OwnerReferences: []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AccessGrant", Name: g.Name, UID: g.UID}},
+			},
+			RoleRef: clusterRole("edit"), Subjects: []rbacv1.Subject{user("dave")},
+		}
+		env.Create(t, e.Admin, mine)
+		decides(t, request, by(request, "carol", v1alpha1.VerdictRevoke))
+		e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
+		gone(t, dave, ns) // it ends with the grant
+	})
+	attack(t, "binding deleted and made anew", func(t *testing.T) {
+		ns, _, g := active(t)
+		again := bindingOf(g, ns)
+		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(again), again); err != nil {
+			t.Fatal(err)
+		}
+		env.Delete(t, e.Admin, bindingOf(g, ns))
+		again.ResourceVersion, again.UID = "", ""
+		// The broker may be faster; either way the access must not come back.
+		eventually(t, func(ctx context.Context) error { return client.IgnoreAlreadyExists(e.Admin.Create(ctx, again)) })
+		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
+		gone(t, alice, ns)
+	})
+	attack(t, "Role of a grant widened", func(t *testing.T) {
+		asked := rule("", list("pods"), list("get"))
+		ns := e.NewNamespace(t, nil)
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+			s.Roles, s.Rules, s.RequiredApprovals = nil, []v1alpha1.PolicyRule{asked}, new(int32)
+		})
+		request := asks(t, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef, s.Rules = nil, []v1alpha1.PolicyRule{asked} })
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+		g := e.GrantOf(t, request)
+		role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: g.Name}}
+		if err := merge(t, e.Admin, role, `{"rules":[{"apiGroups":[""],"resources":["pods"],"verbs":["get","delete"]}]}`); err != nil {
+			t.Fatal(err)
+		}
+		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
+		gone(t, alice, ns)
+	})
 	// What the broker cannot know, it says.
 	attack(t, "approval forged in another's name", func(t *testing.T) {
 		ns, _, g := active(t) // mallory wrote that bob approved
@@ -346,5 +450,122 @@ func TestUnguarded(t *testing.T) {
 				t.Errorf("want %q in %q", want, c.Message)
 			}
 		}
+	})
+}
+
+// Nothing is stamped, as before Kubernetes 1.36: people write out who they are,
+// and the validating policies alone hold them to it.
+func TestUnstamped(t *testing.T) {
+	t.Cleanup(func() {
+		if err := errors.Join(install(), guarded(context.WithoutCancel(t.Context()))); err != nil {
+			t.Errorf("put the admission policies back: %v", err)
+		}
+	})
+	if err := kubectl("delete", "mutatingadmissionpolicybindings", "-l", "app.kubernetes.io/name=access-broker"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func(ctx context.Context) error {
+		if err := alice.Create(ctx, env.NewRequest("default", nil), client.DryRunAll); !apierrors.IsInvalid(err) {
+			return fmt.Errorf("the requester is stamped still: %w", err)
+		}
+		return nil
+	})
+	ns := e.NewNamespace(t, nil)
+	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
+	me := &authenticationv1.SelfSubjectReview{}
+	env.Create(t, alice, me)
+	who := v1alpha1.UserInfo{Username: me.Status.UserInfo.Username, UID: me.Status.UserInfo.UID, Groups: me.Status.UserInfo.Groups, Extra: map[string]v1alpha1.ExtraValue{}}
+	for key, value := range me.Status.UserInfo.Extra {
+		who.Extra[key] = v1alpha1.ExtraValue(value)
+	}
+	request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester = who }))
+	approves := func(c client.Client, decisions ...v1alpha1.Decision) func(*testing.T) error {
+		return func(t *testing.T) error {
+			patch, err := json.Marshal(map[string]any{"status": map[string]any{"decisions": decisions}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return mergeStatus(t.Context(), c, request, string(patch))
+		}
+	}
+	bobs := by(request, "bob", v1alpha1.VerdictApprove)
+	if err := approves(bob, bobs)(t); err != nil {
+		t.Fatal(err)
+	}
+	says(t, request, "1 of 2 approvals")
+	forged := func(edit func(*v1alpha1.Decision)) []v1alpha1.Decision {
+		d := by(request, "carol", v1alpha1.VerdictApprove)
+		edit(&d)
+		return []v1alpha1.Decision{bobs, d}
+	}
+	const ownName = "decisions are made in one's own name"
+	// One after another: the last one approves.
+	alone(t, "asks in another's name", func(t *testing.T) {
+		mustRefuse(t, "must be the authenticated user, mallory", mallory.Create(t.Context(), env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) {
+			s.Requester = request.Spec.Requester
+		})))
+	})
+	alone(t, "approver names another", func(t *testing.T) { mustRefuse(t, ownName, approves(erin, forged(func(*v1alpha1.Decision) {})...)(t)) })
+	alone(t, "approver adds to his groups", func(t *testing.T) {
+		mustRefuse(t, ownName, approves(carol, forged(func(d *v1alpha1.Decision) { d.Groups = append(d.Groups, "ops") })...)(t))
+	})
+	alone(t, "approver leaves his groups out", func(t *testing.T) {
+		mustRefuse(t, ownName, approves(carol, forged(func(d *v1alpha1.Decision) { d.Groups = nil })...)(t))
+	})
+	alone(t, "approver replaces another's decision", func(t *testing.T) {
+		mustRefuse(t, "append-only", approves(carol, forged(func(*v1alpha1.Decision) {})[1])(t))
+	})
+	alone(t, "approver quotes no rulesHash", func(t *testing.T) {
+		mustRefuse(t, "rulesHash is not that of status.rulesHash", approves(carol, forged(func(d *v1alpha1.Decision) { d.RulesHash = "" })...)(t))
+		mustNot(t, alice, ns)
+		if err := approves(carol, forged(func(*v1alpha1.Decision) {})...)(t); err != nil { // with all as it is
+			t.Fatal(err)
+		}
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+		must(t, alice, ns)
+	})
+}
+
+// The admission policies are there, but no longer what they were.
+func TestWeakened(t *testing.T) {
+	t.Cleanup(func() {
+		// What was added to them goes only with them.
+		err := kubectl("delete", "validatingadmissionpolicies,validatingadmissionpolicybindings", "-l", "app.kubernetes.io/name=access-broker")
+		if err := errors.Join(err, install(), guarded(context.WithoutCancel(t.Context()))); err != nil {
+			t.Errorf("put the admission policies back: %v", err)
+		}
+	})
+	policy := func(name string) *admissionregistrationv1.ValidatingAdmissionPolicy {
+		return &admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	}
+	// told: the next grant says so, as soon as the broker has seen it.
+	told := func(t *testing.T, what string) {
+		t.Helper()
+		eventually(t, func(context.Context) error {
+			_, _, g := held(t)
+			c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAdmissionEnforced)
+			if c == nil || c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, what+" was changed") {
+				return fmt.Errorf("the grant does not tell of %s: %+v", what, c)
+			}
+			return nil
+		})
+	}
+	alone(t, "binding of an admission policy that only warns", func(t *testing.T) {
+		if err := merge(t, e.Admin, admissionBinding("access-broker-requests"), `{"spec":{"validationActions":["Warn"]}}`); err != nil {
+			t.Fatal(err)
+		}
+		told(t, "ValidatingAdmissionPolicyBinding access-broker-requests")
+	})
+	alone(t, "binding of an admission policy narrowed to some namespaces", func(t *testing.T) {
+		if err := merge(t, e.Admin, admissionBinding("access-broker-bindings"), `{"spec":{"matchResources":{"namespaceSelector":{"matchLabels":{"a":"b"}}}}}`); err != nil {
+			t.Fatal(err)
+		}
+		told(t, "ValidatingAdmissionPolicyBinding access-broker-bindings")
+	})
+	alone(t, "admission policy that lets somebody through", func(t *testing.T) {
+		if err := merge(t, e.Admin, policy("access-broker-grants"), `{"spec":{"matchConditions":[{"name":"not-mallory","expression":"request.userInfo.username != 'mallory'"}]}}`); err != nil {
+			t.Fatal(err)
+		}
+		told(t, "ValidatingAdmissionPolicy access-broker-grants")
 	})
 }
