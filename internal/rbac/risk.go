@@ -171,9 +171,14 @@ var powers = []power{
 	},
 	{
 		kind: ControlBroker, never: true, message: "ask for, decide or rule over access through the broker itself",
-		paths: []path{{write, v1alpha1.GroupVersion.Group, []string{
-			"accessrequests", "accessrequests/status", "accesspolicies", "accesspolicies/status", "accessgrants", "accessgrants/status",
-		}}},
+		paths: []path{
+			{write, v1alpha1.GroupVersion.Group, []string{
+				"accessrequests", "accessrequests/status", "accesspolicies", "accesspolicies/status", "accessgrants", "accessgrants/status",
+			}},
+			// Its kinds are what these say they are, their schemas among it.
+			{write, "apiextensions.k8s.io", []string{"customresourcedefinitions"}},
+			{write, "apiregistration.k8s.io", []string{"apiservices"}},
+		},
 	},
 	{
 		kind: MintTokens, never: true, message: "make tokens of ServiceAccounts and act as them from anywhere",

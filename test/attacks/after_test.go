@@ -3,10 +3,12 @@ package attacks
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -133,6 +135,27 @@ func TestNotStopped(t *testing.T) {
 		if err := e.Admin.Get(t.Context(), clientKey(ns, "left-behind"), &corev1.Pod{}); err != nil {
 			t.Errorf("the workload is gone: mend the page: %v", err)
 		}
+	})
+	attack(t, "edit in the broker's own namespace", func(t *testing.T) {
+		newPolicy(t, env.BrokerNamespace, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		request := e.WaitFor(t, e.Ask(t, alice, env.BrokerNamespace, nil), v1alpha1.RequestActive)
+		if !slices.ContainsFunc(request.Status.Risks, func(r v1alpha1.Risk) bool { return r.Kind == "MintTokens" }) {
+			t.Errorf("nobody is told: %+v", request.Status.Risks)
+		}
+		config, err := e.User("alice", "dev")
+		if err != nil {
+			t.Fatal(err)
+		}
+		clientset, err := kubernetes.NewForConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = clientset.CoreV1().ServiceAccounts(env.BrokerNamespace).CreateToken(t.Context(), env.BrokerServiceAccount, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+		if err != nil {
+			t.Errorf("alice cannot become the broker: mend the page: %v", err)
+		}
+		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
 	})
 	attack(t, "name that looks alike in another alphabet", func(t *testing.T) {
 		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.RequiredApprovals = &two })

@@ -60,6 +60,7 @@ func TestBindings(t *testing.T) {
 	refused(t, "subject added to a binding", writtenByBroker, patched(nora, `{"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"alice"},{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"nora"}]}`))
 	refused(t, "label of a binding changed", writtenByBroker, patched(nora, `{"metadata":{"labels":{"jit.accessbroker.dev/grant":"another"}}}`))
 	refused(t, "label taken off a binding", writtenByBroker, patched(nora, `{"metadata":{"labels":null}}`))
+	refused(t, "owner and label taken off a binding", writtenByBroker, patched(nora, `{"metadata":{"labels":null,"ownerReferences":null}}`))
 	refused(t, "binding changed by a cluster administrator", writtenByBroker, patched(e.Admin, `{"metadata":{"annotations":{"a":"b"}}}`))
 
 	stranger := func(name string) *rbacv1.RoleBinding {
@@ -338,10 +339,13 @@ func TestStolenToken(t *testing.T) {
 	unlabelled, unowned, mismatched := owned("view"), owned("view"), owned("view")
 	unlabelled.Labels, unowned.OwnerReferences = nil, nil
 	mismatched.Labels = map[string]string{v1alpha1.LabelGrant: "another"}
-	twice, pods := owned("view"), owned("view")
+	twice, double, pods := owned("view"), owned("view"), owned("view")
+	double.OwnerReferences = append(double.OwnerReferences, *double.OwnerReferences[0].DeepCopy())
+	double.OwnerReferences[1].UID = "another"
 	twice.OwnerReferences = append(twice.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: "any", UID: "any"})
 	pods.OwnerReferences[0].APIVersion, pods.OwnerReferences[0].Kind = "v1", "Pod"
 	refused(t, "binding owned by something else as well", ownedOnly, creates(twice))
+	refused(t, "binding owned by two grants of one name", ownedOnly, creates(double))
 	refused(t, "binding owned by something else of the grant's name", ownedOnly, creates(pods))
 	refused(t, "unlabelled binding", ownedOnly, creates(unlabelled))
 	refused(t, "unowned binding", ownedOnly, creates(unowned))

@@ -407,9 +407,13 @@ func TestTiming(t *testing.T) {
 
 func TestWithTheBrokerDown(t *testing.T) {
 	alone(t, "approval after the pendingTimeout", func(t *testing.T) {
-		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.PendingTimeout = &metav1.Duration{Duration: 2 * time.Second} })
+		ns := e.NewNamespace(t, nil)
+		p := newPolicy(t, ns, nil)
+		request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
 		broker.Kill()
-		env.WaitPast(t, request.CreationTimestamp.Add(3*time.Second))
+		// Not before, or a slow machine would see it lapse too soon.
+		e.Patch(t, p, `{"spec":{"pendingTimeout":"1s"}}`)
+		env.WaitPast(t, request.CreationTimestamp.Add(2*time.Second))
 		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		if err := broker.Start(t.Context()); err != nil {
 			t.Fatal(err)

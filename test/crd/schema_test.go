@@ -195,3 +195,39 @@ func TestEveryFieldHasABound(t *testing.T) {
 		}
 	}
 }
+
+// What people write is one line of plain text, or one of these, which are shown
+// nowhere but escaped: what the authenticator says of a user, rules and
+// expressions, and what is compared with something that has a shape.
+var escaped = regexp.MustCompile(`\.(requester\.(uid|groups\[\*\]|extra\.\*\[\*\])|rules\[\*\]\.\w+\[\*\]|completeWhen|expression|apiGroup|` +
+	`decisions\[\*\]\.(groups\[\*\]|requestUID|rulesHash))$`)
+
+func TestTextsArePlain(t *testing.T) {
+	for _, x := range []target{requestSpec, policySpec} {
+		schema, err := schemaOf(t.Context(), x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts := 0
+		visit(schema, "", func(s object, field string) {
+			byPeople := strings.HasPrefix(field, "spec.") || strings.HasPrefix(field, "status.decisions")
+			if s["type"] != "string" || !byPeople || s["enum"] != nil || s["format"] == "date-time" || escaped.MatchString(field) {
+				return
+			}
+			texts++
+			pattern, _ := s["pattern"].(string)
+			if pattern == "" {
+				t.Errorf("%s %s admits every character", x.kind, field)
+				return
+			}
+			for _, text := range []string{"a\nb", "a\x00b", "a\x1bb", "a\u0085b", "a\u200bb", "a\u202eb", "a\u2028b", "a\ufeffb"} {
+				if regexp.MustCompile(pattern).MatchString(text) {
+					t.Errorf("%s %s admits %q", x.kind, field, text)
+				}
+			}
+		})
+		if texts < 5 {
+			t.Errorf("%s has only %d texts", x.kind, texts)
+		}
+	}
+}
