@@ -9,6 +9,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -78,6 +79,38 @@ func TestPolicyThatTheCacheHasNotSeen(t *testing.T) {
 		},
 	}), broker.GetAPIReader())
 	w.grantsNothing(request)
+}
+
+// A binding that somebody else put in the place of the grant's, while the cache
+// still shows the grant's: it is left alone.
+func TestRemovalIsByUID(t *testing.T) {
+	w := newWorld(t, nil)
+	_, g := w.active()
+	seen := w.bindings()[0]
+	if err := e.Admin.Delete(t.Context(), seen.DeepCopy()); err != nil {
+		t.Fatal(err)
+	}
+	other := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "dave"}},
+	}
+	w.create(other)
+	w.use(failing(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if b, ok := o.(*rbacv1.RoleBinding); ok && key == client.ObjectKeyFromObject(&seen) {
+				seen.DeepCopyInto(b)
+				return nil
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
+	}), broker.GetAPIReader())
+	w.clock.SetTime(g.Spec.ExpirationTime.Time)
+	w.reconcileGrant(g)
+	w.wantEnded(g, v1alpha1.EndExpired)
+	if left := w.bindings(); len(left) != 1 || left[0].UID != other.UID {
+		t.Errorf("the other's binding was touched: %v", left)
+	}
 }
 
 // A binding that comes back between its removal and the question whether the

@@ -493,6 +493,22 @@ func TestWithTheBrokerDown(t *testing.T) {
 		e.WaitEnded(t, g.Name, v1alpha1.EndNamespaceGone)
 		mustNot(t, alice, ns)
 	})
+	alone(t, "binding deleted and another put in its place", func(t *testing.T) {
+		ns, _, g := held(t)
+		administers(t, ns)
+		broker.Kill()
+		env.Delete(t, nora, bindingOf(g, ns))
+		mine := bindingOf(g, ns) // for the broker to delete, or to take for its own
+		mine.RoleRef, mine.Subjects = clusterRole("view"), []rbacv1.Subject{user("dave")}
+		env.Create(t, nora, mine)
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
+		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(mine), mine); err != nil {
+			t.Errorf("nora's own binding was touched: %v", err)
+		}
+	})
 	recreatedMeanwhile := func(t *testing.T, kind string) {
 		ns, g, recreate := heldRole(t, kind, "recreated-meanwhile")
 		broker.Kill()

@@ -25,6 +25,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/rbac"
 	"github.com/accessbroker/accessbroker/test/controlplane"
 	"github.com/accessbroker/accessbroker/test/env"
 )
@@ -348,7 +349,7 @@ func as(t *testing.T, name string, groups ...string) client.Client {
 
 func clientKey(ns, name string) client.ObjectKey { return client.ObjectKey{Namespace: ns, Name: name} }
 
-// pin writes the UIDs into a grant that a forger can look up.
+// pin writes into a grant what a forger can look up: UIDs, and what the role allows.
 func pin(t *testing.T, g *v1alpha1.AccessGrant, ns string) {
 	t.Helper()
 	namespace, role := &corev1.Namespace{}, &rbacv1.ClusterRole{}
@@ -358,7 +359,10 @@ func pin(t *testing.T, g *v1alpha1.AccessGrant, ns string) {
 	if !g.Spec.Cluster {
 		g.Spec.Namespaces = []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: ns, UID: namespace.UID}}}
 	}
-	g.Spec.RoleUID = role.UID
+	g.Spec.RoleUID, g.Spec.Rules = role.UID, nil
+	for _, rule := range rbac.Normalize(role.Rules) {
+		g.Spec.Rules = append(g.Spec.Rules, v1alpha1.PolicyRule(rule))
+	}
 }
 
 // newPolicy is a policy that lets as many requests wait as the attacks make.
