@@ -25,7 +25,8 @@ func tuneGC() {
 		return
 	}
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	for percent := 100; ; time.Sleep(time.Second) {
+	percent := 100
+	for range time.Tick(time.Second) {
 		metrics.Read(live)
 		next := gcPercent(live[0].Value.Uint64())
 		if next < percent-percent/8 || next > percent+percent/8 { // to set it stops the world

@@ -1,0 +1,136 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/rbac"
+)
+
+// objectsOf is all that a grant wants: the roles before what binds them.
+func objectsOf(g *v1alpha1.AccessGrant) []grant.Binding {
+	return append(grant.Roles(g), grant.Bindings(g)...)
+}
+
+// recordedUID is the UID that a binding was created with, empty when that was
+// not recorded.
+func recordedUID(g *v1alpha1.AccessGrant, want grant.Binding) types.UID {
+	i := slices.IndexFunc(g.Status.Bindings, func(ref v1alpha1.BindingRef) bool {
+		return ref.Kind == want.Kind && ref.Namespace == want.Namespace && ref.Name == want.Name
+	})
+	if i < 0 {
+		return ""
+	}
+	return g.Status.Bindings[i].UID
+}
+
+// removeBindings takes away every binding of a grant: those that it wants, and
+// whatever else carries its label and is owned by it. It returns nil once a
+// live read shows that they are gone.
+func removeBindings(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant) error {
+	var errs []error
+	wanted := objectsOf(g)
+	for _, want := range slices.Backward(wanted) {
+		errs = append(errs, rbac.Remove(ctx, c, live, want, recordedUID(g, want)))
+	}
+	return errors.Join(append(errs, removeStrays(ctx, c, live, g, wanted))...)
+}
+
+// removeStrays takes away bindings that carry the grant's label and are owned
+// by it, but are not among the wanted. Of a grant that has ended none is wanted.
+func removeStrays(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant, wanted []grant.Binding) error {
+	strays, err := strayBindings(ctx, c, g, wanted)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, stray := range strays {
+		errs = append(errs, rbac.Remove(ctx, c, live, stray, ""))
+	}
+	return errors.Join(errs...)
+}
+
+// removeOrphans takes away bindings of a grant that does not exist any more:
+// somebody took its finalizer off and deleted it without its dependents. That a
+// binding was the grant's is told by its label and by its name, which is the
+// grant's too; one under another name is not the broker's.
+func (r *GrantReconciler) removeOrphans(ctx context.Context, name string) error {
+	gone := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	orphans, err := strayBindings(ctx, r.Client, gone, nil)
+	if err != nil || len(orphans) == 0 {
+		return err
+	}
+	// The cache may only be behind.
+	if err := r.Live.Get(ctx, client.ObjectKey{Name: name}, &v1alpha1.AccessGrant{}); !apierrors.IsNotFound(err) {
+		return err
+	}
+	var errs []error
+	for _, orphan := range orphans {
+		errs = append(errs, rbac.Remove(ctx, r.Client, r.Live, orphan, ""))
+	}
+	return errors.Join(errs...)
+}
+
+// strayBindings are bindings with the grant's label that the grant does not want.
+func strayBindings(ctx context.Context, c client.Reader, g *v1alpha1.AccessGrant, wanted []grant.Binding) ([]grant.Binding, error) {
+	var strays []grant.Binding
+	add := func(kind string, o client.Object) {
+		stray := grant.Binding{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName(), Grant: g.Name, GrantUID: g.UID}
+		if !slices.ContainsFunc(wanted, func(w grant.Binding) bool {
+			return w.Kind == kind && w.Namespace == stray.Namespace && w.Name == stray.Name
+		}) {
+			strays = append(strays, stray)
+		}
+	}
+	labelled := client.MatchingFields{indexBindingGrant: g.Name}
+	for _, of := range []struct {
+		kind string
+		list client.ObjectList
+	}{
+		{grant.RoleBindingKind, &rbacv1.RoleBindingList{}},
+		{grant.ClusterRoleBindingKind, &rbacv1.ClusterRoleBindingList{}},
+		{grant.RoleKind, &rbacv1.RoleList{}},
+		{grant.ClusterRoleKind, &rbacv1.ClusterRoleList{}},
+	} {
+		if err := c.List(ctx, of.list, labelled, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("list what belongs to the grant: %w", err)
+		}
+		_ = meta.EachListItem(of.list, func(o runtime.Object) error {
+			add(of.kind, o.(client.Object))
+			return nil
+		})
+	}
+	return strays, nil
+}
+
+// approvedRules are the rules that a grant was approved for.
+func approvedRules(g *v1alpha1.AccessGrant) ([]rbacv1.PolicyRule, error) {
+	if g.Spec.RoleRef == nil {
+		return toRBAC(g.Spec.Rules), nil
+	}
+	rules, err := rbac.ParseLines(g.Spec.RoleRules)
+	if err != nil {
+		return nil, fmt.Errorf("roleRules: %w", err)
+	}
+	return rules, nil
+}
+
+func toRBAC(rules []v1alpha1.PolicyRule) []rbacv1.PolicyRule {
+	out := make([]rbacv1.PolicyRule, len(rules))
+	for i, rule := range rules {
+		out[i] = rbacv1.PolicyRule(rule)
+	}
+	return out
+}
