@@ -66,6 +66,9 @@ func (r *Expirer) Reconcile(ctx context.Context, key reconcile.Request) (reconci
 	if struck || err != nil {
 		r.Metrics.revoked(g, r.Clock.Now(), err)
 	}
+	if err != nil {
+		r.struck.Delete(key.Name) // the next strike tells how late it was
+	}
 	if struck && err == nil {
 		return later(verifyAfter), nil
 	}

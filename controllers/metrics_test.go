@@ -208,6 +208,44 @@ func TestPendingEnd(t *testing.T) {
 	}
 }
 
+// How late access ended is told, most of all when its removal failed at first.
+func TestLagAfterAFailure(t *testing.T) {
+	w := newWorld(t, nil)
+	_, g := w.active()
+	fails := true
+	w.use(failing(interceptor.Funcs{
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			if fails {
+				return errBroken
+			}
+			return c.Delete(ctx, o, opts...)
+		},
+	}), broker.GetAPIReader())
+	metrics, registry := w.measure()
+	w.clock.SetTime(g.Spec.ExpirationTime.Time)
+	w.fresh(g)
+	if _, err := w.expirer.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)}); err == nil {
+		t.Fatal("the binding was removed: this shows nothing")
+	}
+	fails = false
+	w.clock.SetTime(g.Spec.ExpirationTime.Add(time.Minute))
+	w.reconcileExpirer(g)
+	if got := testutil.ToFloat64(metrics.revocationErrors); got != 1 {
+		t.Errorf("%v failures are counted, want 1", got)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if h := family.GetMetric()[0].GetHistogram(); family.GetName() == "access_broker_revocation_lag_seconds" && (h.GetSampleCount() != 1 || h.GetSampleSum() != 60) {
+			t.Errorf("observed %d times, %v s, want once, 60 s", h.GetSampleCount(), h.GetSampleSum())
+		}
+	}
+	w.reconcileGrant(g)
+	w.wantEnded(g, v1alpha1.EndExpired)
+}
+
 // While nothing can be counted, as before the cache is filled, the rest is told
 // all the same.
 func TestScrapeWithoutACache(t *testing.T) {
