@@ -359,10 +359,7 @@ func pin(t *testing.T, g *v1alpha1.AccessGrant, ns string) {
 	if !g.Spec.Cluster {
 		g.Spec.Namespaces = []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: ns, UID: namespace.UID}}}
 	}
-	g.Spec.RoleUID, g.Spec.Rules = role.UID, nil
-	for _, rule := range rbac.Normalize(role.Rules) {
-		g.Spec.Rules = append(g.Spec.Rules, v1alpha1.PolicyRule(rule))
-	}
+	g.Spec.RoleUID, g.Spec.RoleRules = role.UID, rbac.Lines(rbac.Normalize(role.Rules))
 }
 
 // newPolicy is a policy that lets as many requests wait as the attacks make.

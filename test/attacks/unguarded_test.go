@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/rbac"
 	"github.com/accessbroker/accessbroker/test/env"
 )
 
@@ -164,7 +165,7 @@ func TestUnguarded(t *testing.T) {
 	})
 	// Approved while no broker runs, so that it does not write the grant itself.
 	alone(t, "grant of more than was approved", func(t *testing.T) {
-		everything := []v1alpha1.PolicyRule{{Verbs: list("*"), APIGroups: list("*"), Resources: list("*")}}
+		everything := rbac.Lines([]rbacv1.PolicyRule{{Verbs: list("*"), APIGroups: list("*"), Resources: list("*")}})
 		at := func(d time.Duration) metav1.Time { return metav1.NewTime(time.Now().Add(d)) }
 		other := e.NewNamespace(t, nil)
 		forgeries := map[string]func(*v1alpha1.AccessGrant){
@@ -176,11 +177,9 @@ func TestUnguarded(t *testing.T) {
 				g.Spec.NotBefore, g.Spec.ExpirationTime = at(-2*time.Hour), at(time.Hour)
 			},
 			"for mallory": func(g *v1alpha1.AccessGrant) { g.Spec.Subjects[0].Name = "mallory" },
-			"admin": func(g *v1alpha1.AccessGrant) {
-				g.Spec.RoleRef, g.Spec.Rules = &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "admin"}, everything
-			},
+			"admin":       func(g *v1alpha1.AccessGrant) { g.Spec.RoleRef = &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "admin"} },
 			// So that nobody notices when the role is widened.
-			"of more rules": func(g *v1alpha1.AccessGrant) { g.Spec.Rules = everything },
+			"of more rules": func(g *v1alpha1.AccessGrant) { g.Spec.RoleRules = everything },
 			"everywhere":    func(g *v1alpha1.AccessGrant) { g.Spec.Cluster, g.Spec.Namespaces = true, nil },
 			"elsewhere": func(g *v1alpha1.AccessGrant) {
 				ns := &corev1.Namespace{}
