@@ -5,10 +5,7 @@ package crd
 
 import (
 	"context"
-	"errors"
 	"flag"
-	"fmt"
-	"os"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -30,20 +27,13 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	env.Main(func(ctx context.Context, started *env.Env) (int, error) {
+		e = started
+		return run(ctx, m)
+	})
 }
 
-func run(m *testing.M) (code int, err error) {
-	ctx := context.Background()
-	if e, err = env.Start(ctx, "", os.Stderr); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, e.Stop()) }()
+func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if err := connectAll(ctx); err != nil {
 		return 1, err
 	}

@@ -4,8 +4,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -25,24 +23,13 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	env.Main(func(ctx context.Context, started *env.Env) (int, error) {
+		e = started
+		return run(ctx, m)
+	})
 }
 
-func run(m *testing.M) (code int, err error) {
-	ctx := context.Background()
-	if e, err = env.Start(ctx, "", os.Stderr); err != nil {
-		return 1, err
-	}
-	defer func() {
-		if stopErr := e.Stop(); err == nil {
-			err = stopErr
-		}
-	}()
+func run(ctx context.Context, m *testing.M) (code int, err error) {
 	for _, user := range []struct {
 		client *client.Client
 		name   string
@@ -71,13 +58,5 @@ func run(m *testing.M) (code int, err error) {
 	if broker, err = e.Broker(ctx, "broker"); err != nil {
 		return 1, err
 	}
-	if err := broker.Start(ctx); err != nil {
-		return 1, err
-	}
-	code = m.Run()
-	if code != 0 {
-		fmt.Fprintln(os.Stderr, "the broker's last words:\n"+broker.LogTail())
-	}
-	broker.Stop()
-	return code, nil
+	return env.Run(ctx, m, broker)
 }

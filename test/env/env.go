@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -42,6 +43,41 @@ type Env struct {
 	Admin client.Client
 	// Root is the folder of this module.
 	Root string
+}
+
+// Main is a package's TestMain: run, which runs the tests, gets a control plane
+// that is stopped afterwards. An error fails the package.
+func Main(run func(ctx context.Context, e *Env) (code int, err error)) {
+	code, err := onOwnControlPlane(run)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func onOwnControlPlane(run func(ctx context.Context, e *Env) (int, error)) (code int, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	e, err := Start(ctx, "", os.Stderr)
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, e.Stop()) }()
+	return run(ctx, e)
+}
+
+// Run runs the tests while a broker does, and shows what it logged last when
+// one fails.
+func Run(ctx context.Context, m *testing.M, broker *controlplane.Process) (code int, err error) {
+	if err := broker.Start(ctx); err != nil {
+		return 1, err
+	}
+	defer broker.Stop()
+	if code = m.Run(); code != 0 {
+		fmt.Fprintln(os.Stderr, "the broker's last words:\n"+broker.LogTail())
+	}
+	return code, nil
 }
 
 // Start starts a control plane and installs config/default; the broker does

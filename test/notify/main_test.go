@@ -6,7 +6,6 @@ package notify
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,20 +39,13 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	env.Main(func(ctx context.Context, started *env.Env) (int, error) {
+		e = started
+		return run(ctx, m)
+	})
 }
 
-func run(m *testing.M) (code int, err error) {
-	ctx := context.Background()
-	if e, err = env.Start(ctx, "", os.Stderr); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, e.Stop()) }()
+func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if err := people(ctx); err != nil {
 		return 1, err
 	}
@@ -75,15 +67,7 @@ func run(m *testing.M) (code int, err error) {
 	if broker, err = e.Broker(ctx, "broker", "--notification-config="+config); err != nil {
 		return 1, err
 	}
-	if err := broker.Start(ctx); err != nil {
-		return 1, err
-	}
-	code = m.Run()
-	if code != 0 {
-		fmt.Fprintln(os.Stderr, "the broker's last words:\n"+broker.LogTail())
-	}
-	broker.Stop()
-	return code, nil
+	return env.Run(ctx, m, broker)
 }
 
 func people(ctx context.Context) (err error) {

@@ -36,20 +36,13 @@ type person struct {
 }
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	env.Main(func(ctx context.Context, started *env.Env) (int, error) {
+		e = started
+		return run(ctx, m)
+	})
 }
 
-func run(m *testing.M) (code int, err error) {
-	ctx := context.Background()
-	if e, err = env.Start(ctx, "", os.Stderr); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, e.Stop()) }()
+func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if _, err := os.Stat(filepath.Join(e.Root, "bin", "kubectl-access")); err != nil {
 		return 1, fmt.Errorf("the plugin is missing, run `make build`: %w", err)
 	}
