@@ -513,7 +513,12 @@ func TestWithTheBrokerDown(t *testing.T) {
 		ns, g, recreate := heldRole(t, kind, "recreated-meanwhile")
 		broker.Kill()
 		recreate()
-		must(t, alice, ns) // a binding goes by the name
+		eventually(t, func(context.Context) error { // a binding goes by the name
+			if !env.Can(t, alice, ns) {
+				return errors.New("RBAC does not know the new role yet")
+			}
+			return nil
+		})
 		if err := broker.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
