@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -16,6 +17,10 @@ import (
 // approved access on its way. While there is any, the record of what was done
 // and its verification leave the API server to it. A nil Backlog is empty.
 type Backlog struct {
+	// start is closed when what was overdue at the start has been removed; nil
+	// when nobody waits for that.
+	start chan struct{}
+
 	mu       sync.Mutex
 	removals int
 	gives    map[string]give // by the name of the grant
@@ -39,6 +44,23 @@ const (
 // later queues what can wait behind what cannot.
 func later(d time.Duration) reconcile.Result {
 	return reconcile.Result{RequeueAfter: d, Priority: ptr.To(handler.LowPriority)}
+}
+
+// caughtUp tells those who wait in atStart.
+func (b *Backlog) caughtUp() {
+	if b != nil && b.start != nil {
+		close(b.start)
+	}
+}
+
+// atStart waits until what was overdue at the start has been removed.
+func (b *Backlog) atStart(ctx context.Context) {
+	if b != nil && b.start != nil {
+		select {
+		case <-b.start:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // waits tells whether the record of what happened at a moment has to wait.

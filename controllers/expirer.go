@@ -3,9 +3,11 @@ package controllers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -56,24 +58,52 @@ func (r *Expirer) Reconcile(ctx context.Context, key reconcile.Request) (reconci
 	if grant.Expired(g, now) == nil {
 		return reconcile.Result{RequeueAfter: min(g.Spec.ExpirationTime.Sub(now), maxWait)}, nil
 	}
-	struck := false
-	err := r.Backlog.removing(func() (err error) {
-		if struck, err = r.strike(ctx, g); struck || err != nil {
-			return err
-		}
-		return removeBindings(ctx, r.Client, r.Live, g)
-	})
+	struck, err := r.strike(ctx, g)
+	if !struck && err == nil {
+		err = r.Backlog.removing(func() error { return removeBindings(ctx, r.Client, r.Live, g) })
+	}
 	if struck || err != nil {
 		r.Metrics.revoked(g, r.Clock.Now(), err)
-	}
-	if err != nil {
-		r.struck.Delete(key.Name) // the next strike tells how late it was
 	}
 	if struck && err == nil {
 		return later(verifyAfter), nil
 	}
 	return reconcile.Result{}, err
 }
+
+// maxCatchUp bounds how long the reconcilers wait at the start for what is
+// overdue.
+const maxCatchUp = 5 * time.Second
+
+// Start strikes what fell due while no replica ran, before the reconcilers look
+// at anything. What it does not get done is theirs.
+func (r *Expirer) Start(ctx context.Context) error {
+	defer r.Backlog.caughtUp()
+	ctx, cancel := context.WithTimeout(ctx, maxCatchUp)
+	defer cancel()
+	var list v1alpha1.AccessGrantList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list grants: %w", err)
+	}
+	now := r.Clock.Now()
+	var group errgroup.Group
+	group.SetLimit(maxConcurrent)
+	for i := range list.Items {
+		g := &list.Items[i]
+		if g.Status.Phase != v1alpha1.GrantEnded && grant.Expired(g, now) != nil {
+			group.Go(func() error {
+				if struck, err := r.strike(ctx, g); struck || err != nil {
+					r.Metrics.revoked(g, r.Clock.Now(), err)
+				}
+				return nil // it will be tried again
+			})
+		}
+	}
+	return group.Wait()
+}
+
+// NeedLeaderElection is of manager.LeaderElectionRunnable.
+func (r *Expirer) NeedLeaderElection() bool { return false }
 
 // strike deletes the bindings of a grant that the cache shows, with nothing
 // before it and nothing after: when thousands are due in one second, each waits
@@ -85,14 +115,20 @@ func (r *Expirer) strike(ctx context.Context, g *v1alpha1.AccessGrant) (struck b
 		return false, nil
 	}
 	var errs []error
-	for _, want := range grant.Bindings(g) {
-		uid := recordedUID(g, want)
-		seen, err := rbac.Get(ctx, r.Client, want)
-		if err != nil || seen == nil || uid == "" || seen.Meta.UID != uid || seen.Meta.DeletionTimestamp != nil {
-			continue
+	err = r.Backlog.removing(func() error {
+		for _, want := range grant.Bindings(g) {
+			uid := recordedUID(g, want)
+			seen, err := rbac.Get(ctx, r.Client, want)
+			if err != nil || seen == nil || uid == "" || seen.Meta.UID != uid || seen.Meta.DeletionTimestamp != nil {
+				continue
+			}
+			struck = true
+			errs = append(errs, rbac.Delete(ctx, r.Client, want, uid))
 		}
-		struck = true
-		errs = append(errs, rbac.Delete(ctx, r.Client, want, uid))
+		return errors.Join(errs...)
+	})
+	if err != nil {
+		r.struck.Delete(g.Name) // the next strike tells how late it was
 	}
-	return struck, errors.Join(errs...)
+	return struck, err
 }

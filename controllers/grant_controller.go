@@ -76,6 +76,7 @@ func (r *GrantReconciler) behind(g *v1alpha1.AccessGrant) bool {
 
 // Reconcile brings one grant forward: is it over? then take, else give.
 func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
+	r.Backlog.atStart(ctx)
 	g := &v1alpha1.AccessGrant{}
 	if err := r.Client.Get(ctx, key.NamespacedName, g); err != nil {
 		if apierrors.IsNotFound(err) {

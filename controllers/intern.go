@@ -43,15 +43,25 @@ func (in *interner) transform() toolscache.TransformFunc {
 		}
 		in.mu.Lock()
 		defer in.mu.Unlock()
+		// An object of a list is part of one large array, which stays as long as
+		// any of them does: what is kept is a copy of its own.
 		switch object := o.(type) {
 		case *v1alpha1.AccessRequest:
-			in.request(object)
+			kept := *object
+			in.request(&kept)
+			return &kept, nil
 		case *v1alpha1.AccessGrant:
-			in.grant(object)
+			kept := *object
+			in.grant(&kept)
+			return &kept, nil
 		case *rbacv1.RoleBinding:
-			sharedBinding(object, &object.TypeMeta, &object.RoleRef, &object.Subjects)
+			kept := *object
+			sharedBinding(&kept, &kept.TypeMeta, &kept.RoleRef, &kept.Subjects)
+			return &kept, nil
 		case *rbacv1.ClusterRoleBinding:
-			sharedBinding(object, &object.TypeMeta, &object.RoleRef, &object.Subjects)
+			kept := *object
+			sharedBinding(&kept, &kept.TypeMeta, &kept.RoleRef, &kept.Subjects)
+			return &kept, nil
 		}
 		return o, nil
 	}

@@ -62,6 +62,7 @@ type RequestReconciler struct {
 
 // Reconcile brings one request forward: look, decide, write the status once.
 func (r *RequestReconciler) Reconcile(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
+	r.Backlog.atStart(ctx)
 	request := &v1alpha1.AccessRequest{}
 	if err := r.Client.Get(ctx, key.NamespacedName, request); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)

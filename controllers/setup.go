@@ -98,7 +98,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
-	backlog := &Backlog{}
+	backlog := &Backlog{start: make(chan struct{})}
 	w := wiring{client: c}
 
 	err = builder.ControllerManagedBy(mgr).Named("policy").
@@ -138,6 +138,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	tasks.add(grants, w.grantsBy(indexTask))
 
+	expirer := &Expirer{Client: c, Live: live, Clock: clk, Backlog: backlog, Metrics: measures}
 	everywhere := options(maxBackoff)
 	everywhere.NeedLeaderElection = ptr.To(false)
 	err = builder.ControllerManagedBy(mgr).Named("expirer").
@@ -145,16 +146,19 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding), builder.WithPredicates(terminating)).
 		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding), builder.WithPredicates(terminating)).
 		WithOptions(everywhere).
-		Complete(&Expirer{Client: c, Live: live, Clock: clk, Backlog: backlog, Metrics: measures})
+		Complete(expirer)
 	if err != nil {
 		return fmt.Errorf("expirer: %w", err)
 	}
-	return nil
+	return mgr.Add(expirer)
 }
+
+// maxConcurrent is how many of a kind are under way at a time.
+const maxConcurrent = 10
 
 func options(most time.Duration) controller.Options {
 	return controller.Options{
-		MaxConcurrentReconciles: 10,
+		MaxConcurrentReconciles: maxConcurrent,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, most),
 	}
 }

@@ -410,14 +410,12 @@ func TestWithTheBrokerDown(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		p := newPolicy(t, ns, nil)
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
-		broker.Kill()
+		brokerDown(t)
 		// Not before, or a slow machine would see it lapse too soon.
 		e.Patch(t, p, `{"spec":{"pendingTimeout":"1s"}}`)
 		env.WaitPast(t, request.CreationTimestamp.Add(2*time.Second))
 		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		e.WaitFor(t, request, v1alpha1.RequestLapsed)
 		mustNot(t, alice, ns)
 	})
@@ -425,12 +423,10 @@ func TestWithTheBrokerDown(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		p := newPolicy(t, ns, nil)
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
-		broker.Kill()
+		brokerDown(t)
 		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		e.Patch(t, p, `{"spec":{"approvers":[{"kind":"User","name":"carol"}]}}`)
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		says(t, request, "bob is not an approver")
 		mustNot(t, alice, ns)
 	})
@@ -438,12 +434,10 @@ func TestWithTheBrokerDown(t *testing.T) {
 		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "recreated"}, Rules: may("delete")}
 		env.Create(t, e.Admin, role.DeepCopy())
 		ns, request := halfApproved(t, "recreated")
-		broker.Kill() // or it would see that there is no role
+		brokerDown(t) // or it would see that there is no role
 		env.Delete(t, e.Admin, role.DeepCopy())
 		env.Create(t, e.Admin, role.DeepCopy())
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		approveAnew(t, ns, request)
 	})
 	alone(t, "request recreated", func(t *testing.T) {
@@ -456,15 +450,13 @@ func TestWithTheBrokerDown(t *testing.T) {
 		env.MustDecide(t, bob, first, v1alpha1.VerdictApprove)
 		e.WaitFor(t, first, v1alpha1.RequestActive)
 		g := e.GrantOf(t, first)
-		broker.Kill()
+		brokerDown(t)
 		env.Delete(t, alice, first)
 		second := env.NewRequest(ns, nil)
 		second.Name, second.GenerateName = "again", ""
 		env.Create(t, alice, second)
 		must(t, alice, ns)
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		e.WaitEnded(t, g.Name, v1alpha1.EndRequestDeleted)
 		says(t, second, "0 of 1 approvals")
 		mustNot(t, alice, ns)
@@ -474,36 +466,30 @@ func TestWithTheBrokerDown(t *testing.T) {
 		p := newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
 		request := e.Ask(t, alice, ns, nil)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
-		broker.Kill()
+		brokerDown(t)
 		env.Delete(t, e.Admin, p.DeepCopy())
 		env.Create(t, e.Admin, &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: p.Name}, Spec: p.Spec})
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndPolicyGone)
 		mustNot(t, alice, ns)
 	})
 	alone(t, "namespace recreated", func(t *testing.T) {
 		ns, g := heldElsewhere(t)
-		broker.Kill()
+		brokerDown(t)
 		recreateNamespace(t, ns)
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		e.WaitEnded(t, g.Name, v1alpha1.EndNamespaceGone)
 		mustNot(t, alice, ns)
 	})
 	alone(t, "binding deleted and another put in its place", func(t *testing.T) {
 		ns, _, g := held(t)
 		administers(t, ns)
-		broker.Kill()
+		brokerDown(t)
 		env.Delete(t, nora, bindingOf(g, ns))
 		mine := bindingOf(g, ns) // for the broker to delete, or to take for its own
 		mine.RoleRef, mine.Subjects = clusterRole("view"), []rbacv1.Subject{user("dave")}
 		env.Create(t, nora, mine)
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
 		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(mine), mine); err != nil {
 			t.Errorf("nora's own binding was touched: %v", err)
@@ -511,7 +497,7 @@ func TestWithTheBrokerDown(t *testing.T) {
 	})
 	recreatedMeanwhile := func(t *testing.T, kind string) {
 		ns, g, recreate := heldRole(t, kind, "recreated-meanwhile")
-		broker.Kill()
+		brokerDown(t)
 		recreate()
 		eventually(t, func(context.Context) error { // a binding goes by the name
 			if !env.Can(t, alice, ns) {
@@ -519,9 +505,7 @@ func TestWithTheBrokerDown(t *testing.T) {
 			}
 			return nil
 		})
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		e.WaitEnded(t, g.Name, v1alpha1.EndRoleGone)
 		mustNot(t, alice, ns)
 	}
@@ -538,7 +522,7 @@ func TestWithTheBrokerDown(t *testing.T) {
 			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "worker"}}
 		})
 		e.WaitFor(t, request, v1alpha1.RequestActive)
-		broker.Kill()
+		brokerDown(t)
 		env.Delete(t, e.Admin, account.DeepCopy())
 		env.Create(t, e.Admin, account.DeepCopy())
 		heir, err := e.AsServiceAccount(t.Context(), ns, "worker")
@@ -546,9 +530,7 @@ func TestWithTheBrokerDown(t *testing.T) {
 			t.Fatal(err)
 		}
 		must(t, heir, ns) // it has inherited the binding
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndSubjectGone)
 		mustNot(t, heir, ns)
 	})
@@ -560,23 +542,19 @@ func TestWithTheBrokerDown(t *testing.T) {
 			s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
 		})
 		e.WaitFor(t, request, v1alpha1.RequestActive)
-		broker.Kill()
+		brokerDown(t)
 		env.Delete(t, e.Admin, env.NewJob(ns, "migrate"))
 		eventually(t, func(ctx context.Context) error { return e.Admin.Create(ctx, env.NewJob(ns, "migrate")) })
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndTaskGone)
 		mustNot(t, alice, ns)
 	})
 	alone(t, "revocation while no broker runs", func(t *testing.T) {
 		ns, request, g := held(t)
-		broker.Kill()
+		brokerDown(t)
 		env.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
 		must(t, alice, ns) // nothing revokes; the page says so
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
 		mustNot(t, alice, ns)
 	})

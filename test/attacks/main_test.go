@@ -8,7 +8,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,23 +46,16 @@ const atOnce = "12"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	env.Main(func(ctx context.Context, started *env.Env) (int, error) {
+		e = started
+		return run(ctx, m)
+	})
 }
 
-func run(m *testing.M) (code int, err error) {
-	ctx := context.Background()
+func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if err := flag.Set("test.parallel", atOnce); err != nil {
 		return 1, err
 	}
-	if e, err = env.Start(ctx, "", os.Stderr); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, e.Stop()) }()
 	if err := errors.Join(casting(ctx), install()); err != nil {
 		return 1, err
 	}
@@ -78,14 +70,7 @@ func run(m *testing.M) (code int, err error) {
 	if broker, err = e.Broker(ctx, "broker", "--metrics-bind-address", metrics); err != nil {
 		return 1, err
 	}
-	if err := broker.Start(ctx); err != nil {
-		return 1, err
-	}
-	defer broker.Stop()
-	if code = m.Run(); code != 0 {
-		fmt.Fprintln(os.Stderr, "the broker's last words:\n"+broker.LogTail())
-	}
-	return code, nil
+	return env.Run(ctx, m, broker)
 }
 
 func casting(ctx context.Context) (err error) {
@@ -200,6 +185,26 @@ func attack(t *testing.T, name string, do func(t *testing.T)) {
 func alone(t *testing.T, name string, do func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, do)
+}
+
+// brokerDown kills the broker; it runs again at the end of the case at the latest.
+func brokerDown(t *testing.T) {
+	t.Helper()
+	broker.Kill()
+	t.Cleanup(func() {
+		if broker.PID() == 0 {
+			if err := broker.Start(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func brokerUp(t *testing.T) {
+	t.Helper()
+	if err := broker.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // refused is an attack that fails on the spot, by a message that names the rule.

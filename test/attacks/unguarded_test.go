@@ -143,7 +143,7 @@ func TestUnguarded(t *testing.T) {
 	})
 	alone(t, "grant orphaned, without its finalizer", func(t *testing.T) {
 		ns, request, g := active(t)
-		broker.Kill()
+		brokerDown(t)
 		if err := errors.Join(
 			merge(t, e.Admin, g.DeepCopy(), `{"metadata":{"finalizers":null}}`),
 			e.Admin.Delete(t.Context(), g.DeepCopy(), client.PropagationPolicy(metav1.DeletePropagationOrphan)),
@@ -157,9 +157,7 @@ func TestUnguarded(t *testing.T) {
 			return nil
 		})
 		must(t, alice, ns)
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		gone(t, alice, ns)
 		e.WaitFor(t, request, v1alpha1.RequestRevoked)
 	})
@@ -202,7 +200,7 @@ func TestUnguarded(t *testing.T) {
 				}
 			}))
 		}
-		broker.Kill()
+		brokerDown(t)
 		grants := map[string]*v1alpha1.AccessGrant{}
 		for name, forge := range forgeries {
 			request := requests[name]
@@ -214,9 +212,7 @@ func TestUnguarded(t *testing.T) {
 			env.Create(t, e.Admin, g)
 			grants[name] = g
 		}
-		if err := broker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		brokerUp(t)
 		for name, g := range grants {
 			t.Log(name)
 			givesNothing(t, g)
