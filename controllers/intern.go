@@ -43,25 +43,15 @@ func (in *interner) transform() toolscache.TransformFunc {
 		}
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		// An object of a list is part of one large array, which stays as long as
-		// any of them does: what is kept is a copy of its own.
 		switch object := o.(type) {
 		case *v1alpha1.AccessRequest:
-			kept := *object
-			in.request(&kept)
-			return &kept, nil
+			in.request(object)
 		case *v1alpha1.AccessGrant:
-			kept := *object
-			in.grant(&kept)
-			return &kept, nil
+			in.grant(object)
 		case *rbacv1.RoleBinding:
-			kept := *object
-			sharedBinding(&kept, &kept.TypeMeta, &kept.RoleRef, &kept.Subjects)
-			return &kept, nil
+			sharedBinding(object, &object.TypeMeta, &object.RoleRef, &object.Subjects)
 		case *rbacv1.ClusterRoleBinding:
-			kept := *object
-			sharedBinding(&kept, &kept.TypeMeta, &kept.RoleRef, &kept.Subjects)
-			return &kept, nil
+			sharedBinding(object, &object.TypeMeta, &object.RoleRef, &object.Subjects)
 		}
 		return o, nil
 	}
