@@ -195,3 +195,32 @@ func TestTakingComesFirst(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// What fell due while no replica ran goes before the reconcilers look at anything.
+func TestOverdueAtTheStart(t *testing.T) {
+	w := newWorld(t, nil)
+	_, g := w.active()
+	w.fresh(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name}})
+	backlog := &Backlog{start: make(chan struct{})}
+	waiting := make(chan struct{})
+	go func() {
+		backlog.atStart(t.Context())
+		close(waiting)
+	}()
+	starting := &Expirer{Client: broker.GetClient(), Live: broker.GetAPIReader(), Clock: w.clock, Backlog: backlog}
+	select {
+	case <-waiting:
+		t.Error("the reconcilers do not wait")
+	default:
+	}
+	w.clock.SetTime(g.Spec.ExpirationTime.Time)
+	if err := starting.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.wantLost()
+	select {
+	case <-waiting:
+	case <-time.After(time.Second):
+		t.Error("the reconcilers wait for ever")
+	}
+}
