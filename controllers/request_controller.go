@@ -152,7 +152,7 @@ func (r *RequestReconciler) advance(ctx context.Context, s *requestStep) error {
 	if !outcome.Approved || !r.started(s) || !r.taskIsThere(s, want) {
 		return nil
 	}
-	return r.grant(ctx, s, want, match, &outcome)
+	return r.grant(ctx, s, want, match, outcome.Approvers)
 }
 
 // grantOf finds the grant of a request by its name, which follows from the

@@ -21,15 +21,7 @@ import (
 // binding. What people may have changed since the cache last heard of it, the
 // decisions and the policy, must be what was weighed; a role or namespace that
 // changes in this moment ends the grant as soon as it is seen.
-func (r *RequestReconciler) grant(ctx context.Context, s *requestStep, want *resolved, match *policy.Match, outcome *policy.Outcome) error {
-	given := newGrant(s.AccessRequest, want, match, outcome.Approvers, s.now)
-	r.Backlog.begin(given, s.now)
-	made := false
-	defer func() {
-		if !made {
-			r.Backlog.end(given.Name)
-		}
-	}()
+func (r *RequestReconciler) grant(ctx context.Context, s *requestStep, want *resolved, match *policy.Match, approvers []string) error {
 	fresh, err := r.fresh(ctx, s.AccessRequest, match.Policy)
 	if err != nil {
 		return err
@@ -38,14 +30,15 @@ func (r *RequestReconciler) grant(ctx context.Context, s *requestStep, want *res
 		s.wait = staleAgain // the newer version is on its way, and most likely comes sooner
 		return nil
 	}
-	err = r.Client.Create(ctx, given)
-	if apierrors.IsAlreadyExists(err) {
-		return nil // it was made before a restart, or the cache is behind; its deadline stands
-	}
-	if err != nil {
+	given := newGrant(s.AccessRequest, want, match, approvers, s.now)
+	r.Backlog.begin(given, s.now)
+	if err := r.Client.Create(ctx, given); err != nil {
+		r.Backlog.end(given.Name)
+		if apierrors.IsAlreadyExists(err) {
+			return nil // it was made before a restart, or the cache is behind; its deadline stands
+		}
 		return fmt.Errorf("write grant: %w", err)
 	}
-	made = true
 	r.Metrics.wroteGrant(s.AccessRequest, given.Name, s.now)
 	return nil
 }
