@@ -12,7 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -62,7 +61,7 @@ func (w *TaskWatcher) Watch(ref v1alpha1.TaskRef) {
 		toRequests := func(ctx context.Context, o *metav1.PartialObjectMetadata) []reconcile.Request {
 			return watcher.enqueue(ctx, taskKey(ref.APIVersion, ref.Kind, o.Namespace, o.Name))
 		}
-		if err := watcher.controller.Watch(source.Kind(w.Cache, object, handler.TypedEnqueueRequestsFromMapFunc(toRequests))); err != nil {
+		if err := watcher.controller.Watch(source.Kind(w.Cache, object, first(toRequests))); err != nil {
 			// The next reconcile of a request with such a task tries again.
 			logf.Log.Error(err, "watch the kind of a task", "kind", kind.String())
 			return

@@ -124,10 +124,10 @@ func grantLabel(o client.Object) []string {
 
 // first maps events to grants that they may end: what takes access away comes
 // before what gives it, which is the creation of a grant.
-func first(m handler.MapFunc) handler.EventHandler {
+func first[T client.Object](m handler.TypedMapFunc[T, reconcile.Request]) handler.TypedEventHandler[T, reconcile.Request] {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	plain := handler.EnqueueRequestsFromMapFunc(m)
-	add := func(ctx context.Context, o client.Object, q queue) {
+	plain := handler.TypedEnqueueRequestsFromMapFunc(m)
+	add := func(ctx context.Context, o T, q queue) {
 		for _, key := range m(ctx, o) {
 			if q, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
 				q.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(1)}, key)
@@ -136,9 +136,9 @@ func first(m handler.MapFunc) handler.EventHandler {
 			q.Add(key)
 		}
 	}
-	return handler.Funcs{
+	return handler.TypedFuncs[T, reconcile.Request]{
 		CreateFunc: plain.Create, GenericFunc: plain.Generic,
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[T], q queue) {
 			if e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion() {
 				plain.Update(ctx, e, q)
 				return
@@ -146,7 +146,7 @@ func first(m handler.MapFunc) handler.EventHandler {
 			add(ctx, e.ObjectOld, q)
 			add(ctx, e.ObjectNew, q)
 		},
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, e.Object, q) },
+		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[T], q queue) { add(ctx, e.Object, q) },
 	}
 }
 
