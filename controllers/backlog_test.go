@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -99,73 +98,6 @@ func TestBindingDeletedBeforeItIsRecorded(t *testing.T) {
 	current := w.wantEnded(g, v1alpha1.EndBindingTouched)
 	if len(current.Status.Bindings) != 1 || current.Status.GrantedTime == nil {
 		t.Errorf("what was given is not recorded: %+v", current.Status)
-	}
-}
-
-// A cache that has not heard of the last word grants nothing: what was weighed
-// must be what the API server has.
-func TestStaleCacheGrantsNothing(t *testing.T) {
-	for name, change := range map[string]func(*world, *v1alpha1.AccessRequest){
-		"the policy was narrowed": func(w *world, _ *v1alpha1.AccessRequest) {
-			narrowed := w.policy.DeepCopy()
-			narrowed.Spec.Approvers = []v1alpha1.Subject{{Kind: "User", Name: "carol"}}
-			if err := e.Admin.Update(t.Context(), narrowed); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"the policy was deleted": func(w *world, _ *v1alpha1.AccessRequest) {
-			if err := e.Admin.Delete(t.Context(), w.policy.DeepCopy()); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"somebody denied": func(w *world, request *v1alpha1.AccessRequest) { w.decide(bob, request, v1alpha1.VerdictDeny) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, nil)
-			request := w.ask()
-			w.reconcileRequest(request)
-			w.decide(bob, request, v1alpha1.VerdictApprove)
-			w.fresh(request)
-			oldRequest, oldPolicy := w.request(request), w.policy.DeepCopy()
-			if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(w.policy), oldPolicy); err != nil {
-				t.Fatal(err)
-			}
-			w.policy = oldPolicy.DeepCopy()
-			change(w, request)
-			w.use(failing(interceptor.Funcs{
-				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
-					switch o := o.(type) {
-					case *v1alpha1.AccessRequest:
-						oldRequest.DeepCopyInto(o)
-						return nil
-					case *v1alpha1.AccessPolicy:
-						oldPolicy.DeepCopyInto(o)
-						return nil
-					}
-					return c.Get(ctx, key, o, opts...)
-				},
-				List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-					if list, ok := list.(*v1alpha1.AccessPolicyList); ok {
-						list.Items = []v1alpha1.AccessPolicy{*oldPolicy}
-						return nil
-					}
-					return c.List(ctx, list, opts...)
-				},
-			}), broker.GetAPIReader())
-			w.reconcileRequest(request)
-			var grants v1alpha1.AccessGrantList
-			if err := e.Admin.List(t.Context(), &grants); err != nil {
-				t.Fatal(err)
-			}
-			for i := range grants.Items {
-				if grants.Items[i].Spec.RequestRef.UID == request.UID {
-					t.Errorf("granted: %s", grants.Items[i].Spec.Summary)
-				}
-			}
-			if phase := w.request(request).Status.Phase; phase != v1alpha1.RequestPending {
-				t.Errorf("the request is %s, want Pending", phase)
-			}
-		})
 	}
 }
 

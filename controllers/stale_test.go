@@ -13,72 +13,77 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/rbac"
 )
 
-// grantsNothing reconciles a request and finds no grant of it.
-func (w *world) grantsNothing(request *v1alpha1.AccessRequest) {
-	w.t.Helper()
-	// A conflict with what the cache has not seen is no matter.
-	if _, err := w.requests.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(request)}); err != nil {
-		w.t.Fatalf("reconcile request: %v", err)
-	}
-	err := e.Admin.Get(w.t.Context(), client.ObjectKey{Name: grant.Name(request.Name, request.UID)}, &v1alpha1.AccessGrant{})
-	if !apierrors.IsNotFound(err) {
-		w.t.Errorf("there is a grant: %v", err)
-	}
-}
-
-// A Deny that the cache has not seen yet wins over the approval that it has.
-func TestDenyThatTheCacheHasNotSeen(t *testing.T) {
-	w := newWorld(t, nil)
-	request := w.ask()
-	w.reconcileRequest(request)
-	w.decide(bob, request, v1alpha1.VerdictApprove)
-	approved := w.request(request)
-	w.decide(bob, request, v1alpha1.VerdictDeny)
-	w.use(failing(interceptor.Funcs{
-		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
-			if r, ok := o.(*v1alpha1.AccessRequest); ok && key == client.ObjectKeyFromObject(request) {
-				approved.DeepCopyInto(r)
-				return nil
+// A cache that has not heard of the last word grants nothing: what was weighed
+// must be what the API server has.
+func TestStaleCacheGrantsNothing(t *testing.T) {
+	for name, change := range map[string]func(*world, *v1alpha1.AccessRequest){
+		"the policy was narrowed": func(w *world, _ *v1alpha1.AccessRequest) {
+			narrowed := w.policy.DeepCopy()
+			narrowed.Spec.Approvers = []v1alpha1.Subject{{Kind: "User", Name: "carol"}}
+			if err := e.Admin.Update(t.Context(), narrowed); err != nil {
+				t.Fatal(err)
 			}
-			return c.Get(ctx, key, o, opts...)
 		},
-	}), broker.GetAPIReader())
-	w.grantsNothing(request)
-}
-
-// Neither does a policy that was narrowed after the cache saw it.
-func TestPolicyThatTheCacheHasNotSeen(t *testing.T) {
-	w := newWorld(t, nil)
-	request := w.ask()
-	w.reconcileRequest(request)
-	w.decide(bob, request, v1alpha1.VerdictApprove)
-	w.fresh(request)
-	before := w.policy.DeepCopy()
-	w.policy.Spec.Roles[0].Name = "view"
-	if err := e.Admin.Update(t.Context(), w.policy); err != nil {
-		t.Fatal(err)
-	}
-	w.use(failing(interceptor.Funcs{
-		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-			err := c.List(ctx, list, opts...)
-			if policies, ok := list.(*v1alpha1.AccessPolicyList); ok {
-				for i := range policies.Items {
-					if policies.Items[i].UID == before.UID {
-						policies.Items[i] = *before
+		"the policy was deleted": func(w *world, _ *v1alpha1.AccessRequest) {
+			if err := e.Admin.Delete(t.Context(), w.policy.DeepCopy()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"somebody denied": func(w *world, request *v1alpha1.AccessRequest) { w.decide(bob, request, v1alpha1.VerdictDeny) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			request := w.ask()
+			w.reconcileRequest(request)
+			w.decide(bob, request, v1alpha1.VerdictApprove)
+			w.fresh(request)
+			oldRequest, oldPolicy := w.request(request), w.policy.DeepCopy()
+			if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(w.policy), oldPolicy); err != nil {
+				t.Fatal(err)
+			}
+			w.policy = oldPolicy.DeepCopy()
+			change(w, request)
+			w.use(failing(interceptor.Funcs{
+				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+					switch o := o.(type) {
+					case *v1alpha1.AccessRequest:
+						oldRequest.DeepCopyInto(o)
+						return nil
+					case *v1alpha1.AccessPolicy:
+						oldPolicy.DeepCopyInto(o)
+						return nil
 					}
+					return c.Get(ctx, key, o, opts...)
+				},
+				List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+					if list, ok := list.(*v1alpha1.AccessPolicyList); ok {
+						list.Items = []v1alpha1.AccessPolicy{*oldPolicy}
+						return nil
+					}
+					return c.List(ctx, list, opts...)
+				},
+			}), broker.GetAPIReader())
+			w.reconcileRequest(request)
+			var grants v1alpha1.AccessGrantList
+			if err := e.Admin.List(t.Context(), &grants); err != nil {
+				t.Fatal(err)
+			}
+			for i := range grants.Items {
+				if grants.Items[i].Spec.RequestRef.UID == request.UID {
+					t.Errorf("granted: %s", grants.Items[i].Spec.Summary)
 				}
 			}
-			return err
-		},
-	}), broker.GetAPIReader())
-	w.grantsNothing(request)
+			if phase := w.request(request).Status.Phase; phase != v1alpha1.RequestPending {
+				t.Errorf("the request is %s, want Pending", phase)
+			}
+		})
+	}
 }
 
 // A binding that somebody else put in the place of the grant's, while the cache
