@@ -85,16 +85,25 @@ func (r *GrantReconciler) removeOrphans(ctx context.Context, name string) error 
 
 // strayBindings are bindings with the grant's label that the grant does not want.
 func strayBindings(ctx context.Context, c client.Reader, g *v1alpha1.AccessGrant, wanted []grant.Binding) ([]grant.Binding, error) {
-	var strays []grant.Binding
-	add := func(kind string, o client.Object) {
-		stray := grant.Binding{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName(), Grant: g.Name, GrantUID: g.UID}
-		if !slices.ContainsFunc(wanted, func(w grant.Binding) bool {
-			return w.Kind == kind && w.Namespace == stray.Namespace && w.Name == stray.Name
-		}) {
-			strays = append(strays, stray)
-		}
+	objects, err := labelled(ctx, c, client.MatchingFields{indexBindingGrant: g.Name}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, err
 	}
-	labelled := client.MatchingFields{indexBindingGrant: g.Name}
+	strays := slices.DeleteFunc(objects, func(o grant.Binding) bool {
+		return slices.ContainsFunc(wanted, func(w grant.Binding) bool {
+			return w.Kind == o.Kind && w.Namespace == o.Namespace && w.Name == o.Name
+		})
+	})
+	for i := range strays {
+		strays[i].GrantUID = g.UID
+	}
+	return strays, nil
+}
+
+// labelled are the objects that carry a grant's label, what binds before the
+// roles that it binds.
+func labelled(ctx context.Context, c client.Reader, which ...client.ListOption) ([]grant.Binding, error) {
+	var objects []grant.Binding
 	for _, of := range []struct {
 		kind string
 		list client.ObjectList
@@ -104,33 +113,26 @@ func strayBindings(ctx context.Context, c client.Reader, g *v1alpha1.AccessGrant
 		{grant.RoleKind, &rbacv1.RoleList{}},
 		{grant.ClusterRoleKind, &rbacv1.ClusterRoleList{}},
 	} {
-		if err := c.List(ctx, of.list, labelled, client.UnsafeDisableDeepCopy); err != nil {
-			return nil, fmt.Errorf("list what belongs to the grant: %w", err)
+		if err := c.List(ctx, of.list, which...); err != nil {
+			return nil, fmt.Errorf("list every %s of a grant: %w", of.kind, err)
 		}
 		_ = meta.EachListItem(of.list, func(o runtime.Object) error {
-			add(of.kind, o.(client.Object))
+			object := o.(client.Object)
+			objects = append(objects, grant.Binding{Kind: of.kind, Namespace: object.GetNamespace(), Name: object.GetName(), Grant: object.GetLabels()[v1alpha1.LabelGrant]})
 			return nil
 		})
 	}
-	return strays, nil
+	return objects, nil
 }
 
 // approvedRules are the rules that a grant was approved for.
 func approvedRules(g *v1alpha1.AccessGrant) ([]rbacv1.PolicyRule, error) {
 	if g.Spec.RoleRef == nil {
-		return toRBAC(g.Spec.Rules), nil
+		return v1alpha1.RBACRules(g.Spec.Rules), nil
 	}
 	rules, err := rbac.ParseLines(g.Spec.RoleRules)
 	if err != nil {
 		return nil, fmt.Errorf("roleRules: %w", err)
 	}
 	return rules, nil
-}
-
-func toRBAC(rules []v1alpha1.PolicyRule) []rbacv1.PolicyRule {
-	out := make([]rbacv1.PolicyRule, len(rules))
-	for i, rule := range rules {
-		out[i] = rbacv1.PolicyRule(rule)
-	}
-	return out
 }

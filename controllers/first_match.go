@@ -94,7 +94,7 @@ func (r *RequestReconciler) mayWrite(ctx context.Context, want *resolved) error 
 		if err := r.Client.Create(ctx, held); err != nil {
 			return fmt.Errorf("ask what the broker holds: %w", err)
 		}
-		if covered, missing := rbac.Covers(rulesOf(held.Status), toRBAC(want.rules)); !covered && !held.Status.Incomplete {
+		if covered, missing := rbac.Covers(rulesOf(held.Status), v1alpha1.RBACRules(want.rules)); !covered && !held.Status.Incomplete {
 			return impossiblef(v1alpha1.ReasonNotSupported, "rules: the broker does not hold %s itself: an administrator lists in the ClusterRole access-broker-adhoc-ceiling what rules may ask for", describeRules(missing))
 		}
 	}

@@ -371,7 +371,7 @@ func (r *RequestReconciler) taskIsThere(s *requestStep, want *resolved) bool {
 
 func risks(rules []v1alpha1.PolicyRule) []v1alpha1.Risk {
 	var out []v1alpha1.Risk
-	for _, risk := range rbac.Risks(toRBAC(rules)) {
+	for _, risk := range rbac.Risks(v1alpha1.RBACRules(rules)) {
 		out = append(out, v1alpha1.Risk{Kind: risk.Kind, Message: risk.Message})
 	}
 	return slices.Clip(out)

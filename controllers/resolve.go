@@ -230,7 +230,7 @@ func (r reader) resolveRole(ctx context.Context, out *resolved) error {
 // resolveRules holds rules of one's own to what may never be granted that way,
 // whatever a policy says.
 func resolveRules(out *resolved) error {
-	rules := rbac.Normalize(toRBAC(out.ask.Rules))
+	rules := rbac.Normalize(v1alpha1.RBACRules(out.ask.Rules))
 	if findings := rbac.Forbidden(rules); len(findings) > 0 {
 		reasons := make([]string, 0, len(findings))
 		for _, f := range findings {

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -22,7 +19,7 @@ import (
 // the replicas. It returns what it found, removed or not.
 func Sweep(ctx context.Context, c client.Client, now time.Time) (found []string, err error) {
 	// Grants last: one that is made in between is in the later list.
-	objects, err := allLabelled(ctx, c)
+	objects, err := labelled(ctx, c, client.HasLabels{v1alpha1.LabelGrant})
 	if err != nil {
 		return nil, err
 	}
@@ -57,40 +54,4 @@ func Sweep(ctx context.Context, c client.Client, now time.Time) (found []string,
 		errs = append(errs, rbac.Remove(ctx, c, c, object, ""))
 	}
 	return found, errors.Join(errs...)
-}
-
-// allLabelled are the objects that carry any grant's label, what binds before
-// the roles that it binds.
-func allLabelled(ctx context.Context, c client.Reader) ([]grant.Binding, error) {
-	var all []grant.Binding
-	for _, of := range []struct {
-		kind string
-		list client.ObjectList
-	}{
-		{grant.RoleBindingKind, &rbacv1.RoleBindingList{}},
-		{grant.ClusterRoleBindingKind, &rbacv1.ClusterRoleBindingList{}},
-		{grant.RoleKind, &rbacv1.RoleList{}},
-		{grant.ClusterRoleKind, &rbacv1.ClusterRoleList{}},
-	} {
-		objects, err := labelled(ctx, c, of.kind, of.list)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, objects...)
-	}
-	return all, nil
-}
-
-// labelled are the objects of a kind that carry any grant's label.
-func labelled(ctx context.Context, c client.Reader, kind string, list client.ObjectList) ([]grant.Binding, error) {
-	if err := c.List(ctx, list, client.HasLabels{v1alpha1.LabelGrant}); err != nil {
-		return nil, fmt.Errorf("list every %s of a grant: %w", kind, err)
-	}
-	var objects []grant.Binding
-	err := meta.EachListItem(list, func(o runtime.Object) error {
-		object := o.(client.Object)
-		objects = append(objects, grant.Binding{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(), Grant: object.GetLabels()[v1alpha1.LabelGrant]})
-		return nil
-	})
-	return objects, err
 }

@@ -78,7 +78,7 @@ func takeAll(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant, tell
 // removeLabelled takes away what else belongs to a grant, one that has ended or
 // does not exist among them.
 func removeLabelled(ctx context.Context, c client.Client, grants []v1alpha1.AccessGrant, tell func(string)) error {
-	objects, err := allLabelled(ctx, c)
+	objects, err := labelled(ctx, c, client.HasLabels{v1alpha1.LabelGrant})
 	if err != nil {
 		return err
 	}

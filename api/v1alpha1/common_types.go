@@ -87,6 +87,15 @@ type PolicyRule struct {
 	NonResourceURLs []string `json:"nonResourceURLs,omitempty"`
 }
 
+// RBACRules are the rules as RBAC has them. They share their lists.
+func RBACRules(rules []PolicyRule) []rbacv1.PolicyRule {
+	out := make([]rbacv1.PolicyRule, len(rules))
+	for i, rule := range rules {
+		out[i] = rbacv1.PolicyRule(rule)
+	}
+	return out
+}
+
 // RoleRef names an existing role. A Role is looked up in each namespace of
 // the scope.
 //

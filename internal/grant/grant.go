@@ -85,11 +85,7 @@ func Roles(g *v1alpha1.AccessGrant) []Binding {
 	if g.Spec.RoleRef != nil {
 		return nil
 	}
-	role := Binding{Kind: ClusterRoleKind}
-	for _, rule := range g.Spec.Rules {
-		role.Rules = append(role.Rules, rbacv1.PolicyRule(rule))
-	}
-	return inScope(g, role, RoleKind)
+	return inScope(g, Binding{Kind: ClusterRoleKind, Rules: v1alpha1.RBACRules(g.Spec.Rules)}, RoleKind)
 }
 
 // inScope puts an object into the scope of a grant: once for the cluster, or

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -157,11 +156,7 @@ func (w *writer) decisions(r *v1alpha1.AccessRequest) {
 func (w *writer) rules(r *v1alpha1.AccessRequest) {
 	lines := r.Status.Rules
 	if len(lines) == 0 {
-		asked := make([]rbacv1.PolicyRule, len(r.Spec.Rules))
-		for i, rule := range r.Spec.Rules {
-			asked[i] = rbacv1.PolicyRule(rule)
-		}
-		lines = rbac.Lines(asked)
+		lines = rbac.Lines(v1alpha1.RBACRules(r.Spec.Rules))
 	}
 	if len(lines) == 0 {
 		return

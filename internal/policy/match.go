@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -188,7 +187,7 @@ func (p *Policy) checkRole(r Request, add addFunc) {
 		add("allows %s", strings.Join(names, ", "))
 		return
 	}
-	if ok, _ := rbac.Covers(toRBAC(p.Spec.Rules), toRBAC(r.Rules)); !ok {
+	if ok, _ := rbac.Covers(v1alpha1.RBACRules(p.Spec.Rules), v1alpha1.RBACRules(r.Rules)); !ok {
 		add("does not cover all of the rules")
 	}
 }
@@ -336,12 +335,4 @@ func where(r Request) string {
 		names = append(names, fmt.Sprintf("and %d more", more))
 	}
 	return " in " + strings.Join(names, ", ")
-}
-
-func toRBAC(rules []v1alpha1.PolicyRule) []rbacv1.PolicyRule {
-	out := make([]rbacv1.PolicyRule, len(rules))
-	for i, r := range rules {
-		out[i] = rbacv1.PolicyRule(r)
-	}
-	return out
 }
