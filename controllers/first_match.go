@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -72,6 +71,9 @@ func (r *RequestReconciler) mayBind(ctx context.Context, want *resolved) error {
 	return nil
 }
 
+// maxMissing bounds how many lines of rules a refusal lists.
+const maxMissing = 5
+
 // mayWrite asks whether the broker itself may write a role with the rules: it
 // must hold all of them.
 func (r *RequestReconciler) mayWrite(ctx context.Context, want *resolved) error {
@@ -94,8 +96,9 @@ func (r *RequestReconciler) mayWrite(ctx context.Context, want *resolved) error 
 		if err := r.Client.Create(ctx, held); err != nil {
 			return fmt.Errorf("ask what the broker holds: %w", err)
 		}
-		if covered, missing := rbac.Covers(rulesOf(held.Status), v1alpha1.RBACRules(want.rules)); !covered && !held.Status.Incomplete {
-			return impossiblef(v1alpha1.ReasonNotSupported, "rules: the broker does not hold %s itself: an administrator lists in the ClusterRole access-broker-adhoc-ceiling what rules may ask for", describeRules(missing))
+		if covered, uncovered := rbac.Covers(rulesOf(held.Status), v1alpha1.RBACRules(want.rules)); !covered && !held.Status.Incomplete {
+			missing := rbac.Lines(uncovered)
+			return impossiblef(v1alpha1.ReasonNotSupported, "rules: the broker does not hold %s itself: an administrator lists in the ClusterRole access-broker-adhoc-ceiling what rules may ask for", strings.Join(missing[:min(len(missing), maxMissing)], "; "))
 		}
 	}
 	return nil
@@ -110,14 +113,6 @@ func rulesOf(status authorizationv1.SubjectRulesReviewStatus) []rbacv1.PolicyRul
 		out = append(out, rbacv1.PolicyRule{Verbs: rule.Verbs, NonResourceURLs: rule.NonResourceURLs})
 	}
 	return out
-}
-
-func describeRules(rules []rbacv1.PolicyRule) string {
-	var out []string
-	for _, rule := range rules[:min(len(rules), 5)] {
-		out = append(out, strings.Join(rule.Verbs, ",")+" "+strings.Join(slices.Concat(rule.Resources, rule.NonResourceURLs), ","))
-	}
-	return strings.Join(out, "; ")
 }
 
 // mayI asks the API server whether the broker may do something to RBAC objects.

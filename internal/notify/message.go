@@ -3,7 +3,6 @@ package notify
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/rbac"
 )
 
 // Data is what a notification says: the data of the CloudEvent. What a phase
@@ -288,14 +288,12 @@ func parenthesis(s string) string {
 }
 
 func rulesText(rules []v1alpha1.PolicyRule) string {
-	if len(rules) == 0 {
+	lines := rbac.Lines(v1alpha1.RBACRules(rules))
+	if len(lines) == 0 {
 		return ""
 	}
-	var out []string
-	for _, rule := range rules[:min(len(rules), maxRules)] {
-		out = append(out, strings.Join(rule.Verbs, ",")+" "+strings.Join(slices.Concat(rule.Resources, rule.NonResourceURLs), ","))
-	}
-	if more := len(rules) - maxRules; more > 0 {
+	out := lines[:min(len(lines), maxRules)]
+	if more := len(lines) - maxRules; more > 0 {
 		out = append(out, fmt.Sprintf("and %d more", more))
 	}
 	return " (" + strings.Join(out, "; ") + ")"

@@ -54,7 +54,7 @@ func TestSlack(t *testing.T) {
 	evil := pending()
 	evil.Spec.Reason = "a & b <!channel> <https://evil.example|click>"
 	evil.Spec.Requester.Username = "al\u202eice\n"
-	evil.Spec.Rules, evil.Spec.RoleRef = []v1alpha1.PolicyRule{{Verbs: []string{"get"}, Resources: []string{"pods/log"}}}, nil
+	evil.Spec.Rules, evil.Spec.RoleRef = []v1alpha1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods/log"}}}, nil
 	text := slackText(evil, ofRequest(evil, nil)[0])
 	for _, want := range []string{
 		`*al\u202eice\n* asks for *rules (get pods/log)* in *payments*`,

@@ -21,9 +21,8 @@ const maxList = 240
 // Lines say what rules allow as people read it, and as kubectl access takes it
 // for --rules: VERBS RESOURCES [NAMES], each a list with commas, a resource as
 // RESOURCE[.GROUP][/SUBRESOURCE] or a path (url: before a non-resource URL that
-// is none). What has the same verbs and names
-// stands together. Every list is cut to a few hundred characters and goes on in
-// a line of its own.
+// is none). What has the same verbs and names stands together. Every list is cut
+// to a few hundred characters and goes on in a line of its own.
 //
 // A line means one thing only: an item with anything in it but the letters that
 // names are made of is quoted as Go quotes it, spaces and commas escaped.
@@ -35,13 +34,17 @@ func Lines(rules []rbacv1.PolicyRule) []string {
 	for _, rule := range Normalize(rules) {
 		verbs, names := quoted(rule.Verbs, "*"), quoted(rule.ResourceNames, ".:")
 		key := holder{strings.Join(verbs, ","), strings.Join(names, ",")}
+		items := resources(rule)
+		if len(verbs) == 0 || len(items) == 0 {
+			continue // it allows nothing
+		}
 		b, known := buckets[key]
 		if !known {
 			b = &bucket{verbs: verbs, names: names}
 			buckets[key] = b
 			order = append(order, b)
 		}
-		b.items = append(b.items, resources(rule)...)
+		b.items = append(b.items, items...)
 	}
 	var lines []string
 	for _, b := range order {

@@ -39,6 +39,10 @@ func TestLines(t *testing.T) {
 			},
 			[]string{"get pods", "get secrets a:c.d,b"},
 		},
+		"what allows nothing": {
+			[]rbacv1.PolicyRule{{Verbs: []string{"get"}}, {APIGroups: []string{""}, Resources: []string{"pods"}}, {Verbs: []string{"get"}, Resources: []string{"pods"}}},
+			nil,
+		},
 		"wildcards": {
 			[]rbacv1.PolicyRule{{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}}},
 			[]string{"* *.*"},
