@@ -95,6 +95,8 @@ func TestBindingDeletedBeforeItIsRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.reconcileGrant(g)
+	w.grants.Backlog.end("another")
+	w.reconcileGrant(g) // that it is over can be told later
 	current := w.wantEnded(g, v1alpha1.EndBindingTouched)
 	if len(current.Status.Bindings) != 1 || current.Status.GrantedTime == nil {
 		t.Errorf("what was given is not recorded: %+v", current.Status)

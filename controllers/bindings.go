@@ -36,30 +36,79 @@ func recordedUID(g *v1alpha1.AccessGrant, want grant.Binding) types.UID {
 	return g.Status.Bindings[i].UID
 }
 
-// removeBindings takes away every binding of a grant: those that it wants, and
-// whatever else carries its label and is owned by it. It returns nil once a
-// live read shows that they are gone.
-func removeBindings(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant) error {
-	var errs []error
-	wanted := objectsOf(g)
-	for _, want := range slices.Backward(wanted) {
-		errs = append(errs, rbac.Remove(ctx, c, live, want, recordedUID(g, want)))
-	}
-	return errors.Join(append(errs, removeStrays(ctx, c, live, g, wanted))...)
+// remover takes objects of grants away, one after another, whatever becomes of
+// the ones before.
+type remover struct {
+	client client.Client
+	live   client.Reader
+	// left is what could not be deleted and allows nothing any more, in words.
+	left []string
+	errs []error
 }
 
-// removeStrays takes away bindings that carry the grant's label and are owned
-// by it, but are not among the wanted. Of a grant that has ended none is wanted.
-func removeStrays(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant, wanted []grant.Binding) error {
-	strays, err := strayBindings(ctx, c, g, wanted)
+func (r *remover) remove(ctx context.Context, object grant.Binding, uid types.UID) {
+	left, err := rbac.Remove(ctx, r.client, r.live, object, uid)
 	if err != nil {
-		return err
+		r.errs = append(r.errs, err)
 	}
-	var errs []error
+	if left != "" {
+		r.left = append(r.left, left)
+	}
+}
+
+func (r *remover) done() (left []string, err error) { return r.left, errors.Join(r.errs...) }
+
+// removeBindings takes away every binding of a grant: those that it wants, and
+// whatever else carries its label and is owned by it. It returns once a live read
+// shows that they are gone, or left without allowing anything.
+func removeBindings(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant) (left []string, err error) {
+	r := &remover{client: c, live: live}
+	wanted := objectsOf(g)
+	for _, want := range slices.Backward(wanted) {
+		r.remove(ctx, want, recordedUID(g, want))
+	}
+	r.removeStrays(ctx, g, wanted)
+	return r.done()
+}
+
+// strike deletes the bindings of a grant that the cache shows, with nothing
+// before it and nothing after: when thousands are due in one second, each waits
+// for one request of another, not for several. One that is not deleted, or that a
+// finalizer keeps, is disarmed at once. It tells whether there were any; whether
+// they are really gone is for removeBindings.
+func strike(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant) (struck bool, err error) {
+	r := &remover{client: c, live: live}
+	for _, want := range grant.Bindings(g) {
+		uid := recordedUID(g, want)
+		seen, err := rbac.Get(ctx, c, want)
+		if err != nil || seen == nil || uid == "" || seen.Meta.UID != uid {
+			continue
+		}
+		struck = true
+		if seen.Meta.DeletionTimestamp != nil || rbac.Delete(ctx, c, want, uid) != nil {
+			r.remove(ctx, want, uid)
+		}
+	}
+	_, err = r.done()
+	return struck, err
+}
+
+// removeStrays takes away bindings that carry the label of a grant that has ended
+// and are owned by it.
+func removeStrays(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant) (left []string, err error) {
+	r := &remover{client: c, live: live}
+	r.removeStrays(ctx, g, nil)
+	return r.done()
+}
+
+func (r *remover) removeStrays(ctx context.Context, g *v1alpha1.AccessGrant, wanted []grant.Binding) {
+	strays, err := strayBindings(ctx, r.client, g, wanted)
+	if err != nil {
+		r.errs = append(r.errs, err)
+	}
 	for _, stray := range strays {
-		errs = append(errs, rbac.Remove(ctx, c, live, stray, ""))
+		r.remove(ctx, stray, "")
 	}
-	return errors.Join(errs...)
 }
 
 // removeOrphans takes away bindings of a grant that does not exist any more:
@@ -76,11 +125,12 @@ func (r *GrantReconciler) removeOrphans(ctx context.Context, name string) error 
 	if err := r.Live.Get(ctx, client.ObjectKey{Name: name}, &v1alpha1.AccessGrant{}); !apierrors.IsNotFound(err) {
 		return err
 	}
-	var errs []error
+	taken := &remover{client: r.Client, live: r.Live}
 	for _, orphan := range orphans {
-		errs = append(errs, rbac.Remove(ctx, r.Client, r.Live, orphan, ""))
+		taken.remove(ctx, orphan, "")
 	}
-	return errors.Join(errs...)
+	_, err = taken.done()
+	return err
 }
 
 // strayBindings are bindings with the grant's label that the grant does not want.

@@ -231,7 +231,11 @@ func (w *world) tryGrant(g *v1alpha1.AccessGrant) (reconcile.Result, error) {
 	w.fresh(g)
 	w.fresh(&v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: g.Spec.RequestRef.Namespace, Name: g.Spec.RequestRef.Name}})
 	w.fresh(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name}})
-	return w.grants.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)})
+	key := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)}
+	_, err := w.grants.Judge(w.t.Context(), key)
+	w.fresh(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name}})
+	result, recordErr := w.grants.Reconcile(w.t.Context(), key)
+	return result, errors.Join(err, recordErr)
 }
 
 func (w *world) reconcileExpirer(g *v1alpha1.AccessGrant) reconcile.Result {

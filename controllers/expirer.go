@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
-	"github.com/accessbroker/accessbroker/internal/rbac"
 )
 
 // Expirer removes the bindings of every grant whose deadline has passed. It
@@ -52,15 +50,20 @@ func (r *Expirer) Reconcile(ctx context.Context, key reconcile.Request) (reconci
 	if g.Status.Phase == v1alpha1.GrantEnded {
 		r.struck.Delete(key.Name)
 		// Ended is what the broker wrote, or what somebody wrote to keep it away.
-		return reconcile.Result{}, r.Metrics.removal(removeStrays(ctx, r.Client, r.Live, g, nil))
+		left, err := removeStrays(ctx, r.Client, r.Live, g)
+		return lookAgainAt(left), r.Metrics.removal(err)
 	}
 	now := r.Clock.Now()
 	if grant.Expired(g, now) == nil {
 		return reconcile.Result{RequeueAfter: min(g.Spec.ExpirationTime.Sub(now), maxWait)}, nil
 	}
-	struck, err := r.strike(ctx, g)
+	struck, err := r.strikeOnce(ctx, g)
+	var left []string
 	if !struck && err == nil {
-		err = r.Backlog.removing(func() error { return removeBindings(ctx, r.Client, r.Live, g) })
+		err = r.Backlog.removing(func() (err error) {
+			left, err = removeBindings(ctx, r.Client, r.Live, g)
+			return err
+		})
 	}
 	if struck || err != nil {
 		r.Metrics.revoked(g, r.Clock.Now(), err)
@@ -68,7 +71,32 @@ func (r *Expirer) Reconcile(ctx context.Context, key reconcile.Request) (reconci
 	if struck && err == nil {
 		return later(verifyAfter), nil
 	}
-	return reconcile.Result{}, err
+	return lookAgainAt(left), err
+}
+
+// lookAgainAt is for what could not be deleted but allows nothing any more:
+// whoever keeps it may stop doing so.
+func lookAgainAt(left []string) reconcile.Result {
+	if len(left) == 0 {
+		return reconcile.Result{}
+	}
+	return later(maxWait)
+}
+
+// strikeOnce strikes the bindings of a grant the first time that it is called for
+// it: what it leaves, and whether they are really gone, is for removeBindings.
+func (r *Expirer) strikeOnce(ctx context.Context, g *v1alpha1.AccessGrant) (struck bool, err error) {
+	if _, before := r.struck.LoadOrStore(g.Name, true); before {
+		return false, nil
+	}
+	err = r.Backlog.removing(func() (err error) {
+		struck, err = strike(ctx, r.Client, r.Live, g)
+		return err
+	})
+	if err != nil {
+		r.struck.Delete(g.Name) // the next strike tells how late it was
+	}
+	return struck, err
 }
 
 // maxCatchUp bounds how long the reconcilers wait at the start for what is
@@ -92,7 +120,7 @@ func (r *Expirer) Start(ctx context.Context) error {
 		g := &list.Items[i]
 		if g.Status.Phase != v1alpha1.GrantEnded && grant.Expired(g, now) != nil {
 			group.Go(func() error {
-				if struck, err := r.strike(ctx, g); struck || err != nil {
+				if struck, err := r.strikeOnce(ctx, g); struck || err != nil {
 					r.Metrics.revoked(g, r.Clock.Now(), err)
 				}
 				return nil // it will be tried again
@@ -104,31 +132,3 @@ func (r *Expirer) Start(ctx context.Context) error {
 
 // NeedLeaderElection is of manager.LeaderElectionRunnable.
 func (r *Expirer) NeedLeaderElection() bool { return false }
-
-// strike deletes the bindings of a grant that the cache shows, with nothing
-// before it and nothing after: when thousands are due in one second, each waits
-// for one request of another, not for several. It does so once, and tells whether
-// there were any: what it leaves, and whether they are really gone, is for
-// removeBindings, which also deals with one that a finalizer keeps.
-func (r *Expirer) strike(ctx context.Context, g *v1alpha1.AccessGrant) (struck bool, err error) {
-	if _, before := r.struck.LoadOrStore(g.Name, true); before {
-		return false, nil
-	}
-	var errs []error
-	err = r.Backlog.removing(func() error {
-		for _, want := range grant.Bindings(g) {
-			uid := recordedUID(g, want)
-			seen, err := rbac.Get(ctx, r.Client, want)
-			if err != nil || seen == nil || uid == "" || seen.Meta.UID != uid || seen.Meta.DeletionTimestamp != nil {
-				continue
-			}
-			struck = true
-			errs = append(errs, rbac.Delete(ctx, r.Client, want, uid))
-		}
-		return errors.Join(errs...)
-	})
-	if err != nil {
-		r.struck.Delete(g.Name) // the next strike tells how late it was
-	}
-	return struck, err
-}

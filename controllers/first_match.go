@@ -39,8 +39,11 @@ func (r *RequestReconciler) firstMatch(ctx context.Context, s *requestStep, matc
 	if err != nil {
 		return err
 	}
-	if len(held.others) > 0 {
+	switch held.reason() {
+	case v1alpha1.ReasonOtherBindings:
 		s.set(v1alpha1.ConditionStandingAccess, metav1.ConditionTrue, v1alpha1.ReasonOtherBindings, "held without this request: "+held.listed())
+	case v1alpha1.ReasonOtherGrants:
+		s.set(v1alpha1.ConditionStandingAccess, metav1.ConditionFalse, v1alpha1.ReasonOtherGrants, "held already "+held.listed())
 	}
 	return nil
 }

@@ -10,10 +10,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -51,12 +53,20 @@ type GrantReconciler struct {
 	Backlog *Backlog
 	Metrics *Metrics
 
+	// handedOver brings grants whose access was struck to Reconcile.
+	handedOver chan event.GenericEvent
+
 	// written is the phase that was last written to a grant, by its name, until
 	// the cache shows it: what the cache shows before that has been dealt with.
 	written sync.Map
 	// given is the status of a grant, v1alpha1.AccessGrantStatus by its UID, from
 	// when its bindings exist until that is recorded.
 	given sync.Map
+	// ends is why the access of a grant was struck, a struckFor by its UID, until
+	// that is recorded: the cause may be gone by then.
+	ends sync.Map
+	// weighed is what a grant was last held against, a string by its UID.
+	weighed sync.Map
 }
 
 // behind tells whether the cache does not show yet what was written to a grant.
@@ -74,7 +84,8 @@ func (r *GrantReconciler) behind(g *v1alpha1.AccessGrant) bool {
 	return false
 }
 
-// Reconcile brings one grant forward: is it over? then take, else give.
+// Reconcile brings one grant forward: give, or record what was given and taken.
+// Whether access that is held must end is for Judge.
 func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
 	r.Backlog.atStart(ctx)
 	g := &v1alpha1.AccessGrant{}
@@ -92,28 +103,33 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 	}
 	now := r.Clock.Now()
 	if g.Status.Phase == v1alpha1.GrantEnded {
-		r.Metrics.ended(g.Name)
+		r.forget(g)
 		return r.retain(ctx, g, now)
 	}
-	held := r.held(g)
-	end, err := r.over(ctx, held, now)
-	if end == nil && err == nil && held.Status.Phase != v1alpha1.GrantActive {
-		// An error above is no reason not to look at the rest, but it is one
-		// not to give.
-		if end, err = r.notApproved(ctx, g, now); end == nil && err == nil {
-			held, end, err = r.give(ctx, g, now)
-		}
+	if struck, ok := r.ends.Load(g.UID); ok {
+		return r.conclude(ctx, g, struck.(struckFor), now)
 	}
-	if end != nil || err == nil {
+	if end := grant.Expired(g, now); end != nil {
 		r.Metrics.over(g.Name, end, now)
+		return r.conclude(ctx, g, struckFor{*end, g.Spec.ExpirationTime.Time}, now)
 	}
-	switch {
-	case end != nil && end.Reason == v1alpha1.EndExpired && r.Backlog.waits(g.Spec.ExpirationTime.Time, now):
-		return later(recordAgain), nil // the expirer takes the access; the record of it can wait
-	case end != nil:
-		return r.take(ctx, g, *end, now)
-	case err != nil:
-		return again(err)
+	held := r.held(g)
+	if held.Status.Phase != v1alpha1.GrantActive {
+		end, err := r.over(ctx, held, now)
+		if end == nil && err == nil {
+			// An error above is no reason not to look at the rest, but it is one
+			// not to give.
+			if end, err = r.notApproved(ctx, g, now); end == nil && err == nil {
+				held, end, err = r.give(ctx, g, now)
+			}
+		}
+		if end != nil {
+			r.Metrics.over(g.Name, end, now)
+			return r.take(ctx, g, *end, now)
+		}
+		if err != nil {
+			return again(err)
+		}
 	}
 	if g.Status.Phase != v1alpha1.GrantActive {
 		r.Backlog.end(g.Name)
@@ -125,6 +141,76 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 		}
 	}
 	return reconcile.Result{RequeueAfter: g.Spec.ExpirationTime.Sub(now) + overdueGrace}, nil
+}
+
+// struckFor is why and when the access of a grant was struck.
+type struckFor struct {
+	grant.End
+	at time.Time
+}
+
+// conclude verifies and records the end of a grant, when nobody waits for access
+// to be taken or given any more.
+func (r *GrantReconciler) conclude(ctx context.Context, g *v1alpha1.AccessGrant, struck struckFor, now time.Time) (reconcile.Result, error) {
+	if r.Backlog.waits(struck.at, now) {
+		return later(recordAgain), nil
+	}
+	return r.take(ctx, g, struck.End, now)
+}
+
+// forget drops what is remembered of a grant that is over.
+func (r *GrantReconciler) forget(g *v1alpha1.AccessGrant) {
+	r.Metrics.ended(g.Name)
+	for _, memory := range []*sync.Map{&r.given, &r.ends, &r.weighed} {
+		memory.Delete(g.UID)
+	}
+}
+
+// Judge looks whether access that is held must end before its deadline, and if so
+// strikes it: a pass of its own, behind which verifying, recording and giving
+// wait, and which waits for none of them. The deadline is the expirer's.
+func (r *GrantReconciler) Judge(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
+	r.Backlog.atStart(ctx)
+	g := &v1alpha1.AccessGrant{}
+	if err := r.Client.Get(ctx, key.NamespacedName, g); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	held := r.held(g)
+	if held.Status.Phase != v1alpha1.GrantActive || r.behind(g) {
+		return reconcile.Result{}, nil // not given yet, or over
+	}
+	now := r.Clock.Now()
+	_, known := r.ends.Load(g.UID)
+	if !known {
+		end, err := r.over(ctx, held, now)
+		if end != nil || err == nil {
+			r.Metrics.over(g.Name, end, now)
+		}
+		if err != nil {
+			return again(err)
+		}
+		if end == nil || grant.Expired(g, now) != nil {
+			return reconcile.Result{}, nil
+		}
+		r.ends.Store(g.UID, struckFor{*end, now})
+	}
+	err := r.Backlog.removing(func() error {
+		_, err := strike(ctx, r.Client, r.Live, held)
+		return err
+	})
+	r.handOver(ctx, g)
+	return reconcile.Result{}, r.Metrics.removal(err)
+}
+
+// handOver brings a grant to Reconcile.
+func (r *GrantReconciler) handOver(ctx context.Context, g *v1alpha1.AccessGrant) {
+	if r.handedOver == nil {
+		return
+	}
+	select {
+	case r.handedOver <- event.GenericEvent{Object: g}:
+	case <-ctx.Done():
+	}
 }
 
 // held is a grant with what was given but is not recorded yet, to be read only.
@@ -151,18 +237,19 @@ func (r *GrantReconciler) release(ctx context.Context, g *v1alpha1.AccessGrant) 
 // retain keeps a grant that has ended: without access, and until it is old
 // enough to be deleted after it was logged whole.
 func (r *GrantReconciler) retain(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (reconcile.Result, error) {
-	if err := errors.Join(r.Metrics.removal(removeStrays(ctx, r.Client, r.Live, g, nil)), r.release(ctx, g)); err != nil {
+	left, err := removeStrays(ctx, r.Client, r.Live, g)
+	if err := errors.Join(r.Metrics.removal(err), r.release(ctx, g)); err != nil {
 		return again(err)
 	}
-	if g.DeletionTimestamp != nil || g.Status.EndedTime == nil {
-		return reconcile.Result{}, nil
+	if g.DeletionTimestamp != nil || g.Status.EndedTime == nil || len(left) > 0 {
+		return lookAgainAt(left), nil
 	}
 	stay, up := overstay(g.Status.EndedTime.Time, r.Retention, now)
 	if !up {
 		return reconcile.Result{RequeueAfter: stay}, nil
 	}
 	r.Journal.grant("Deleted", "Forget", "kept for "+r.Retention.String()+" after its end", g)
-	err := r.Client.Delete(ctx, g, client.Preconditions{UID: &g.UID, ResourceVersion: &g.ResourceVersion})
+	err = r.Client.Delete(ctx, g, client.Preconditions{UID: &g.UID, ResourceVersion: &g.ResourceVersion})
 	return reconcile.Result{}, client.IgnoreNotFound(err)
 }
 
@@ -232,8 +319,9 @@ func notGrantable(err error, tried time.Duration) (*grant.End, error) {
 // then records the end.
 func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end grant.End, now time.Time) (reconcile.Result, error) {
 	held := r.held(g)
-	if err := removeBindings(ctx, r.Client, r.Live, held); err != nil {
-		return reconcile.Result{}, r.Metrics.removal(err)
+	left, err := removeBindings(ctx, r.Client, r.Live, held)
+	if err != nil {
+		return reconcile.Result{}, errors.Join(r.Metrics.removal(err), r.tellRefusal(ctx, g, held, end, err, now))
 	}
 	remaining, err := askForAccess(ctx, r.Client, r.Live, g, maxQuestions)
 	if err != nil {
@@ -242,21 +330,52 @@ func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end
 	if remaining.ours {
 		return reconcile.Result{RequeueAfter: verifyAgain}, nil
 	}
+	gone := r.Clock.Now() // a removal may have taken its time
 	next := held.DeepCopy()
 	next.Status.Phase = v1alpha1.GrantEnded
-	next.Status.EndedTime = &metav1.Time{Time: now}
+	next.Status.EndedTime = &metav1.Time{Time: gone}
 	next.Status.EndReason, next.Status.EndedBy = end.Reason, end.By
-	setCondition(&next.Status.Conditions, now, v1alpha1.ConditionAccessGiven, metav1.ConditionFalse, string(end.Reason), end.Message)
-	remaining.report(&next.Status.Conditions, now)
+	message := end.Message + late(g, gone)
+	setCondition(&next.Status.Conditions, gone, v1alpha1.ConditionAccessGiven, metav1.ConditionFalse, string(end.Reason), message)
+	remaining.report(&next.Status.Conditions, left, gone)
 	written, err := patchStatus(ctx, r.Client, g, next)
 	if err != nil {
 		return again(err)
 	}
 	if written {
 		r.written.Store(g.Name, next.Status.Phase)
-		r.given.Delete(g.UID)
-		r.Metrics.ended(g.Name)
-		r.Journal.grant(string(v1alpha1.GrantEnded), "Take", string(end.Reason)+": "+end.Message, next)
+		r.forget(g)
+		r.Journal.grant(string(v1alpha1.GrantEnded), "Take", string(end.Reason)+": "+message, next)
 	}
 	return again(r.release(ctx, next))
+}
+
+// tellRefusal writes on a grant that is over that its access stands, and why.
+func (r *GrantReconciler) tellRefusal(ctx context.Context, g, held *v1alpha1.AccessGrant, end grant.End, why error, now time.Time) error {
+	next := held.DeepCopy()
+	message := fmt.Sprintf("the access is over (%s: %s) and still there: %v", end.Reason, end.Message, why)
+	setCondition(&next.Status.Conditions, now, v1alpha1.ConditionAccessRemoved, metav1.ConditionFalse, v1alpha1.ReasonRemovalRefused, message)
+	before := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessRemoved)
+	written, err := patchStatus(ctx, r.Client, g, next)
+	if written {
+		r.written.Store(g.Name, next.Status.Phase)
+		if before == nil {
+			r.Journal.grant(v1alpha1.ReasonRemovalRefused, "Take", message, next)
+		}
+	}
+	return err
+}
+
+// late says how long access stood after it should have ended, when its removal
+// was refused.
+func late(g *v1alpha1.AccessGrant, gone time.Time) string {
+	c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessRemoved)
+	if c == nil || c.Status != metav1.ConditionFalse {
+		return ""
+	}
+	due := c.LastTransitionTime.Time
+	if g.Spec.ExpirationTime.Time.Before(due) {
+		due = g.Spec.ExpirationTime.Time
+	}
+	return fmt.Sprintf("; it was removed %s late, after this: %s", gone.Sub(due).Round(time.Second), c.Message)
 }

@@ -119,6 +119,7 @@ func sharedBinding(o client.Object, t *metav1.TypeMeta, role *rbacv1.RoleRef, su
 		intern(&owners[i].APIVersion, &owners[i].Kind)
 	}
 	o.SetOwnerReferences(owners)
+	o.SetAnnotations(nil) // they are for other tools
 	namespace := o.GetNamespace()
 	intern(&namespace)
 	o.SetNamespace(namespace)

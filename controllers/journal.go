@@ -57,6 +57,8 @@ func (j Journal) grant(event, action, note string, g *v1alpha1.AccessGrant) {
 	switch admission := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAdmissionEnforced); {
 	case event == string(v1alpha1.GrantEnded):
 		severity = severityOfEnd(string(g.Status.EndReason))
+	case event == v1alpha1.ReasonRemovalRefused:
+		severity = corev1.EventTypeWarning
 	case event == string(v1alpha1.GrantActive) && admission != nil && admission.Status == metav1.ConditionFalse:
 		severity, note = corev1.EventTypeWarning, note+"; "+admission.Message
 	}

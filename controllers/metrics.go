@@ -267,8 +267,8 @@ func (c *census) countGrants(ctx context.Context, ch chan<- prometheus.Metric) e
 		if g != nil {
 			binding.GrantUID = g.UID
 		}
-		// A label makes nobody's binding the broker's.
-		if binding.Ours(seen) && (g == nil || g.Status.Phase == v1alpha1.GrantEnded || grant.Expired(g, now) != nil) {
+		// A label alone does not make a binding ours, and one of nobody is no access.
+		if binding.Ours(seen) && len(seen.Subjects) > 0 && (g == nil || g.Status.Phase == v1alpha1.GrantEnded || grant.Expired(g, now) != nil) {
 			overdue++
 		}
 	}
@@ -287,10 +287,10 @@ func (c *census) bindings(ctx context.Context) ([]grant.Seen, error) {
 	}
 	out := make([]grant.Seen, 0, len(namespaced.Items)+len(cluster.Items))
 	for i := range namespaced.Items {
-		out = append(out, grant.Seen{Kind: grant.RoleBindingKind, Meta: namespaced.Items[i].ObjectMeta})
+		out = append(out, grant.Seen{Kind: grant.RoleBindingKind, Meta: namespaced.Items[i].ObjectMeta, Subjects: namespaced.Items[i].Subjects})
 	}
 	for i := range cluster.Items {
-		out = append(out, grant.Seen{Kind: grant.ClusterRoleBindingKind, Meta: cluster.Items[i].ObjectMeta})
+		out = append(out, grant.Seen{Kind: grant.ClusterRoleBindingKind, Meta: cluster.Items[i].ObjectMeta, Subjects: cluster.Items[i].Subjects})
 	}
 	return out, nil
 }

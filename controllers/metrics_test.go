@@ -94,6 +94,7 @@ func TestOrphansAreOverdue(t *testing.T) {
 		binding := &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: map[string]string{v1alpha1.LabelGrant: "no-such-grant"}},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "old-friend"}},
 		}
 		env.Create(t, older, binding)
 		t.Cleanup(func() { _ = e.Admin.Delete(context.WithoutCancel(t.Context()), binding) })
@@ -181,6 +182,10 @@ func TestPendingEnd(t *testing.T) {
 	healthy := w.grants
 	w.use(failing(interceptor.Funcs{
 		Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error { return errBroken },
+		Update: func(context.Context, client.WithWatch, client.Object, ...client.UpdateOption) error { return errBroken },
+		Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+			return errBroken
+		},
 	}), broker.GetAPIReader())
 	metrics, registry := w.measure()
 	healthy.Metrics = metrics
@@ -197,8 +202,8 @@ func TestPendingEnd(t *testing.T) {
 	if got := pending(); got != 120 {
 		t.Errorf("the end has waited for %v s, want 120", got)
 	}
-	if got := testutil.ToFloat64(metrics.revocationErrors); got != 2 {
-		t.Errorf("%v failures are counted, want 2", got)
+	if got := testutil.ToFloat64(metrics.revocationErrors); got != 4 { // to strike, and to take
+		t.Errorf("%v failures are counted, want 4", got)
 	}
 	w.grants = healthy
 	w.reconcileGrant(g)
@@ -219,6 +224,10 @@ func TestLagAfterAFailure(t *testing.T) {
 				return errBroken
 			}
 			return c.Delete(ctx, o, opts...)
+		},
+		Update: func(context.Context, client.WithWatch, client.Object, ...client.UpdateOption) error { return errBroken },
+		Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+			return errBroken
 		},
 	}), broker.GetAPIReader())
 	metrics, registry := w.measure()

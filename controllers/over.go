@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -85,21 +86,54 @@ func (r *GrantReconciler) policyOver(ctx context.Context, g *v1alpha1.AccessGran
 	if err != nil {
 		return nil, fmt.Errorf("read policy: %w", err)
 	}
-	if object.Generation == ref.Generation {
+	p := r.Policies.Compile(object)
+	unchanged := object.Generation == ref.Generation
+	if unchanged && !p.Depends() {
+		return nil, nil
+	}
+	versions, err := r.versionsOf(ctx, g, object)
+	if err != nil {
+		return nil, err
+	}
+	weighed, before := r.weighed.Load(g.UID)
+	if before && weighed == versions {
 		return nil, nil
 	}
 	ask, err := r.askOf(ctx, g)
 	if err != nil {
 		return nil, err
 	}
-	allows, why, err := r.Policies.Compile(object).Allows(ctx, *ask, g.Spec.NotBefore.Time)
+	what := "was changed and no longer allows this"
+	var allows bool
+	var why string
+	if unchanged {
+		what = "no longer allows this, as a namespace has changed"
+		allows, why, err = p.StillAllows(ctx, *ask, g.Spec.NotBefore.Time, before)
+	} else {
+		allows, why, err = p.Allows(ctx, *ask, g.Spec.NotBefore.Time)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: %w", ref.Name, err)
 	}
 	if !allows {
-		return &grant.End{Reason: v1alpha1.EndPolicyChanged, Message: fmt.Sprintf("AccessPolicy %s was changed and no longer allows this: it %s", ref.Name, why)}, nil
+		return &grant.End{Reason: v1alpha1.EndPolicyChanged, Message: fmt.Sprintf("AccessPolicy %s %s: it %s", ref.Name, what, why)}, nil
 	}
+	r.weighed.Store(g.UID, versions)
 	return nil, nil
+}
+
+// versionsOf are the versions of what a policy weighs again: its own, and those of
+// the namespaces.
+func (r *GrantReconciler) versionsOf(ctx context.Context, g *v1alpha1.AccessGrant, object *v1alpha1.AccessPolicy) (string, error) {
+	versions := strconv.FormatInt(object.Generation, 10)
+	for _, ns := range g.Spec.Namespaces {
+		namespace := namespaceMetadata()
+		if err := r.reader().Get(ctx, client.ObjectKey{Name: ns.Name}, namespace); err != nil {
+			return "", fmt.Errorf("read namespace: %w", err)
+		}
+		versions += " " + namespace.ResourceVersion
+	}
+	return versions, nil
 }
 
 // askOf is what was asked for, as the grant records it.

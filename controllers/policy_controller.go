@@ -32,6 +32,9 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key reconcile.Request)
 	if err := r.Policies.Compile(object).Err(); err != nil {
 		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonDoesNotCompile, err.Error()
 	}
+	if object.DeletionTimestamp != nil { // and a finalizer keeps it
+		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonDeleted, "the policy was deleted: nothing is given by it, and what it gave was taken"
+	}
 	setCondition(&next.Status.Conditions, r.Clock.Now(), v1alpha1.ConditionReady, status, reason, message)
 	meta.FindStatusCondition(next.Status.Conditions, v1alpha1.ConditionReady).ObservedGeneration = object.Generation
 	_, err := patchStatus(ctx, r.Client, object, next)

@@ -68,9 +68,6 @@ func (r *RequestReconciler) Reconcile(ctx context.Context, key reconcile.Request
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	now := r.Clock.Now()
-	if request.DeletionTimestamp != nil {
-		return reconcile.Result{}, nil
-	}
 	if request.Status.Phase.Ended() {
 		return r.retain(ctx, request, now)
 	}
@@ -138,6 +135,10 @@ func (r *RequestReconciler) advance(ctx context.Context, s *requestStep) error {
 		s.end(v1alpha1.RequestRevoked, string(v1alpha1.EndGrantDeleted), "the AccessGrant was deleted")
 		return nil
 	}
+	if s.DeletionTimestamp != nil { // and a finalizer keeps it
+		s.end(v1alpha1.RequestRevoked, string(v1alpha1.EndRequestDeleted), "the request was deleted before anything was granted")
+		return nil
+	}
 	if err := r.lapse(ctx, s); err != nil || s.Status.Phase.Ended() {
 		return err
 	}
@@ -191,8 +192,12 @@ func (r *RequestReconciler) mirror(s *requestStep, given *v1alpha1.AccessGrant) 
 	if given.Status.Phase == v1alpha1.GrantActive {
 		s.Status.Phase = v1alpha1.RequestActive
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonApproved, approvedBy(given))
-		s.set(v1alpha1.ConditionGranted, metav1.ConditionTrue, v1alpha1.ReasonGranted, fmt.Sprintf("%s in %s for %s until %s",
-			given.Spec.Summary.Role, given.Spec.Summary.Scope, given.Spec.Summary.Subjects, given.Spec.ExpirationTime.UTC().Format(time.RFC3339)))
+		reason, message := v1alpha1.ReasonGranted, fmt.Sprintf("%s in %s for %s until %s",
+			given.Spec.Summary.Role, given.Spec.Summary.Scope, given.Spec.Summary.Subjects, given.Spec.ExpirationTime.UTC().Format(time.RFC3339))
+		if c := meta.FindStatusCondition(given.Status.Conditions, v1alpha1.ConditionAccessRemoved); c != nil && c.Status == metav1.ConditionFalse {
+			reason, message = c.Reason, c.Message
+		}
+		s.set(v1alpha1.ConditionGranted, metav1.ConditionTrue, reason, message)
 		return
 	}
 	// An end that somebody forged may give no reason.
@@ -407,7 +412,7 @@ func lastWord(conditions []metav1.Condition) string {
 // logged whole.
 func (r *RequestReconciler) retain(ctx context.Context, request *v1alpha1.AccessRequest, now time.Time) (reconcile.Result, error) {
 	ended := meta.FindStatusCondition(request.Status.Conditions, v1alpha1.ConditionEnded)
-	if ended == nil {
+	if ended == nil || request.DeletionTimestamp != nil { // it goes when its finalizers do
 		return reconcile.Result{}, nil
 	}
 	stay, up := overstay(ended.LastTransitionTime.Time, r.Retention, now)

@@ -25,10 +25,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
@@ -121,7 +123,24 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	tasks.add(requests, w.requestsBy(indexTask))
 
-	grants, err := builder.ControllerManagedBy(mgr).Named("grant").
+	granting := &GrantReconciler{
+		Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Admission: admissionPolicies, Tasks: tasks,
+		Retention: o.Retention.Grants, Backlog: backlog, Metrics: measures, handedOver: make(chan event.GenericEvent, maxConcurrent),
+	}
+	// What grants own is watched for those whose grant has ended or is gone.
+	_, err = builder.ControllerManagedBy(mgr).Named("grant").
+		For(&v1alpha1.AccessGrant{}).
+		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding)).
+		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding)).
+		Watches(&rbacv1.ClusterRole{}, first(grantOfOwned)).
+		Watches(&rbacv1.Role{}, first(grantOfOwned)).
+		WatchesRawSource(source.Channel(granting.handedOver, handler.TypedFuncs[client.Object, reconcile.Request]{GenericFunc: behindAll})).
+		WithOptions(options(maxBackoff)).
+		Build(granting)
+	if err != nil {
+		return fmt.Errorf("grant controller: %w", err)
+	}
+	judge, err := builder.ControllerManagedBy(mgr).Named("judge").
 		For(&v1alpha1.AccessGrant{}).
 		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding)).
 		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding)).
@@ -132,11 +151,11 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		WatchesMetadata(&corev1.Namespace{}, first(w.grantsOfObject)).
 		WatchesMetadata(&corev1.ServiceAccount{}, first(w.grantsOfObject)).
 		WithOptions(options(maxBackoff)).
-		Build(&GrantReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Admission: admissionPolicies, Tasks: tasks, Retention: o.Retention.Grants, Backlog: backlog, Metrics: measures})
+		Build(reconcile.Func(granting.Judge))
 	if err != nil {
-		return fmt.Errorf("grant controller: %w", err)
+		return fmt.Errorf("judge: %w", err)
 	}
-	tasks.add(grants, w.grantsBy(indexTask))
+	tasks.add(judge, w.grantsBy(indexTask))
 
 	expirer := &Expirer{Client: c, Live: live, Clock: clk, Backlog: backlog, Metrics: measures}
 	everywhere := options(maxBackoff)

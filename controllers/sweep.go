@@ -6,6 +6,13 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -13,25 +20,47 @@ import (
 	"github.com/accessbroker/accessbroker/internal/rbac"
 )
 
+// Swept is what a sweep found, in words.
+type Swept struct {
+	// Overdue is what outlived its grant, removed or not.
+	Overdue []string
+	// Left is what could not be deleted and allows nothing any more.
+	Left []string
+	// Copies are bindings that look like copies of a grant's. They are told, not
+	// removed: whoever made them may have meant to.
+	Copies []string
+}
+
 // Sweep removes every binding whose grant's deadline has passed, whose grant
 // has ended and whose grant does not exist, and every role that was written for
 // such a grant, once, without a leader and without a cache: the last net under
-// the replicas. It returns what it found, removed or not.
-func Sweep(ctx context.Context, c client.Client, now time.Time) (found []string, err error) {
+// the replicas. It tells of what looks like a copy of a binding, which outlives
+// the grant.
+func Sweep(ctx context.Context, c client.Client, now time.Time) (Swept, error) {
 	// Grants last: one that is made in between is in the later list.
 	objects, err := labelled(ctx, c, client.HasLabels{v1alpha1.LabelGrant})
 	if err != nil {
-		return nil, err
+		return Swept{}, err
 	}
 	var list v1alpha1.AccessGrantList
 	if err := c.List(ctx, &list); err != nil {
-		return nil, fmt.Errorf("list grants: %w", err)
+		return Swept{}, fmt.Errorf("list grants: %w", err)
 	}
-	grants := make(map[string]*v1alpha1.AccessGrant, len(list.Items))
-	for i := range list.Items {
-		grants[list.Items[i].Name] = &list.Items[i]
+	var out Swept
+	taken := &remover{client: c, live: c}
+	taken.removeOverdue(ctx, objects, list.Items, now, &out)
+	left, err := taken.done()
+	out.Left = left
+	copies, copyErr := findCopies(ctx, c, list.Items, now)
+	out.Copies = copies
+	return out, errors.Join(err, copyErr)
+}
+
+func (r *remover) removeOverdue(ctx context.Context, objects []grant.Binding, list []v1alpha1.AccessGrant, now time.Time, out *Swept) {
+	grants := make(map[string]*v1alpha1.AccessGrant, len(list))
+	for i := range list {
+		grants[list[i].Name] = &list[i]
 	}
-	var errs []error
 	for _, object := range objects {
 		g := grants[object.Grant]
 		if g != nil {
@@ -40,18 +69,91 @@ func Sweep(ctx context.Context, c client.Client, now time.Time) (found []string,
 			}
 			object.GrantUID = g.UID
 		}
-		// A label makes nobody's binding the broker's: who counted that as found
-		// would be told of it for ever.
-		seen, err := rbac.Get(ctx, c, object)
+		// A label alone does not make a binding ours.
+		seen, err := rbac.Get(ctx, r.client, object)
 		if err != nil {
-			errs = append(errs, err)
+			r.errs = append(r.errs, err)
 			continue
 		}
 		if seen == nil || !object.Ours(*seen) {
 			continue
 		}
-		found = append(found, object.Kind+" "+client.ObjectKey{Namespace: object.Namespace, Name: object.Name}.String())
-		errs = append(errs, rbac.Remove(ctx, c, c, object, ""))
+		if len(seen.Subjects)+len(seen.Rules) > 0 {
+			out.Overdue = append(out.Overdue, nameOf(object.Kind, object.Namespace, object.Name))
+		}
+		r.remove(ctx, object, "")
 	}
-	return found, errors.Join(errs...)
+}
+
+// sweepPage is how many bindings are listed at a time.
+const sweepPage = 500
+
+// findCopies finds bindings to the same role for the same subjects as a grant's,
+// made by other hands while the grant was active, and says so in an Event of the
+// grant.
+func findCopies(ctx context.Context, c client.Client, grants []v1alpha1.AccessGrant, now time.Time) (copies []string, err error) {
+	byRole := map[rbacv1.RoleRef][]*v1alpha1.AccessGrant{}
+	for i := range grants {
+		for _, b := range grant.Bindings(&grants[i])[:1] { // they differ by their namespace alone
+			byRole[b.RoleRef] = append(byRole[b.RoleRef], &grants[i])
+		}
+	}
+	var errs []error
+	err = everyBinding(ctx, c, func(seen grant.Seen) {
+		for _, g := range byRole[seen.RoleRef] {
+			if !grant.Bindings(g)[0].Copies(seen) || !madeDuring(g, seen.Meta.CreationTimestamp.Time, now) {
+				continue
+			}
+			what := fmt.Sprintf("%s looks like a copy of grant %s: the same role and subjects, made while the grant was active; it does not end with the grant",
+				nameOf(seen.Kind, seen.Meta.Namespace, seen.Meta.Name), g.Name)
+			copies = append(copies, what)
+			errs = append(errs, tellCopy(ctx, c, g, seen, what, now))
+			return
+		}
+	})
+	return copies, errors.Join(append(errs, err)...)
+}
+
+func madeDuring(g *v1alpha1.AccessGrant, made, now time.Time) bool {
+	until := now
+	if g.Status.EndedTime != nil {
+		until = g.Status.EndedTime.Time
+	}
+	return !made.Before(g.Spec.NotBefore.Time) && !made.After(until)
+}
+
+func everyBinding(ctx context.Context, c client.Reader, visit func(grant.Seen)) error {
+	for _, list := range []client.ObjectList{&rbacv1.RoleBindingList{}, &rbacv1.ClusterRoleBindingList{}} {
+		for more := true; more; more = list.GetContinue() != "" {
+			if err := c.List(ctx, list, client.Limit(sweepPage), client.Continue(list.GetContinue())); err != nil {
+				return fmt.Errorf("list every binding: %w", err)
+			}
+			_ = meta.EachListItem(list, func(o runtime.Object) error {
+				visit(*rbac.SeenOf(o.(client.Object)))
+				return nil
+			})
+		}
+	}
+	return nil
+}
+
+// tellCopy writes an Event, once for each copy.
+func tellCopy(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant, seen grant.Seen, what string, now time.Time) error {
+	event := &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: grant.Name(g.Name, seen.Meta.UID)},
+		EventTime:  metav1.NewMicroTime(now), Type: corev1.EventTypeWarning, Reason: "CopyFound", Action: "Sweep", Note: truncate(visible(what), maxNote),
+		ReportingController: "access-broker", ReportingInstance: "sweep",
+		Regarding: corev1.ObjectReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AccessGrant", Name: g.Name, UID: g.UID},
+	}
+	if err := c.Create(ctx, event); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("tell of a copy: %w", err)
+	}
+	return nil
+}
+
+func nameOf(kind, namespace, name string) string {
+	if namespace == "" {
+		return kind + " " + name
+	}
+	return kind + " " + namespace + "/" + name
 }

@@ -64,11 +64,15 @@ func takeAll(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant, tell
 	if g.Status.Phase == v1alpha1.GrantEnded {
 		return nil
 	}
-	var errs []error
+	taken := &remover{client: c, live: c}
 	for _, want := range slices.Backward(objectsOf(g)) {
-		errs = append(errs, rbac.Remove(ctx, c, c, want, recordedUID(g, want)))
+		taken.remove(ctx, want, recordedUID(g, want))
 	}
-	if err := errors.Join(errs...); err != nil {
+	left, err := taken.done()
+	for _, what := range left {
+		tell(what)
+	}
+	if err != nil {
 		return fmt.Errorf("end grant %s: %w", g.Name, err)
 	}
 	tell(fmt.Sprintf("ended %s: %s in %s for %s", g.Name, g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects))
@@ -94,8 +98,13 @@ func removeLabelled(ctx context.Context, c client.Client, grants []v1alpha1.Acce
 
 // removeOne takes away an object, unless it is a stranger's that carries the label.
 func removeOne(ctx context.Context, c client.Client, object grant.Binding, tell func(string)) error {
-	if err := rbac.Remove(ctx, c, c, object, ""); err != nil {
+	disarmed, err := rbac.Remove(ctx, c, c, object, "")
+	if err != nil {
 		return err
+	}
+	if disarmed != "" {
+		tell(disarmed)
+		return nil
 	}
 	left, err := rbac.Get(ctx, c, object)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -42,8 +43,10 @@ const maxListed = 20
 type remaining struct {
 	// ours is true while the authorizer still goes by a binding of the grant.
 	ours bool
-	// others is what is allowed by other means, and by which.
-	others []string
+	// standing is what allows it by other means, each binding once, in words.
+	standing []string
+	// grants are other grants that allow it, in words, each with its deadline.
+	grants []string
 	// asked of possible questions.
 	asked, possible int
 }
@@ -83,21 +86,77 @@ func askForAccess(ctx context.Context, c client.Client, live client.Reader, g *v
 	if err := group.Wait(); err != nil {
 		return out, err
 	}
+	found := map[string]*allowance{}
+	var order []*allowance
 	for i, reason := range reasons {
 		if reason == "" {
 			continue
 		}
-		ours, err := byGrant(ctx, live, reason, g)
-		if err != nil {
+		if found[reason] == nil {
+			ours, err := byGrant(ctx, live, reason, g)
+			if err != nil {
+				return out, err
+			}
+			if ours {
+				out.ours = true
+				return out, nil
+			}
+			found[reason] = &allowance{reason: reason, example: describeQuestion(questions[i])}
+			order = append(order, found[reason])
+		}
+		found[reason].permissions++
+	}
+	for _, a := range order {
+		other, err := a.grant(ctx, c)
+		switch {
+		case err != nil:
 			return out, err
+		case other != nil:
+			out.grants = append(out.grants, fmt.Sprintf("grant %s for %s, until %s", other.Name, other.Spec.Summary.Subjects, other.Spec.ExpirationTime.UTC().Format(time.RFC3339)))
+		default:
+			out.standing = append(out.standing, a.String())
 		}
-		if ours {
-			out.ours = true
-			return out, nil
-		}
-		out.others = append(out.others, describeQuestion(questions[i])+": "+reason)
 	}
 	return out, nil
+}
+
+// allowance is one reason of the authorizer, which for RBAC is one binding, and
+// what it allows of what was asked for.
+type allowance struct {
+	reason, example string
+	permissions     int
+}
+
+func (a *allowance) String() string {
+	if a.permissions == 1 {
+		return a.reason + ": " + a.example
+	}
+	return fmt.Sprintf("%s: %d permissions, such as %s", a.reason, a.permissions, a.example)
+}
+
+// namesBinding is how the RBAC authorizer names the binding that allows
+// something: RoleBinding "name/namespace", ClusterRoleBinding "name".
+var namesBinding = regexp.MustCompile(`allowed by (RoleBinding|ClusterRoleBinding) "([^"/]+)(?:/([^"]+))?"`)
+
+// grant is the grant that the binding belongs to, nil when it is nobody's.
+func (a *allowance) grant(ctx context.Context, c client.Reader) (*v1alpha1.AccessGrant, error) {
+	named := namesBinding.FindStringSubmatch(a.reason)
+	if named == nil {
+		return nil, nil
+	}
+	binding := grant.Binding{Kind: named[1], Name: named[2], Namespace: named[3]}
+	seen, err := rbac.Get(ctx, c, binding)
+	if err != nil || seen == nil {
+		return nil, err // the cache has those with a grant's label
+	}
+	other := &v1alpha1.AccessGrant{}
+	if err := c.Get(ctx, client.ObjectKey{Name: seen.Meta.Labels[v1alpha1.LabelGrant]}, other); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	if binding.Grant, binding.GrantUID = other.Name, other.UID; !binding.Ours(*seen) {
+		return nil, nil
+	}
+	return other, nil
 }
 
 // byGrant tells whether the RBAC authorizer names a binding of the grant as its
@@ -118,29 +177,58 @@ func byGrant(ctx context.Context, live client.Reader, reason string, g *v1alpha1
 	return false, nil
 }
 
-// report writes the answers as conditions.
-func (r remaining) report(conditions *[]metav1.Condition, now time.Time) {
+// report writes the answers as conditions, and what is left of the grant's own
+// objects though it allows nothing.
+func (r remaining) report(conditions *[]metav1.Condition, left []string, now time.Time) {
 	asked := fmt.Sprintf("the API server was asked for all %d permissions", r.possible)
 	if r.asked < r.possible {
 		asked = fmt.Sprintf("the API server was asked for %d of %d permissions", r.asked, r.possible)
 	}
-	if len(r.others) == 0 {
-		setCondition(conditions, now, v1alpha1.ConditionAccessRemoved, metav1.ConditionTrue, v1alpha1.ReasonVerified, "no binding is left; "+asked+" and allows none")
-		setCondition(conditions, now, v1alpha1.ConditionStandingAccess, metav1.ConditionFalse, v1alpha1.ReasonNone, asked+" and allows none")
+	standing, reason, also := metav1.ConditionFalse, v1alpha1.ReasonVerified, asked+" and allows none"
+	switch {
+	case len(r.standing) > 0:
+		standing, reason = metav1.ConditionTrue, v1alpha1.ReasonOtherBindings
+		also = fmt.Sprintf("%s and allows some by %d other bindings, listed under StandingAccess", asked, len(r.standing))
+	case len(r.grants) > 0:
+		reason, also = v1alpha1.ReasonOtherGrants, asked+" and allows some by other grants: "+listed(r.grants)
+	}
+	none := "no binding is left; "
+	if len(left) > 0 {
+		none, reason = "no binding of the grant allows anything; "+listed(left)+"; ", v1alpha1.ReasonRemovalRefused
+	}
+	setCondition(conditions, now, v1alpha1.ConditionAccessRemoved, metav1.ConditionTrue, reason, none+also)
+	if standing == metav1.ConditionTrue {
+		setCondition(conditions, now, v1alpha1.ConditionStandingAccess, standing, v1alpha1.ReasonOtherBindings, r.listed())
 		return
 	}
-	setCondition(conditions, now, v1alpha1.ConditionAccessRemoved, metav1.ConditionTrue, v1alpha1.ReasonOtherBindings,
-		fmt.Sprintf("no binding of the grant is left; %s and allows %d by other means, listed under StandingAccess", asked, len(r.others)))
-	setCondition(conditions, now, v1alpha1.ConditionStandingAccess, metav1.ConditionTrue, v1alpha1.ReasonOtherBindings, r.listed())
+	setCondition(conditions, now, v1alpha1.ConditionStandingAccess, standing, cmp.Or(r.reason(), v1alpha1.ReasonNone), also)
+}
+
+// reason is what kind of other means there are, empty when there are none.
+func (r remaining) reason() string {
+	switch {
+	case len(r.standing) > 0:
+		return v1alpha1.ReasonOtherBindings
+	case len(r.grants) > 0:
+		return v1alpha1.ReasonOtherGrants
+	}
+	return ""
 }
 
 // listed is what is allowed by other means, in words.
 func (r remaining) listed() string {
-	listed := strings.Join(r.others[:min(len(r.others), maxListed)], "; ")
-	if more := len(r.others) - maxListed; more > 0 {
-		listed += fmt.Sprintf("; and %d more", more)
+	if len(r.grants) == 0 {
+		return listed(r.standing)
 	}
-	return listed
+	return strings.TrimPrefix(listed(r.standing)+"; and by other grants: "+listed(r.grants), "; and ")
+}
+
+func listed(items []string) string {
+	text := strings.Join(items[:min(len(items), maxListed)], "; ")
+	if more := len(items) - maxListed; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
 }
 
 // questionsOf expands a grant into one question for each permission, in each

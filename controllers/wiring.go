@@ -150,6 +150,16 @@ func first[T client.Object](m handler.TypedMapFunc[T, reconcile.Request]) handle
 	}
 }
 
+// behindAll queues what can wait behind everything else.
+func behindAll(_ context.Context, e event.TypedGenericEvent[client.Object], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	key := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)}
+	if q, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		q.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(handler.LowPriority)}, key)
+		return
+	}
+	q.Add(key)
+}
+
 // terminating lets through what is being deleted and still there: a finalizer
 // keeps it, and a Terminating binding still authorizes.
 var terminating = predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil })
@@ -170,6 +180,14 @@ func grantOfBinding(_ context.Context, o client.Object) []reconcile.Request {
 	return requestsFor(types.NamespacedName{Name: o.GetLabels()[v1alpha1.LabelGrant]})
 }
 
+// grantOfOwned is the grant of a role that was written for one.
+func grantOfOwned(ctx context.Context, o client.Object) []reconcile.Request {
+	if grantLabel(o) == nil {
+		return nil
+	}
+	return grantOfBinding(ctx, o)
+}
+
 func (w wiring) openRequests(ctx context.Context, _ client.Object) []reconcile.Request {
 	return w.requestsBy(indexOpen)(ctx, open)
 }
@@ -179,8 +197,8 @@ func (w wiring) requestsOfRole(ctx context.Context, o client.Object) []reconcile
 }
 
 func (w wiring) grantsOfRole(ctx context.Context, o client.Object) []reconcile.Request {
-	if owners := grantLabel(o); owners != nil {
-		return grantOfBinding(ctx, o)
+	if owners := grantOfOwned(ctx, o); owners != nil {
+		return owners
 	}
 	return w.grantsBy(indexRole)(ctx, roleKeyOf(o))
 }

@@ -78,8 +78,14 @@ const (
 	ReasonBindingsMissing = "BindingsMissing"
 	// ReasonVerified: the API server was asked and said that it is gone.
 	ReasonVerified = "Verified"
+	// ReasonRemovalRefused: the access is over, and the API server lets nobody take
+	// it away.
+	ReasonRemovalRefused = "RemovalRefused"
 	// ReasonOtherBindings: the subjects hold access by other means.
 	ReasonOtherBindings = "OtherBindings"
+	// ReasonOtherGrants: the subjects hold access by other grants, each with an end
+	// of its own.
+	ReasonOtherGrants = "OtherGrants"
 	// ReasonEnforced: every admission policy is installed and bound.
 	ReasonEnforced = "Enforced"
 	// ReasonNotEnforced: an admission policy is missing, changed or not bound.
@@ -88,6 +94,8 @@ const (
 	ReasonNone = "None"
 	// ReasonCompiles: the policy compiles.
 	ReasonCompiles = "Compiles"
+	// ReasonDeleted: the policy was deleted, and a finalizer keeps the object.
+	ReasonDeleted = "Deleted"
 	// ReasonDoesNotCompile: the policy does not compile.
 	ReasonDoesNotCompile = "DoesNotCompile"
 )

@@ -203,13 +203,19 @@ func sweep(config *rest.Config, scheme *runtime.Scheme, logger *zap.Logger) (cod
 		return 1, fmt.Errorf("create client: %w", err)
 	}
 	found, err := controllers.Sweep(ctrl.SetupSignalHandler(), c, time.Now())
-	for _, object := range found {
+	for _, object := range found.Overdue {
 		logger.Warn("found what is overdue", zap.String("object", object))
+	}
+	for _, object := range found.Left {
+		logger.Warn("could not delete what allows nothing any more", zap.String("object", object))
+	}
+	for _, object := range found.Copies {
+		logger.Warn("found what looks like a copy", zap.String("object", object))
 	}
 	switch {
 	case err != nil:
 		return 1, fmt.Errorf("sweep: %w", err)
-	case len(found) > 0:
+	case len(found.Overdue) > 0:
 		return exitFound, nil
 	}
 	logger.Info("nothing is overdue")

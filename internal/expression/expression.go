@@ -72,7 +72,11 @@ var language = sync.OnceValues(func() (*cel.Env, error) {
 type Program struct {
 	program cel.Program
 	source  *celast.SourceInfo
+	reads   map[string]bool
 }
+
+// Reads tells whether the expression reads a variable.
+func (p *Program) Reads(variable string) bool { return p.reads[variable] }
 
 // Compile compiles an expression over the variables of these names. They are
 // of any type; the result must be a bool, or of a type that only the
@@ -119,7 +123,11 @@ func Compile(expr string, vars ...string) (_ *Program, err error) {
 	if err != nil {
 		return nil, errors.New(printable(err.Error()))
 	}
-	return &Program{program: program, source: tree.SourceInfo()}, nil
+	reads := map[string]bool{}
+	for _, name := range celast.MatchDescendants(root, celast.KindMatcher(celast.IdentKind)) {
+		reads[name.AsIdent()] = true
+	}
+	return &Program{program: program, source: tree.SourceInfo(), reads: reads}, nil
 }
 
 // Eval evaluates the program over the variables it was compiled with: JSON

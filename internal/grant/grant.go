@@ -4,6 +4,7 @@
 package grant
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -103,13 +104,22 @@ func inScope(g *v1alpha1.AccessGrant, object Binding, namespacedKind string) []B
 	return objects
 }
 
-// Meta is the metadata of a binding: labelled with the grant and owned by it.
+// What tells other tools to leave an object alone: one that is copied into other
+// namespaces, or restored from a backup, is access without an end.
+const (
+	notInBackups  = "velero.io/exclude-from-backup" // a label, for Velero
+	notPropagated = "propagate.hnc.x-k8s.io/none"   // an annotation, for the Hierarchical Namespace Controller
+)
+
+// Meta is the metadata of a binding: labelled with the grant, owned by it, and
+// not to be copied by the tools that are known to copy.
 func (b Binding) Meta() metav1.ObjectMeta {
 	yes := true
 	return metav1.ObjectMeta{
-		Namespace: b.Namespace,
-		Name:      b.Name,
-		Labels:    map[string]string{v1alpha1.LabelGrant: b.Grant},
+		Namespace:   b.Namespace,
+		Name:        b.Name,
+		Labels:      map[string]string{v1alpha1.LabelGrant: b.Grant, notInBackups: "true"},
+		Annotations: map[string]string{notPropagated: "true"},
 		OwnerReferences: []metav1.OwnerReference{{
 			APIVersion: v1alpha1.GroupVersion.String(), Kind: "AccessGrant",
 			Name: b.Grant, UID: b.GrantUID, Controller: &yes,
@@ -146,6 +156,18 @@ func (b Binding) Intact(seen Seen) bool {
 		seen.RoleRef == b.RoleRef &&
 		slices.Equal(seen.Subjects, b.Subjects) &&
 		equality.Semantic.DeepEqual(seen.Rules, b.Rules)
+}
+
+// Copies tells whether an object allows what the binding does, to the same
+// subjects, without being it.
+func (b Binding) Copies(seen Seen) bool {
+	order := func(a, b rbacv1.Subject) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	}
+	sorted := func(subjects []rbacv1.Subject) []rbacv1.Subject {
+		return slices.SortedFunc(slices.Values(subjects), order)
+	}
+	return !b.Ours(seen) && seen.RoleRef == b.RoleRef && slices.Equal(sorted(seen.Subjects), sorted(b.Subjects))
 }
 
 // Ref pins the binding by the UID it was created with.

@@ -241,9 +241,10 @@ func TestRoles(t *testing.T) {
 func TestMeta(t *testing.T) {
 	yes := true
 	want := metav1.ObjectMeta{
-		Namespace: "payments",
-		Name:      "fix-1",
-		Labels:    map[string]string{"jit.accessbroker.dev/grant": "fix-1"},
+		Namespace:   "payments",
+		Name:        "fix-1",
+		Labels:      map[string]string{"jit.accessbroker.dev/grant": "fix-1", "velero.io/exclude-from-backup": "true"},
+		Annotations: map[string]string{"propagate.hnc.x-k8s.io/none": "true"},
 		OwnerReferences: list(metav1.OwnerReference{
 			APIVersion: "jit.accessbroker.dev/v1alpha1", Kind: "AccessGrant", Name: "fix-1", UID: "grant-uid", Controller: &yes,
 		}),

@@ -17,9 +17,9 @@ type Ballot struct {
 	RulesHash string
 	// HashBefore is what it was before the task was there; empty without one.
 	HashBefore string
-	Requester v1alpha1.UserInfo
-	Subjects  []v1alpha1.Subject
-	Approvers []v1alpha1.Subject
+	Requester  v1alpha1.UserInfo
+	Subjects   []v1alpha1.Subject
+	Approvers  []v1alpha1.Subject
 	// Required approvals by different people.
 	Required  int
 	Decisions []v1alpha1.Decision

@@ -114,6 +114,30 @@ func (p *Policy) Allows(ctx context.Context, r Request, now time.Time) (bool, st
 	return len(m.why) == 0, strings.Join(m.why, " and "), nil
 }
 
+// Depends tells whether what the policy allows hangs on what the namespaces are
+// like, and not only on how they are named.
+func (p *Policy) Depends() bool {
+	return p.namespaces != nil || slices.ContainsFunc(p.conditions, func(c condition) bool { return c.program.Reads("namespaceObject") })
+}
+
+// StillAllows tells whether a policy that has not changed since it allowed a
+// request allows it in the namespaces as they are now: only what depends on them
+// is looked at. A condition that reads the task too, which goes on meanwhile, is
+// looked at only when a namespace was seen to change. The rest is as with Allows.
+func (p *Policy) StillAllows(ctx context.Context, r Request, now time.Time, changed bool) (bool, string, error) {
+	var why []string
+	add := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
+	p.checkScope(r, add)
+	if len(why) == 0 {
+		if err := p.checkConditions(ctx, r, now, add, func(c condition) bool {
+			return c.program.Reads("namespaceObject") && (changed || !c.program.Reads("task"))
+		}); err != nil {
+			return false, "", err
+		}
+	}
+	return len(why) == 0, strings.Join(why, " and "), nil
+}
+
 // miss is how far a policy is from allowing a request.
 type miss struct {
 	policy *Policy
@@ -162,7 +186,7 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 		m.unknown = p.notReady
 		return m
 	}
-	m.unknown = p.checkConditions(ctx, r, now, add)
+	m.unknown = p.checkConditions(ctx, r, now, add, func(condition) bool { return true })
 	return m
 }
 
@@ -235,9 +259,10 @@ func (p *Policy) checkSubjects(r Request, add addFunc) {
 	}
 }
 
-// checkConditions evaluates the CEL conditions, for each namespace. One that
-// is plainly false is an answer, whatever becomes of the others.
-func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, add addFunc) error {
+// checkConditions evaluates those CEL conditions that are to be, for each
+// namespace. One that is plainly false is an answer, whatever becomes of the
+// others.
+func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, add addFunc, which func(condition) bool) error {
 	namespaces := r.Namespaces
 	if r.Cluster {
 		namespaces = []Namespace{{}}
@@ -245,6 +270,9 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 	var failed error
 	refused := false
 	for _, c := range p.conditions {
+		if !which(c) {
+			continue
+		}
 		for _, ns := range namespaces {
 			holds, err := c.program.Eval(ctx, map[string]any{
 				"request":         r.Object,

@@ -53,7 +53,7 @@ func Get(ctx context.Context, reader client.Reader, want grant.Binding) (*grant.
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", nameOf(want), err)
 	}
-	return seenOf(object), nil
+	return SeenOf(object), nil
 }
 
 // New is the object that a binding or role is created as.
@@ -83,7 +83,8 @@ func empty(kind string) client.Object {
 	}
 }
 
-func seenOf(object client.Object) *grant.Seen {
+// SeenOf is an object that a grant may own, as it is compared; nil for any other.
+func SeenOf(object client.Object) *grant.Seen {
 	switch o := object.(type) {
 	case *rbacv1.ClusterRoleBinding:
 		return &grant.Seen{Kind: grant.ClusterRoleBindingKind, Meta: o.ObjectMeta, RoleRef: o.RoleRef, Subjects: o.Subjects}
