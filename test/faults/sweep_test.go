@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -127,6 +128,52 @@ func TestSweep(t *testing.T) {
 	for _, b := range []*rbacv1.RoleBinding{stranger, forgotten} {
 		if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(b), b); err != nil {
 			t.Errorf("a stranger's binding was touched: %v", err)
+		}
+	}
+}
+
+// Copies of a grant's binding, as tools that propagate or restore make them, are
+// told and left alone. What they can be told from by their marks is marked.
+func TestSweepTellsOfCopies(t *testing.T) {
+	c := take(t)
+	c.start(t, "broker")
+	ns, _, g, _ := c.given(t, time.Hour)
+	ours := c.bindings(t, g.Name)[0]
+	if ours.Labels["velero.io/exclude-from-backup"] != "true" || ours.Annotations["propagate.hnc.x-k8s.io/none"] != "true" {
+		t.Errorf("the binding is not marked for tools that copy: %v %v", ours.Labels, ours.Annotations)
+	}
+	before := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "another"},
+		RoleRef:    ours.RoleRef, Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "dave"}},
+	}
+	copied := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: c.NewNamespace(t, nil), Name: g.Name}, RoleRef: ours.RoleRef, Subjects: ours.Subjects}
+	renamed := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "restored"}, RoleRef: ours.RoleRef, Subjects: ours.Subjects}
+	for _, b := range []*rbacv1.RoleBinding{before, copied, renamed} {
+		env.Create(t, c.Admin, b)
+	}
+	for range 2 { // and tells of it once
+		code, output := c.sweep(t)
+		if code != 0 || strings.Count(output, "looks like a copy of grant "+g.Name) != 2 ||
+			!strings.Contains(output, copied.Namespace+"/"+copied.Name) || !strings.Contains(output, ns+"/restored") {
+			t.Errorf("the sweep ends with %d:\n%s", code, output)
+		}
+	}
+	events := &eventsv1.EventList{}
+	if err := c.Admin.List(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, event := range events.Items {
+		if event.Regarding.UID == g.UID && event.Reason == "CopyFound" {
+			told++
+		}
+	}
+	if told != 2 {
+		t.Errorf("%d Events tell of two copies", told)
+	}
+	for _, b := range []*rbacv1.RoleBinding{before, copied, renamed} {
+		if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(b), b); err != nil {
+			t.Errorf("it was touched: %v", err)
 		}
 	}
 }
