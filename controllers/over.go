@@ -91,18 +91,22 @@ func (r *GrantReconciler) policyOver(ctx context.Context, g *v1alpha1.AccessGran
 	if unchanged && !p.Depends() {
 		return nil, nil
 	}
-	versions, err := r.versionsOf(ctx, g, object)
+	namespaces, versions, err := r.namespacesOf(ctx, g, !unchanged || p.ConditionsRead("namespaceObject"))
 	if err != nil {
 		return nil, err
 	}
+	versions = strconv.FormatInt(object.Generation, 10) + versions
 	weighed, before := r.weighed.Load(g.UID)
 	if before && weighed == versions {
 		return nil, nil
 	}
-	ask, err := r.askOf(ctx, g)
-	if err != nil {
-		return nil, err
+	ask := &policy.Request{Cluster: g.Spec.Cluster}
+	if !unchanged || p.ConditionsRead("namespaceObject") {
+		if ask, err = r.askOf(ctx, g); err != nil {
+			return nil, err
+		}
 	}
+	ask.Namespaces = namespaces
 	what := "was changed and no longer allows this"
 	var allows bool
 	var why string
@@ -122,21 +126,27 @@ func (r *GrantReconciler) policyOver(ctx context.Context, g *v1alpha1.AccessGran
 	return nil, nil
 }
 
-// versionsOf are the versions of what a policy weighs again: its own, and those of
-// the namespaces.
-func (r *GrantReconciler) versionsOf(ctx context.Context, g *v1alpha1.AccessGrant, object *v1alpha1.AccessPolicy) (string, error) {
-	versions := strconv.FormatInt(object.Generation, 10)
+// namespacesOf are the namespaces of a grant as they are now, whole or only by
+// their labels, and their versions.
+func (r *GrantReconciler) namespacesOf(ctx context.Context, g *v1alpha1.AccessGrant, whole bool) (namespaces []policy.Namespace, versions string, err error) {
 	for _, ns := range g.Spec.Namespaces {
 		namespace := namespaceMetadata()
 		if err := r.reader().Get(ctx, client.ObjectKey{Name: ns.Name}, namespace); err != nil {
-			return "", fmt.Errorf("read namespace: %w", err)
+			return nil, "", fmt.Errorf("read namespace: %w", err)
 		}
+		seen := policy.Namespace{Name: ns.Name, Labels: namespace.Labels}
+		if whole {
+			if seen.Object, err = asMap(namespace); err != nil {
+				return nil, "", err
+			}
+		}
+		namespaces = append(namespaces, seen)
 		versions += " " + namespace.ResourceVersion
 	}
-	return versions, nil
+	return namespaces, versions, nil
 }
 
-// askOf is what was asked for, as the grant records it.
+// askOf is what was asked for, as the grant records it, but for the namespaces.
 func (r *GrantReconciler) askOf(ctx context.Context, g *v1alpha1.AccessGrant) (*policy.Request, error) {
 	ref := g.Spec.RequestRef
 	request := &v1alpha1.AccessRequest{}
@@ -154,17 +164,6 @@ func (r *GrantReconciler) askOf(ctx context.Context, g *v1alpha1.AccessGrant) (*
 	}
 	for _, s := range g.Spec.Subjects {
 		ask.Subjects = append(ask.Subjects, s.Subject)
-	}
-	for _, ns := range g.Spec.Namespaces {
-		namespace := namespaceMetadata()
-		if err := r.reader().Get(ctx, client.ObjectKey{Name: ns.Name}, namespace); err != nil {
-			return nil, fmt.Errorf("read namespace: %w", err)
-		}
-		object, err := asMap(namespace)
-		if err != nil {
-			return nil, err
-		}
-		ask.Namespaces = append(ask.Namespaces, policy.Namespace{Name: ns.Name, Labels: namespace.Labels, Object: object})
 	}
 	if g.Spec.Task != nil {
 		object, err := r.reader().task(ctx, ref.Namespace, g.Spec.Task.TaskRef)

@@ -35,6 +35,7 @@ type row struct {
 var scenes = [][]row{
 	{{"approval", approvalToAccess}, {"deadline", deadlineToDenied}, {"writes", writesOfOneLife}},
 	{{"due", dueInOneSecond}},
+	{{"ended", endedByOneCause}},
 	{{"burst", approvedInABurst}},
 	{{"cost", costByStock}, {"memory", memoryPerGrant}, {"idle", requestsWhenIdle}, {"restart", restartWithOverdue}},
 }
@@ -46,12 +47,14 @@ type counts struct {
 	// for the rows about memory, idleness and restart.
 	samples, overdue int
 	levels           []int
-	idle             time.Duration
+	// ended early by one cause.
+	ended []int
+	idle  time.Duration
 }
 
 var (
-	full  = counts{approvals: 200, deadlines: 100, lives: 10, due: 5000, burst: 1000, samples: 50, overdue: 1000, levels: []int{1000, 5000, 10000}, idle: time.Minute}
-	quick = counts{approvals: 30, deadlines: 15, lives: 3, due: 500, burst: 100, samples: 15, overdue: 100, levels: []int{100, 500, 1000}, idle: 20 * time.Second}
+	full  = counts{approvals: 200, deadlines: 100, lives: 10, due: 5000, burst: 1000, samples: 50, overdue: 1000, levels: []int{1000, 5000, 10000}, ended: []int{200, 1000}, idle: time.Minute}
+	quick = counts{approvals: 30, deadlines: 15, lives: 3, due: 500, burst: 100, samples: 15, overdue: 100, levels: []int{100, 500, 1000}, ended: []int{50, 200}, idle: 20 * time.Second}
 )
 
 func (c counts) stock() int { return c.levels[len(c.levels)-1] }

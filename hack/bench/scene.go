@@ -51,6 +51,8 @@ type scene struct {
 	pprof  string
 
 	mould *mould
+	// role is edit while it is deleted.
+	role *rbacv1.ClusterRole
 	// stocked is how many grants were put into stock.
 	stocked int
 	// idleMemory is the broker's before there was any grant.
@@ -140,7 +142,7 @@ func (s *scene) cast(ctx context.Context) error {
 	return nil
 }
 
-// furnish makes the namespaces and the policy: edit, with one approval.
+// furnish makes the namespaces and the policy.
 func (s *scene) furnish(ctx context.Context) error {
 	names := []string{floorNamespace}
 	for i := range 100 {
@@ -155,6 +157,11 @@ func (s *scene) furnish(ctx context.Context) error {
 			s.namespaces = append(s.namespaces, namespace)
 		}
 	}
+	return s.writePolicy(ctx)
+}
+
+// writePolicy: edit, with one approval.
+func (s *scene) writePolicy(ctx context.Context) error {
 	return s.Admin.Create(ctx, &v1alpha1.AccessPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "bench"},
 		Spec: v1alpha1.AccessPolicySpec{

@@ -23,6 +23,8 @@ const stockWorkers = 16
 type mould struct {
 	request v1alpha1.AccessRequest
 	grant   v1alpha1.AccessGrant
+	// pins and their hash are each namespace's own.
+	pinned map[string]v1alpha1.AccessRequestStatus
 }
 
 // stockUp brings the number of active grants to n and leaves the broker stopped.
@@ -65,7 +67,7 @@ func (s *scene) cut(ctx context.Context) (err error) {
 	if err := s.active(ctx, request); err != nil {
 		return err
 	}
-	m := &mould{request: *request.DeepCopy()}
+	m := &mould{request: *request.DeepCopy(), pinned: map[string]v1alpha1.AccessRequestStatus{}}
 	if err := s.Admin.Get(ctx, client.ObjectKey{Name: request.Status.GrantName}, &m.grant); err != nil {
 		return err
 	}
@@ -73,7 +75,20 @@ func (s *scene) cut(ctx context.Context) (err error) {
 		return err
 	}
 	s.mould = m
-	return s.ended(ctx, request)
+	if err := s.ended(ctx, request); err != nil {
+		return err
+	}
+	for _, namespace := range s.namespaces {
+		request, err := s.pending(ctx, s.alice, namespace, time.Hour)
+		if err != nil {
+			return err
+		}
+		m.pinned[namespace.Name] = *request.Status.DeepCopy()
+		if err := s.alice.Delete(ctx, request); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // castOne writes the request as a user and the rest as the broker.
@@ -91,15 +106,18 @@ func (s *scene) castOne(ctx context.Context, i int, deadline time.Time) error {
 	g.Spec.Requester = request.Spec.Requester
 	g.Spec.Subjects = []v1alpha1.GrantSubject{{Subject: v1alpha1.Subject{Kind: "User", Name: who.name}}}
 	g.Spec.Namespaces = []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: namespace.Name, UID: namespace.UID}}}
+	g.Spec.RulesHash = s.mould.pinned[namespace.Name].RulesHash
 	g.Spec.ExpirationTime = expires
 	g.Spec.Summary = grant.Summarize(&g.Spec)
 
 	// As the broker leaves a request that waits, so that it can be approved:
 	// decisions are made in one's own name.
 	final := *s.mould.request.Status.DeepCopy()
+	pinned := s.mould.pinned[namespace.Name]
+	final.Pins, final.RulesHash = pinned.Pins, pinned.RulesHash
 	request.Status = v1alpha1.AccessRequestStatus{
 		Phase: v1alpha1.RequestPending, Policy: final.Policy, RequiredApprovals: final.RequiredApprovals, Approvers: final.Approvers,
-		Rules: final.Rules, RulesHash: final.RulesHash, Risks: final.Risks,
+		Rules: final.Rules, Pins: final.Pins, RulesHash: final.RulesHash, Risks: final.Risks,
 	}
 	if err := s.asBroker.Status().Update(ctx, request); err != nil {
 		return err

@@ -116,8 +116,11 @@ func (p *Policy) Allows(ctx context.Context, r Request, now time.Time) (bool, st
 
 // Depends tells whether what the policy allows hangs on what the namespaces are
 // like, and not only on how they are named.
-func (p *Policy) Depends() bool {
-	return p.namespaces != nil || slices.ContainsFunc(p.conditions, func(c condition) bool { return c.program.Reads("namespaceObject") })
+func (p *Policy) Depends() bool { return p.namespaces != nil || p.ConditionsRead("namespaceObject") }
+
+// ConditionsRead tells whether any condition reads a variable.
+func (p *Policy) ConditionsRead(variable string) bool {
+	return slices.ContainsFunc(p.conditions, func(c condition) bool { return c.program.Reads(variable) })
 }
 
 // StillAllows tells whether a policy that has not changed since it allowed a
