@@ -30,7 +30,9 @@ func TestReplaced(t *testing.T) {
 		mustNot(t, alice, ns)
 	})
 	attack(t, "task replaced between the approval and the start", func(t *testing.T) {
-		ns, request := ofTask(t, nil, func(s *v1alpha1.AccessRequestSpec) { s.StartTime = ptr.To(metav1.NewTime(time.Now().Add(5 * time.Second))) })
+		ns, request := ofTask(t, nil, func(s *v1alpha1.AccessRequestSpec) {
+			s.StartTime = ptr.To(metav1.NewTime(time.Now().Add(5 * time.Second)))
+		})
 		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestApproved)
 		replaceJob(t, ns)

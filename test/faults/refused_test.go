@@ -26,48 +26,6 @@ import (
 	"github.com/accessbroker/accessbroker/test/env"
 )
 
-const frozen = "bindings are frozen by the platform team"
-
-// freeze makes an admission policy, as a platform team might have, that refuses
-// some operations on the bindings of a namespace, and waits until it does.
-func (c *cluster) freeze(t *testing.T, g *v1alpha1.AccessGrant, operations ...admissionregistrationv1.OperationType) (thaw func()) {
-	t.Helper()
-	ns := g.Spec.Namespaces[0].Name
-	name := "freeze-" + ns
-	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
-			MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
-				RuleWithOperations: admissionregistrationv1.RuleWithOperations{
-					Operations: operations,
-					Rule:       admissionregistrationv1.Rule{APIGroups: []string{rbacv1.GroupName}, APIVersions: []string{"*"}, Resources: []string{"rolebindings"}},
-				},
-			}}},
-			Validations: []admissionregistrationv1.Validation{{Expression: "false", Message: frozen}},
-		},
-	}
-	binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
-			PolicyName: name, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
-			MatchResources: &admissionregistrationv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": ns}}},
-		},
-	}
-	env.Create(t, c.Admin, policy)
-	env.Create(t, c.Admin, binding)
-	thaw = func() {
-		_ = c.Admin.Delete(context.WithoutCancel(t.Context()), binding)
-		_ = c.Admin.Delete(context.WithoutCancel(t.Context()), policy)
-	}
-	t.Cleanup(thaw)
-	object := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: g.Name}}
-	eventually(t, "the freeze", env.Patience, func(ctx context.Context) (bool, error) {
-		err := c.broker.Delete(ctx, object.DeepCopy(), client.DryRunAll)
-		return apierrors.IsInvalid(err) || apierrors.IsForbidden(err), nil
-	})
-	return thaw
-}
-
 // given is access of alice's.
 func (c *cluster) given(t *testing.T, lasts time.Duration) (ns string, request *v1alpha1.AccessRequest, g *v1alpha1.AccessGrant, policy *v1alpha1.AccessPolicy) {
 	t.Helper()
@@ -113,26 +71,26 @@ func TestDeletionRefused(t *testing.T) {
 		}},
 	} {
 		ns, request, g, policy := c.given(t, end.lasts)
-		c.freeze(t, g, admissionregistrationv1.Delete)
+		c.Freeze(t, g, admissionregistrationv1.Delete)
 		end.do(ns, request, policy)
 		c.wantDisarmed(t, ns, g)
 		ended := c.WaitEnded(t, g.Name, end.reason)
 		removed := meta.FindStatusCondition(ended.Status.Conditions, v1alpha1.ConditionAccessRemoved)
-		if removed.Reason != v1alpha1.ReasonRemovalRefused || !strings.Contains(removed.Message, frozen) {
+		if removed.Reason != v1alpha1.ReasonRemovalRefused || !strings.Contains(removed.Message, env.Frozen) {
 			t.Errorf("%s: it does not say what is left and why: %s", end.reason, env.Describe(ended.Status.Conditions))
 		}
 	}
 
 	// And without a broker.
 	sweptNS, _, swept, _ := c.given(t, 4*time.Second)
-	c.freeze(t, swept, admissionregistrationv1.Delete)
+	c.Freeze(t, swept, admissionregistrationv1.Delete)
 	broker.Kill()
 	env.WaitPast(t, swept.Spec.ExpirationTime.Time)
-	if code, output := c.sweep(t); code != exitFound || !strings.Contains(output, frozen) {
+	if code, output := c.sweep(t); code != exitFound || !strings.Contains(output, env.Frozen) {
 		t.Errorf("the sweep ends with %d:\n%s", code, output)
 	}
 	c.wantDisarmed(t, sweptNS, swept)
-	if code, output := c.sweep(t); code != 0 || !strings.Contains(output, frozen) {
+	if code, output := c.sweep(t); code != 0 || !strings.Contains(output, env.Frozen) {
 		t.Errorf("what allows nothing is no finding, but told: the sweep ends with %d:\n%s", code, output)
 	}
 }
@@ -180,20 +138,20 @@ func TestRemovalRefused(t *testing.T) {
 	c := take(t)
 	c.start(t, "broker")
 	ns, request, g, _ := c.given(t, 6*time.Second)
-	thaw := c.freeze(t, g, admissionregistrationv1.Delete, admissionregistrationv1.Update)
+	thaw := c.Freeze(t, g, admissionregistrationv1.Delete, admissionregistrationv1.Update)
 
 	current := &v1alpha1.AccessGrant{}
 	eventually(t, "the grant to say so", env.Patience, func(ctx context.Context) (bool, error) {
 		err := c.Admin.Get(ctx, client.ObjectKeyFromObject(g), current)
 		removed := meta.FindStatusCondition(current.Status.Conditions, v1alpha1.ConditionAccessRemoved)
-		return removed != nil && removed.Status == metav1.ConditionFalse && strings.Contains(removed.Message, frozen), err
+		return removed != nil && removed.Status == metav1.ConditionFalse && strings.Contains(removed.Message, env.Frozen), err
 	})
 	if current.Status.Phase != v1alpha1.GrantActive || !env.Can(t, c.alice, ns) {
 		t.Errorf("the grant is %s, alice has access: %v", current.Status.Phase, env.Can(t, c.alice, ns))
 	}
 	c.WaitUntil(t, request, "the request to say so", func(r *v1alpha1.AccessRequest) bool {
 		granted := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionGranted)
-		return granted != nil && granted.Reason == v1alpha1.ReasonRemovalRefused && strings.Contains(granted.Message, frozen)
+		return granted != nil && granted.Reason == v1alpha1.ReasonRemovalRefused && strings.Contains(granted.Message, env.Frozen)
 	})
 	eventually(t, "an Event", env.Patience, func(ctx context.Context) (bool, error) {
 		events := &eventsv1.EventList{}
@@ -207,7 +165,7 @@ func TestRemovalRefused(t *testing.T) {
 	c.waitNoAccess(t, ns, env.Patience)
 	ended := c.WaitEnded(t, g.Name, v1alpha1.EndExpired)
 	given := meta.FindStatusCondition(ended.Status.Conditions, v1alpha1.ConditionAccessGiven)
-	if !strings.Contains(given.Message, "late") || !strings.Contains(given.Message, frozen) || !ended.Status.EndedTime.After(g.Spec.ExpirationTime.Time) {
+	if !strings.Contains(given.Message, "late") || !strings.Contains(given.Message, env.Frozen) || !ended.Status.EndedTime.After(g.Spec.ExpirationTime.Time) {
 		t.Errorf("the record does not tell how late it was: ended at %s: %s", ended.Status.EndedTime, env.Describe(ended.Status.Conditions))
 	}
 }
@@ -217,7 +175,7 @@ func TestUninstallWhileDeletionIsRefused(t *testing.T) {
 	c := take(t)
 	broker := c.start(t, "broker")
 	ns, _, g, policy := c.given(t, time.Hour)
-	c.freeze(t, g, admissionregistrationv1.Delete)
+	c.Freeze(t, g, admissionregistrationv1.Delete)
 	broker.Kill()
 	env.Delete(t, c.Admin, policy.DeepCopy())
 	others := &v1alpha1.AccessPolicyList{} // of earlier tests
@@ -241,7 +199,7 @@ func TestUninstallWhileDeletionIsRefused(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), filepath.Join(c.Root, "bin", "access-broker"), "--kubeconfig", kubeconfig, "uninstall")
 	cmd.Env = append(os.Environ(), "KUBECONFIG=")
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), frozen) {
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), env.Frozen) {
 		t.Errorf("uninstall: %v\n%s", err, out)
 	}
 	c.wantDisarmed(t, ns, g)
