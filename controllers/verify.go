@@ -204,6 +204,9 @@ func reviewOf(g *v1alpha1.AccessGrant, s v1alpha1.Subject) authorizationv1.Subje
 	review := authorizationv1.SubjectAccessReviewSpec{User: username, Groups: identity.Groups(s)}
 	if requester := g.Spec.Requester; username == requester.Username {
 		review.UID, review.Groups = requester.UID, requester.Groups
+		if everybody := "system:authenticated"; requester.OmittedGroups > 0 && !slices.Contains(review.Groups, everybody) {
+			review.Groups = append(slices.Clone(review.Groups), everybody) // it comes last, and is left out first
+		}
 		review.Extra = make(map[string]authorizationv1.ExtraValue, len(requester.Extra))
 		for key, value := range requester.Extra {
 			review.Extra[key] = authorizationv1.ExtraValue(value)

@@ -142,7 +142,7 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 
 	if !identity.Among(p.Spec.Requesters, r.Requester.Username, r.Requester.Groups) {
 		m.stranger = true
-		add("is for %s", strings.Join(identity.Strings(p.Spec.Requesters), ", "))
+		add("is for %s%s", strings.Join(identity.Strings(p.Spec.Requesters), ", "), leftOut(p.Spec.Requesters, r.Requester))
 	}
 	known := len(m.why)
 	p.checkRole(r, add)
@@ -245,6 +245,11 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 	var failed error
 	refused := false
 	for _, c := range p.conditions {
+		if what := unseen(c.Expression, r.Requester); what != "" {
+			refused = true
+			add("has the condition %q, which reads %s", c.Name, what)
+			continue
+		}
 		for _, ns := range namespaces {
 			holds, err := c.program.Eval(ctx, map[string]any{
 				"request":         r.Object,
@@ -271,6 +276,33 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 		return nil
 	}
 	return failed
+}
+
+// leftOut says that a requester may be in a group that the policy names after
+// all: one of those that are not in the stored copy.
+func leftOut(requesters []v1alpha1.Subject, user v1alpha1.UserInfo) string {
+	named := slices.ContainsFunc(requesters, func(s v1alpha1.Subject) bool { return s.Kind == v1alpha1.GroupKind })
+	if !named || user.OmittedGroups == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %s is in none of these groups among the %d of %d that a request keeps: name the user instead, or a group of less than 2,049 characters that comes sooner",
+		user.Username, len(user.Groups), len(user.Groups)+int(user.OmittedGroups))
+}
+
+// unseen is what a condition reads of the requester that the stored copy leaves
+// out: a condition such as !('contractors' in groups) must not hold for it.
+func unseen(expression string, user v1alpha1.UserInfo) string {
+	if user.OmittedGroups > 0 && strings.Contains(expression, "groups") {
+		return fmt.Sprintf("the requester's groups, of which %d are more or longer than a request keeps", user.OmittedGroups)
+	}
+	for _, key := range user.OmittedExtra {
+		for _, form := range []string{"'" + key + "'", `"` + key + `"`, "extra." + key, "extra.?" + key} {
+			if strings.Contains(expression, form) {
+				return fmt.Sprintf("%q of the requester's extra, which requests do not keep: an administrator can add it to keptExtra", key)
+			}
+		}
+	}
+	return ""
 }
 
 func nullable(object map[string]any) any {
