@@ -117,7 +117,8 @@ func (p *Policy) Allows(ctx context.Context, r Request, now time.Time) (bool, st
 // miss is how far a policy is from allowing a request.
 type miss struct {
 	policy *Policy
-	// stranger is true when the requester is not among the policy's requesters.
+	// stranger is true when the requester is not among the policy's requesters,
+	// as far as is known.
 	stranger bool
 	// elsewhere is how many of role, scope and subjects the policy is not about.
 	elsewhere int
@@ -141,8 +142,9 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 	add := func(format string, args ...any) { m.why = append(m.why, fmt.Sprintf(format, args...)) }
 
 	if !identity.Among(p.Spec.Requesters, r.Requester.Username, r.Requester.Groups) {
-		m.stranger = true
-		add("is for %s%s", strings.Join(identity.Strings(p.Spec.Requesters), ", "), leftOut(p.Spec.Requesters, r.Requester))
+		perhaps := leftOut(p.Spec.Requesters, r.Requester)
+		m.stranger = perhaps == ""
+		add("is for %s%s", strings.Join(identity.Strings(p.Spec.Requesters), ", "), perhaps)
 	}
 	known := len(m.why)
 	p.checkRole(r, add)

@@ -83,7 +83,7 @@ func TestRequesterApplies(t *testing.T) {
 // nothing and is let through, and what was given stays given.
 func TestWritesThatChangeNothing(t *testing.T) {
 	t.Parallel()
-	migrator := somebody(t, rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:storage-version-migrator-controller", Groups: []string{"system:masters"}})
+	migrator := e.Somebody(t, rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:storage-version-migrator-controller", Groups: []string{"system:masters"}})
 	for _, cluster := range []bool{false, true} {
 		t.Run(fmt.Sprintf("cluster=%t", cluster), func(t *testing.T) {
 			t.Parallel()

@@ -18,19 +18,6 @@ import (
 	"github.com/accessbroker/accessbroker/test/env"
 )
 
-// somebody is a client of whom an authenticator would make this user: a client
-// certificate cannot say all that OIDC, a cloud or a proxy say.
-func somebody(t *testing.T, user rest.ImpersonationConfig) client.Client {
-	t.Helper()
-	config := e.ControlPlane.Admin()
-	config.Impersonate = user
-	c, err := env.NewClient(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 // whoami is all that the API server knows of a user.
 func whoami(t *testing.T, c client.Client) v1alpha1.UserInfo {
 	t.Helper()
@@ -111,7 +98,7 @@ func TestStoredIdentity(t *testing.T) {
 	for name, user := range identities {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := somebody(t, user)
+			c := e.Somebody(t, user)
 			me := whoami(t, c)
 			want := identity.Stored(me, kept)
 
@@ -155,7 +142,7 @@ func TestAnybodyTakesAway(t *testing.T) {
 			t.Parallel()
 			ns := e.NewNamespace(t, nil)
 			e.NewPolicy(t, ns, nil)
-			who := somebody(t, identities[name])
+			who := e.Somebody(t, identities[name])
 
 			request := e.Ask(t, alice, ns, nil)
 			e.WaitMatched(t, request)

@@ -84,7 +84,9 @@ func TestAttributesThatChangeUnstamped(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		kubectl("apply", "-f", filepath.Join(e.Root, "config", "admission", "stamp_requester.yaml"), "-f", filepath.Join(e.Root, "config", "admission", "stamp_decisions.yaml"))
-		eventually(t, func() error { return admin.Create(context.WithoutCancel(t.Context()), env.NewRequest("default", nil), client.DryRunAll) })
+		eventually(t, func() error {
+			return admin.Create(context.WithoutCancel(t.Context()), env.NewRequest("default", nil), client.DryRunAll)
+		})
 	})
 	kubectl("delete", "mutatingadmissionpolicybindings", "-l", "app.kubernetes.io/name=access-broker")
 	eventually(t, func() error {
