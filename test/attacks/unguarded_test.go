@@ -573,4 +573,15 @@ func TestWeakened(t *testing.T) {
 		}
 		told(t, "ValidatingAdmissionPolicy access-broker-grants")
 	})
+	alone(t, "list of kept keys of extra that is more than a list", func(t *testing.T) {
+		p := policy("access-broker-requests")
+		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+			t.Fatal(err)
+		}
+		p.Spec.Variables[0].Expression = `request.userInfo.username == "mallory" ? [""] : ["oid"]`
+		if err := e.Admin.Update(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		told(t, "ValidatingAdmissionPolicy access-broker-requests")
+	})
 }

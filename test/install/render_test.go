@@ -99,9 +99,24 @@ func TestChartValues(t *testing.T) {
 	}
 }
 
+// The keys of extra that are kept are the same in the stamp and in the check.
+func TestChartKeptExtra(t *testing.T) {
+	o := chart(t, "--set", "admission.keptExtra={oid,example.com/team}")
+	for _, key := range []string{"ValidatingAdmissionPolicy /access-broker-requests", "MutatingAdmissionPolicy /access-broker-stamp-requester"} {
+		variables, _, err := unstructured.NestedSlice(o[key].Object, "spec", "variables")
+		if err != nil || len(variables) < 5 {
+			t.Fatalf("%s: %v, %v", key, variables, err)
+		}
+		if first := variables[0].(map[string]any); first["name"] != "keptExtra" || first["expression"] != `["oid","example.com/team"]` {
+			t.Errorf("%s: %v", key, first)
+		}
+	}
+}
+
 func TestChartRefusesValues(t *testing.T) {
 	for _, values := range []string{
 		"replicas=0", "no.such=value", "image.repository=", "grantableRoles.clusterRoles={*}", "extraArgs={positional}", "extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=relative",
+		"admission.keptExtra={OID}", `admission.keptExtra={a"b}`,
 		"taskKinds[0].apiGroups={batch},taskKinds[0].resources={jobs},taskKinds[0].verbs={delete}",
 	} {
 		if out, err := helm(t, "template", "access-broker", "charts/access-broker", "--set", values); err == nil || !strings.Contains(out, "schema") {
