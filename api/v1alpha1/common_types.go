@@ -140,6 +140,7 @@ type UserInfo struct {
 	// omittedGroups counts the groups that are left out of this copy.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	OmittedGroups int32 `json:"omittedGroups,omitempty"`
 	// extra is what else the authenticator said of the user, of the keys that
 	// the admission policies keep (keptExtra) and with values of at most 1024
@@ -299,6 +300,7 @@ type Decision struct {
 	// omittedGroups counts the groups that are left out of an approval.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	OmittedGroups int32 `json:"omittedGroups,omitempty"`
 	// verdict: Approve, Deny, Revoke or Release.
 	// +required
