@@ -91,9 +91,11 @@ func (a *Admission) condition(ctx context.Context) (status metav1.ConditionStatu
 	return metav1.ConditionTrue, v1alpha1.ReasonEnforced, "who asked and who decided was verified by the API server", nil
 }
 
-// plain is a policy's spec without what the API server fills in.
+// plain is a policy's spec without what the API server fills in, and without
+// what an administrator may edit.
 func plain(spec admissionregistrationv1.ValidatingAdmissionPolicySpec) admissionregistrationv1.ValidatingAdmissionPolicySpec {
 	out := *spec.DeepCopy()
+	admission.IgnoreKeptExtra(&out)
 	if m := out.MatchConstraints; m != nil {
 		if m.MatchPolicy != nil && *m.MatchPolicy == admissionregistrationv1.Equivalent {
 			m.MatchPolicy = nil

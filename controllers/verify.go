@@ -49,6 +49,8 @@ type remaining struct {
 	grants []string
 	// asked of possible questions.
 	asked, possible int
+	// without is what the API server was not told of the requester, in words.
+	without string
 }
 
 // askForAccess asks the API server whether the subjects of a grant have its
@@ -59,7 +61,7 @@ func askForAccess(ctx context.Context, c client.Client, live client.Reader, g *v
 	if err != nil {
 		return remaining{}, err
 	}
-	out := remaining{possible: len(questions)}
+	out := remaining{possible: len(questions), without: notStored(g)}
 	if len(questions) > most {
 		sample := make([]authorizationv1.SubjectAccessReviewSpec, most)
 		for i := range sample {
@@ -184,6 +186,7 @@ func (r remaining) report(conditions *[]metav1.Condition, left []string, now tim
 	if r.asked < r.possible {
 		asked = fmt.Sprintf("the API server was asked for %d of %d permissions", r.asked, r.possible)
 	}
+	asked += r.without
 	standing, reason, also := metav1.ConditionFalse, v1alpha1.ReasonVerified, asked+" and allows none"
 	switch {
 	case len(r.standing) > 0:
@@ -292,12 +295,43 @@ func reviewOf(g *v1alpha1.AccessGrant, s v1alpha1.Subject) authorizationv1.Subje
 	review := authorizationv1.SubjectAccessReviewSpec{User: username, Groups: identity.Groups(s)}
 	if requester := g.Spec.Requester; username == requester.Username {
 		review.UID, review.Groups = requester.UID, requester.Groups
+		if everybody := "system:authenticated"; requester.OmittedGroups > 0 && !slices.Contains(review.Groups, everybody) {
+			review.Groups = append(slices.Clone(review.Groups), everybody) // it comes last, and is left out first
+		}
 		review.Extra = make(map[string]authorizationv1.ExtraValue, len(requester.Extra))
 		for key, value := range requester.Extra {
 			review.Extra[key] = authorizationv1.ExtraValue(value)
 		}
 	}
 	return review
+}
+
+// credentialID is the one key of extra that no authorizer goes by.
+const credentialID = "authentication.kubernetes.io/credential-id"
+
+// notStored says what is not known any more of a requester who was a subject:
+// access that they hold by it alone is not found.
+func notStored(g *v1alpha1.AccessGrant) string {
+	requester := g.Spec.Requester
+	if !slices.ContainsFunc(g.Spec.Subjects, func(s v1alpha1.GrantSubject) bool {
+		username, _ := identity.Username(s.Subject)
+		return username == requester.Username
+	}) {
+		return ""
+	}
+	var parts []string
+	if requester.OmittedGroups > 0 {
+		parts = append(parts, fmt.Sprintf("%d of the groups", requester.OmittedGroups))
+	}
+	for _, key := range requester.OmittedExtra {
+		if key != credentialID {
+			parts = append(parts, key)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (without what is not stored of %s: %s)", requester.Username, strings.Join(parts, ", "))
 }
 
 func describeQuestion(q authorizationv1.SubjectAccessReviewSpec) string {

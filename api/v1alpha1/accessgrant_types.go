@@ -232,7 +232,7 @@ type AccessGrantStatus struct {
 	EndReason EndReason `json:"endReason,omitempty"`
 	// endedBy is who ended it, when that is known.
 	// +optional
-	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:MaxLength=2048
 	EndedBy string `json:"endedBy,omitempty"`
 	// conditions: AccessGiven, AccessRemoved, StandingAccess, AdmissionEnforced.
 	// +optional

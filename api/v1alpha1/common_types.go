@@ -39,7 +39,7 @@ type Subject struct {
 	// name of the user, group or ServiceAccount.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$`
 	Name string `json:"name"`
 	// namespace of a ServiceAccount.
@@ -115,29 +115,47 @@ type RoleRef struct {
 }
 
 // UserInfo is who a request came from, in the shape of
-// authentication.k8s.io/v1 UserInfo, with bounds.
+// authentication.k8s.io/v1 UserInfo, with bounds. It is a copy, cut by a rule
+// that nobody chooses (internal/identity): what is left out is counted or named,
+// and the audit log of the API server has all of it.
 type UserInfo struct {
 	// username that the API server authenticated.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$`
 	Username string `json:"username"`
-	// uid that the authenticator gave, if any.
+	// uid that the authenticator gave, if any; one of more than 1024 characters
+	// is left out.
 	// +optional
-	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:MaxLength=1024
 	UID string `json:"uid,omitempty"`
-	// groups of the user.
+	// groups of the user, in the order of the authenticator: the first 1024 of
+	// at most 2048 characters each and 131072 together.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=512
-	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:MaxLength=2048
 	Groups []string `json:"groups,omitempty"`
-	// extra is what else the authenticator said of the user.
+	// omittedGroups counts the groups that are left out of this copy.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	OmittedGroups int32 `json:"omittedGroups,omitempty"`
+	// extra is what else the authenticator said of the user, of the keys that
+	// the admission policies keep (keptExtra) and with values of at most 1024
+	// characters.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 256)",message="keys must not be longer than 256 characters"
 	Extra map[string]ExtraValue `json:"extra,omitempty"`
+	// omittedExtra names the keys of extra that are left out of this copy, at
+	// most 64. Their values are stored nowhere.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=256
+	OmittedExtra []string `json:"omittedExtra,omitempty"`
 }
 
 // ExtraValue is one entry of UserInfo's extra.
@@ -268,15 +286,22 @@ type Decision struct {
 	// username of the decider; stamped.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$`
 	Username string `json:"username"`
-	// groups of the decider; stamped.
+	// groups of the decider; stamped. Those that the approvers or the subjects
+	// name come first and are never left out; an approval keeps up to 512 others
+	// of 16384 characters together, other verdicts need none.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=512
-	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:MaxItems=640
+	// +kubebuilder:validation:items:MaxLength=2048
 	Groups []string `json:"groups,omitempty"`
+	// omittedGroups counts the groups that are left out of an approval.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	OmittedGroups int32 `json:"omittedGroups,omitempty"`
 	// verdict: Approve, Deny, Revoke or Release.
 	// +required
 	Verdict Verdict `json:"verdict"`

@@ -216,6 +216,9 @@ func join(items []string) string {
 		return whole
 	}
 	line, rest := "", most-len("...")
+	if first := []rune(items[0]); len(first) >= rest {
+		return string(first[:rest]) + "..."
+	}
 	for _, item := range items {
 		if rest -= utf8.RuneCountInString(item) + 1; rest < 0 {
 			break

@@ -428,8 +428,8 @@ func TestJoin(t *testing.T) {
 		"just too long":     {list(x(1020), "abc", "d"), x(1020) + ",..."},
 		"no room for dots":  {list("a", x(1020), "bc"), "a,..."},
 		"in characters":     {list(strings.Repeat("ä", 1024)), strings.Repeat("ä", 1024)},
-		"one too long":      {list(x(1025)), "..."},
-		"the first is":      {list(x(1025), "a"), "..."},
+		"one too long":      {list(x(1025)), x(1021) + "..."},
+		"the first is":      {list(strings.Repeat("ä", 2048), "a"), strings.Repeat("ä", 1021) + "..."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := join(test.items); got != test.want {

@@ -12,6 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/config/admission"
+	"github.com/accessbroker/accessbroker/internal/identity"
 )
 
 // pageSize of long lists, as kubectl's.
@@ -62,8 +64,7 @@ func (o *options) connect() (*cluster, error) {
 	return &cluster{WithWatch: c, namespace: namespace}, nil
 }
 
-// me is who the API server takes us for: exactly what the admission policies
-// compare the requester and a decider to.
+// me is who the API server takes us for, all that it knows.
 func (c *cluster) me(ctx context.Context) (v1alpha1.UserInfo, error) {
 	review := &authenticationv1.SelfSubjectReview{}
 	if err := c.Create(ctx, review); err != nil {
@@ -78,6 +79,17 @@ func (c *cluster) me(ctx context.Context) (v1alpha1.UserInfo, error) {
 		me.Extra[key] = v1alpha1.ExtraValue(values)
 	}
 	return me, nil
+}
+
+// stored is what a request keeps of me: exactly what the admission policies
+// compare the requester to.
+func (c *cluster) stored(ctx context.Context) (v1alpha1.UserInfo, error) {
+	kept, err := admission.KeptExtra()
+	if err != nil {
+		return v1alpha1.UserInfo{}, err
+	}
+	me, err := c.me(ctx)
+	return identity.Stored(me, kept), err
 }
 
 func (c *cluster) request(ctx context.Context, name string) (*v1alpha1.AccessRequest, error) {

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/identity"
 )
 
 func (o *options) newApproveCommand() *cobra.Command {
@@ -183,11 +184,13 @@ func readLine(ctx context.Context, in io.Reader) (string, error) {
 // already.
 func (c *cluster) decide(ctx context.Context, shown *v1alpha1.AccessRequest, me v1alpha1.UserInfo, verdict v1alpha1.Verdict, comment string) (*v1alpha1.AccessRequest, bool, error) {
 	decision := v1alpha1.Decision{
-		Username: me.Username, Groups: me.Groups, Verdict: verdict, Comment: comment,
+		Username: me.Username, Verdict: verdict, Comment: comment,
 		RequestUID: shown.UID, RulesHash: shown.Status.RulesHash,
 	}
 	current := shown
 	for {
+		// Stamped from 1.36 on, whatever is written here; before that, checked.
+		decision.Groups, decision.OmittedGroups = identity.StoredGroups(me.Groups, verdict, current.Status.Approvers, current.Spec.Subjects)
 		patch, err := decisionPatch(current, decision)
 		if err != nil {
 			return nil, false, err

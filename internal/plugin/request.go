@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -136,16 +137,11 @@ func (o *options) runRequest(cmd *cobra.Command, a ask, out *output) error {
 	if err != nil {
 		return err
 	}
-	// The API server stamps the requester, but only from 1.36 on: said here, it
-	// is there everywhere, and checked everywhere.
-	if spec.Requester, err = c.me(ctx); err != nil {
-		return err
-	}
 	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: a.name}, Spec: spec}
 	if a.name == "" {
 		request.GenerateName = namePrefix(&spec)
 	}
-	if err := c.Create(ctx, request); err != nil {
+	if err := c.ask(ctx, request); err != nil {
 		return err
 	}
 	if printer == nil {
@@ -165,6 +161,34 @@ func (o *options) runRequest(cmd *cobra.Command, a ask, out *output) error {
 		fmt.Fprintf(o.ErrOut, "See 'kubectl access show %s -n %s' for whom to ask.\n", request.Name, request.Namespace)
 	}
 	return nil
+}
+
+// ask creates a request. Who asks is left to the API server, which knows it at
+// that moment: what it says in another call may differ. Only where nothing fills
+// it in, before Kubernetes 1.36, is it written here.
+func (c *cluster) ask(ctx context.Context, request *v1alpha1.AccessRequest) error {
+	written := request.DeepCopy()
+	err := c.Create(ctx, request)
+	if !requesterMissing(err) {
+		return err
+	}
+	if written.Spec.Requester, err = c.stored(ctx); err != nil {
+		return err
+	}
+	written.DeepCopyInto(request)
+	return c.Create(ctx, request)
+}
+
+// requesterMissing tells whether a request was refused because nothing filled
+// in its requester.
+func requesterMissing(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return false
+	}
+	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool {
+		return c.Type == metav1.CauseTypeFieldValueRequired && c.Field == "spec.requester"
+	})
 }
 
 // spec of the request, but for the requester and what lookUp finds.

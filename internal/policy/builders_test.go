@@ -156,6 +156,18 @@ func asker(username string, groups ...string) ofRequest {
 	return func(r *Request) { r.Requester = v1alpha1.UserInfo{Username: username, Groups: groups} }
 }
 
+// partly is somebody of whose groups some are left out of the copy.
+func partly(username string, omitted int32, groups ...string) ofRequest {
+	return func(r *Request) {
+		r.Requester = v1alpha1.UserInfo{Username: username, Groups: groups, OmittedGroups: omitted, OmittedExtra: r.Requester.OmittedExtra}
+		r.Subjects = list(user(username))
+	}
+}
+
+func withoutExtra(keys ...string) ofRequest {
+	return func(r *Request) { r.Requester.OmittedExtra = keys }
+}
+
 func wants(ref v1alpha1.RoleRef) ofRequest { return func(r *Request) { r.RoleRef = &ref } }
 
 func wantsRules(rules ...v1alpha1.PolicyRule) ofRequest {

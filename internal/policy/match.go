@@ -144,7 +144,8 @@ func (p *Policy) StillAllows(ctx context.Context, r Request, now time.Time, chan
 // miss is how far a policy is from allowing a request.
 type miss struct {
 	policy *Policy
-	// stranger is true when the requester is not among the policy's requesters.
+	// stranger is true when the requester is not among the policy's requesters,
+	// as far as is known.
 	stranger bool
 	// elsewhere is how many of role, scope and subjects the policy is not about.
 	elsewhere int
@@ -168,8 +169,9 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 	add := func(format string, args ...any) { m.why = append(m.why, fmt.Sprintf(format, args...)) }
 
 	if !identity.Among(p.Spec.Requesters, r.Requester.Username, r.Requester.Groups) {
-		m.stranger = true
-		add("is for %s", strings.Join(identity.Strings(p.Spec.Requesters), ", "))
+		perhaps := leftOut(p.Spec.Requesters, r.Requester)
+		m.stranger = perhaps == ""
+		add("is for %s%s", strings.Join(identity.Strings(p.Spec.Requesters), ", "), perhaps)
 	}
 	known := len(m.why)
 	p.checkRole(r, add)
@@ -276,6 +278,11 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 		if !which(c) {
 			continue
 		}
+		if what := unseen(c.Expression, r.Requester); what != "" {
+			refused = true
+			add("has the condition %q, which reads %s", c.Name, what)
+			continue
+		}
 		for _, ns := range namespaces {
 			holds, err := c.program.Eval(ctx, map[string]any{
 				"request":         r.Object,
@@ -302,6 +309,33 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 		return nil
 	}
 	return failed
+}
+
+// leftOut says that a requester may be in a group that the policy names after
+// all: one of those that are not in the stored copy.
+func leftOut(requesters []v1alpha1.Subject, user v1alpha1.UserInfo) string {
+	named := slices.ContainsFunc(requesters, func(s v1alpha1.Subject) bool { return s.Kind == v1alpha1.GroupKind })
+	if !named || user.OmittedGroups == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %s is in none of these groups among the %d of %d that a request keeps: name the user instead, or a group of less than 2,049 characters that comes sooner",
+		user.Username, len(user.Groups), len(user.Groups)+int(user.OmittedGroups))
+}
+
+// unseen is what a condition reads of the requester that the stored copy leaves
+// out: a condition such as !('contractors' in groups) must not hold for it.
+func unseen(expression string, user v1alpha1.UserInfo) string {
+	if user.OmittedGroups > 0 && strings.Contains(expression, "groups") {
+		return fmt.Sprintf("the requester's groups, of which %d are more or longer than a request keeps", user.OmittedGroups)
+	}
+	for _, key := range user.OmittedExtra {
+		for _, form := range []string{"'" + key + "'", `"` + key + `"`, "extra." + key, "extra.?" + key} {
+			if strings.Contains(expression, form) {
+				return fmt.Sprintf("%q of the requester's extra, which requests do not keep: an administrator can add it to keptExtra", key)
+			}
+		}
+	}
+	return ""
 }
 
 func nullable(object map[string]any) any {

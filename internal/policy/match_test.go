@@ -63,10 +63,28 @@ func TestFindOne(t *testing.T) {
 	}{
 		"the usual": {nil, nil, allowed("prod-edit", time.Hour)},
 
-		"requester by name":       {list(requesters(user("alice"))), nil, allowed("prod-edit", time.Hour)},
-		"requester in no group":   {nil, list(asker("bob"), subjects(user("bob"))), refused(`no policy lets bob request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev`)},
-		"requester in another":    {list(requesters(group("ops"), user("root"))), nil, but("is for group:ops, root")},
-		"requester who looks so":  {nil, list(asker("alice", "Dev")), refused(`no policy lets alice (group Dev) request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev`)},
+		"requester by name":      {list(requesters(user("alice"))), nil, allowed("prod-edit", time.Hour)},
+		"requester in no group":  {nil, list(asker("bob"), subjects(user("bob"))), refused(`no policy lets bob request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev`)},
+		"requester in another":   {list(requesters(group("ops"), user("root"))), nil, but("is for group:ops, root")},
+		"requester who looks so": {nil, list(asker("alice", "Dev")), refused(`no policy lets alice (group Dev) request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev`)},
+		// What a copy leaves out is not taken for what is not there.
+		"requester perhaps in it": {nil, list(partly("bob", 3, "a")), refused(`no policy lets bob (group a) request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev, and bob is in none of these groups among the 1 of 4 that a request keeps: name the user instead, or a group of less than 2,049 characters that comes sooner`)},
+		"requester surely in it":  {nil, list(partly("bob", 3, "dev")), allowed("prod-edit", time.Hour)},
+		"requester not by name":   {list(requesters(user("root"))), list(partly("bob", 3, "dev")), refused(`no policy lets bob (group dev) request ClusterRole edit in payments; closest is "prod-edit", which is for root`)},
+		"condition on groups, of which some are left out": {
+			list(onlyIf("staff", "!('contractors' in request.spec.requester.groups)", "")), list(partly("alice", 3, "dev")),
+			but(`has the condition "staff", which reads the requester's groups, of which 3 are more or longer than a request keeps`),
+		},
+		"condition on extra, of which this is left out": {
+			list(onlyIf("staff", "request.spec.requester.?extra[?'contractor'].orValue([]).size() == 0", "")), list(withoutExtra("contractor")),
+			but(`has the condition "staff", which reads "contractor" of the requester's extra, which requests do not keep: an administrator can add it to keptExtra`),
+		},
+		"condition on a field of extra that is left out": {
+			list(onlyIf("staff", "!has(request.spec.requester.extra.contractor)", "")), list(withoutExtra("contractor")),
+			but(`has the condition "staff", which reads "contractor" of the requester's extra, which requests do not keep: an administrator can add it to keptExtra`),
+		},
+		"condition on something else": {list(onlyIf("ticket", "request.spec.ticket.startsWith('INC-')", "")), list(withoutExtra("ticket"), partly("alice", 3, "dev")), allowed("prod-edit", time.Hour)},
+
 		"ServiceAccount that may": {list(requesters(account("payments", "ci"))), list(asker("system:serviceaccount:payments:ci"), subjects(account("payments", "ci"))), allowed("prod-edit", time.Hour)},
 
 		"role not in it":             {nil, list(wants(clusterRole("cluster-admin"))), refused(`no policy lets alice (group dev) request ClusterRole cluster-admin in payments; closest is "prod-edit", which allows view, edit`)},

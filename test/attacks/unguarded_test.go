@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/rbac"
 	"github.com/accessbroker/accessbroker/test/env"
 )
@@ -478,6 +479,7 @@ func TestUnstamped(t *testing.T) {
 	for key, value := range me.Status.UserInfo.Extra {
 		who.Extra[key] = v1alpha1.ExtraValue(value)
 	}
+	who = identity.Stored(who, nil)
 	request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester = who }))
 	approves := func(c client.Client, decisions ...v1alpha1.Decision) func(*testing.T) error {
 		return func(t *testing.T) error {
@@ -511,6 +513,9 @@ func TestUnstamped(t *testing.T) {
 	})
 	alone(t, "approver leaves his groups out", func(t *testing.T) {
 		mustRefuse(t, ownName, approves(carol, forged(func(d *v1alpha1.Decision) { d.Groups = nil })...)(t))
+	})
+	alone(t, "approver counts groups as left out", func(t *testing.T) {
+		mustRefuse(t, "omittedGroups, which is 0 for an approval", approves(carol, forged(func(d *v1alpha1.Decision) { d.OmittedGroups = 1 })...)(t))
 	})
 	alone(t, "approver replaces another's decision", func(t *testing.T) {
 		mustRefuse(t, "append-only", approves(carol, forged(func(*v1alpha1.Decision) {})[1])(t))
@@ -567,5 +572,16 @@ func TestWeakened(t *testing.T) {
 			t.Fatal(err)
 		}
 		told(t, "ValidatingAdmissionPolicy access-broker-grants")
+	})
+	alone(t, "list of kept keys of extra that is more than a list", func(t *testing.T) {
+		p := policy("access-broker-requests")
+		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+			t.Fatal(err)
+		}
+		p.Spec.Variables[0].Expression = `request.userInfo.username == "mallory" ? [""] : ["oid"]`
+		if err := e.Admin.Update(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		told(t, "ValidatingAdmissionPolicy access-broker-requests")
 	})
 }

@@ -52,6 +52,10 @@ type Options struct {
 
 	// Output, when set, gets a line for each step of the start.
 	Output io.Writer
+
+	// OneIdentity runs all controllers as system:kube-controller-manager, as a
+	// cluster does without --use-service-account-credentials.
+	OneIdentity bool
 }
 
 // ControlPlane is a running control plane.
@@ -64,6 +68,7 @@ type ControlPlane struct {
 	ownsDir  bool
 	binaries string
 	output   io.Writer
+	one      bool // Options.OneIdentity
 
 	ca     *authority
 	host   string
@@ -125,7 +130,7 @@ func (c *ControlPlane) Log(name string) string {
 
 // prepare finds the programs and makes everything that does not depend on a port.
 func prepare(o Options) (_ *ControlPlane, err error) {
-	c := &ControlPlane{dir: o.Dir, output: o.Output}
+	c := &ControlPlane{dir: o.Dir, output: o.Output, one: o.OneIdentity}
 	if c.output == nil {
 		c.output = io.Discard
 	}
@@ -294,7 +299,11 @@ func (c *ControlPlane) configureAPIServer(port, etcdPort int) error {
 
 func (c *ControlPlane) configureControllerManager(port int) error {
 	const user = "system:kube-controller-manager"
-	cfg, err := c.User(user)
+	var groups []string
+	if c.one {
+		groups = []string{"system:masters"} // it needs the rights of every controller
+	}
+	cfg, err := c.User(user, groups...)
 	if err != nil {
 		return err
 	}
@@ -315,7 +324,7 @@ func (c *ControlPlane) configureControllerManager(port int) error {
 		"--tls-private-key-file="+c.pki("server.key"),
 		"--root-ca-file="+c.pki("ca.crt"),
 		"--service-account-private-key-file="+c.pki("service-account.key"),
-		"--use-service-account-credentials",
+		"--use-service-account-credentials="+strconv.FormatBool(!c.one),
 		"--leader-elect=false",
 		"--kube-api-qps=200", // with the default the controllers are still starting when the tests are
 		"--kube-api-burst=400",

@@ -237,7 +237,7 @@ func subjects(path string) []testCase {
 		out[i].name = path + ": " + out[i].name
 	}
 	plain := to("kind", "User", "name", "carol")
-	for _, tc := range cases(choice(path+".kind", "User", "Group"), visible(path+".name", 256)) {
+	for _, tc := range cases(choice(path+".kind", "User", "Group"), visible(path+".name", 2048)) {
 		out = append(out, testCase{tc.name, both(plain, tc.edit), tc.want})
 	}
 	return out
@@ -381,11 +381,18 @@ func users(path string) []testCase {
 	return cases(
 		missing(path+".username"),
 		no(path+".username", "", "should be at least 1 chars long"),
-		visible(path+".username", 256),
-		bounded(path+".uid", 0, 256),
-		lengths(groups, 0, 512, numbered("g")),
-		testCase{"longest group", set(groups, []string{strings.Repeat("g", 256)}), accepted},
-		testCase{"group that is too long", set(groups, []string{strings.Repeat("g", 257)}), field(groups) + "[0]: …Too long"},
+		visible(path+".username", 2048),
+		bounded(path+".uid", 0, 1024),
+		lengths(groups, 0, 1024, numbered("g")),
+		testCase{"longest group", set(groups, []string{strings.Repeat("g", 2048)}), accepted},
+		testCase{"group that is too long", set(groups, []string{strings.Repeat("g", 2049)}), field(groups) + "[0]: …Too long"},
+		ok(path+".omittedGroups", 5),
+		no(path+".omittedGroups", -1, "should be greater than or equal to 0"),
+		no(path+".omittedGroups", 1<<31, "should be less than or equal to 2147483647"),
+		lengths(path+".omittedExtra", 0, 64, numbered("k")),
+		testCase{"longest left-out key", set(path+".omittedExtra", []string{strings.Repeat("k", 256)}), accepted},
+		testCase{"left-out key that is too long", set(path+".omittedExtra", []string{strings.Repeat("k", 257)}), field(path+".omittedExtra") + "[0]: …Too long"},
+		testCase{"left-out key twice", set(path+".omittedExtra", []string{"k", "k"}), field(path+".omittedExtra") + "[1]: …Duplicate value"},
 		properties(extra, 64, []string{"x"}),
 		testCase{"longest key of extra", set(extra, object{strings.Repeat("k", 256): []string{}}), accepted},
 		testCase{"key of extra that is too long", set(extra, object{strings.Repeat("k", 257): []string{}}), field(extra) + ": …keys must not be longer than 256 characters"},
@@ -403,15 +410,18 @@ func decisions(path string) []testCase {
 		missing(path+".username"),
 		missing(path+".verdict"),
 		no(path+".username", "", "should be at least 1 chars long"),
-		visible(path+".username", 256),
+		visible(path+".username", 2048),
 		choice(path+".verdict", "Approve", "Deny", "Revoke", "Release"),
 		ok(path+".comment", ""),
 		visible(path+".comment", 1024),
 		bounded(path+".requestUID", 0, 64),
 		bounded(path+".rulesHash", 0, 128),
-		lengths(groups, 0, 512, numbered("g")),
-		testCase{path + ": longest group", set(groups, []string{strings.Repeat("g", 256)}), accepted},
-		testCase{path + ": group that is too long", set(groups, []string{strings.Repeat("g", 257)}), field(groups) + "[0]: …Too long"},
+		ok(path+".omittedGroups", 5),
+		no(path+".omittedGroups", -1, "should be greater than or equal to 0"),
+		no(path+".omittedGroups", 1<<31, "should be less than or equal to 2147483647"),
+		lengths(groups, 0, 640, numbered("g")),
+		testCase{path + ": longest group", set(groups, []string{strings.Repeat("g", 2048)}), accepted},
+		testCase{path + ": group that is too long", set(groups, []string{strings.Repeat("g", 2049)}), field(groups) + "[0]: …Too long"},
 	)
 }
 

@@ -61,7 +61,7 @@ func TestAccessGrantStatus(t *testing.T) {
 		lengths("status.bindings", 0, 2048, binding),
 		moments("status.grantedTime", "status.grantedTime"),
 		moments("status.endedTime", "status.endedTime"),
-		bounded("status.endReason", 0, 64), bounded("status.endedBy", 0, 256),
+		bounded("status.endReason", 0, 64), bounded("status.endedBy", 0, 2048),
 		conditions("status.conditions"),
 	))
 }

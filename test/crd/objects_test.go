@@ -72,7 +72,9 @@ spec:
     username: alice
     uid: "7"
     groups: [dev]
+    omittedGroups: 2
     extra: {example.com/team: [payments]}
+    omittedExtra: [example.com/assertion]
   subjects:
   - {kind: User, apiGroup: rbac.authorization.k8s.io, name: alice}
   - {kind: ServiceAccount, name: migrate, namespace: payments, uid: 2b3c}
@@ -83,7 +85,7 @@ spec:
   cluster: true
   policyRef: {name: prod-edit, uid: 6f70, generation: 3}
   decisions:
-  - {username: bob, groups: [sre], verdict: Approve, comment: fine, requestUID: 1a2b, rulesHash: abcdef}
+  - {username: bob, groups: [sre], omittedGroups: 1, verdict: Approve, comment: fine, requestUID: 1a2b, rulesHash: abcdef}
   reason: "INC-42: stuck consumers"
   ticket: INC-42
   rules:

@@ -199,7 +199,7 @@ func TestEveryFieldHasABound(t *testing.T) {
 // What people write is one line of plain text, or one of these, which are shown
 // nowhere but escaped: what the authenticator says of a user, rules and
 // expressions, and what is compared with something that has a shape.
-var escaped = regexp.MustCompile(`\.(requester\.(uid|groups\[\*\]|extra\.\*\[\*\])|rules\[\*\]\.\w+\[\*\]|completeWhen|expression|apiGroup|` +
+var escaped = regexp.MustCompile(`\.(requester\.(uid|groups\[\*\]|extra\.\*\[\*\]|omittedExtra\[\*\])|rules\[\*\]\.\w+\[\*\]|completeWhen|expression|apiGroup|` +
 	`decisions\[\*\]\.(groups\[\*\]|requestUID|rulesHash))$`)
 
 func TestTextsArePlain(t *testing.T) {

@@ -48,7 +48,12 @@ type Env struct {
 // Main is a package's TestMain: run, which runs the tests, gets a control plane
 // that is stopped afterwards. An error fails the package.
 func Main(run func(ctx context.Context, e *Env) (code int, err error)) {
-	code, err := onOwnControlPlane(run)
+	MainOn(controlplane.Options{}, run)
+}
+
+// MainOn is Main on a control plane of another kind.
+func MainOn(o controlplane.Options, run func(ctx context.Context, e *Env) (code int, err error)) {
+	code, err := onOwnControlPlane(o, run)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -56,10 +61,11 @@ func Main(run func(ctx context.Context, e *Env) (code int, err error)) {
 	os.Exit(code)
 }
 
-func onOwnControlPlane(run func(ctx context.Context, e *Env) (int, error)) (code int, err error) {
+func onOwnControlPlane(o controlplane.Options, run func(ctx context.Context, e *Env) (int, error)) (code int, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	e, err := Start(ctx, "", os.Stderr)
+	o.Output = os.Stderr
+	e, err := StartOn(ctx, o)
 	if err != nil {
 		return 1, err
 	}
@@ -83,12 +89,17 @@ func Run(ctx context.Context, m *testing.M, broker *controlplane.Process) (code 
 // Start starts a control plane and installs config/default; the broker does
 // not run yet. dir as in controlplane.Options.
 func Start(ctx context.Context, dir string, output io.Writer) (*Env, error) {
+	return StartOn(ctx, controlplane.Options{Dir: dir, Output: output})
+}
+
+// StartOn is Start on a control plane of another kind.
+func StartOn(ctx context.Context, o controlplane.Options) (*Env, error) {
 	logf.SetLogger(logr.Discard()) // the clients' own; errors are returned
 	root, err := controlplane.ModuleRoot()
 	if err != nil {
 		return nil, err
 	}
-	cp, err := controlplane.Start(ctx, controlplane.Options{Dir: dir, Output: output})
+	cp, err := controlplane.Start(ctx, o)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,6 +26,19 @@ import (
 
 // Patience is how long a test waits for what must come; it is never waited out.
 const Patience = 30 * time.Second
+
+// Somebody is a client of whoever an authenticator would make this user: a
+// client certificate cannot say all that OIDC, a cloud or a proxy say.
+func (e *Env) Somebody(t testing.TB, user rest.ImpersonationConfig) client.Client {
+	t.Helper()
+	config := e.ControlPlane.Admin()
+	config.Impersonate = user
+	c, err := NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
 
 // FinishJob ends a Job, in place of a kubelet, by the phase of its Pod.
 func (e *Env) FinishJob(t testing.TB, ns, name string, phase corev1.PodPhase) {

@@ -99,9 +99,44 @@ func TestChartValues(t *testing.T) {
 	}
 }
 
+// The keys of extra that are kept are the same in the stamp and in the check.
+func TestChartKeptExtra(t *testing.T) {
+	o := chart(t, "--set", "admission.keptExtra={oid,example.com/team}")
+	for _, key := range []string{"ValidatingAdmissionPolicy /access-broker-requests", "MutatingAdmissionPolicy /access-broker-stamp-requester"} {
+		variables, _, err := unstructured.NestedSlice(o[key].Object, "spec", "variables")
+		if err != nil || len(variables) < 5 {
+			t.Fatalf("%s: %v, %v", key, variables, err)
+		}
+		if first := variables[0].(map[string]any); first["name"] != "keptExtra" || first["expression"] != `["oid","example.com/team"]` {
+			t.Errorf("%s: %v", key, first)
+		}
+	}
+}
+
+// The patch of docs/install.md, as it is printed there, does the same.
+func TestPagePatchesKeptExtra(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root(t), "docs", "install.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(page), "# in your kustomization.yaml\n")
+	patch, _, ended := strings.Cut(rest, "```")
+	if !found || !ended {
+		t.Fatal("the page has no such patch")
+	}
+	o := kustomize(t, overlay(t, "resources: [../default]\n"+patch))
+	for _, key := range []string{"ValidatingAdmissionPolicy /access-broker-requests", "MutatingAdmissionPolicy /access-broker-stamp-requester"} {
+		variables, _, err := unstructured.NestedSlice(o[key].Object, "spec", "variables")
+		if err != nil || variables[0].(map[string]any)["expression"] != `["example.com/team", "oid"]` {
+			t.Errorf("%s: %v, %v", key, variables[0], err)
+		}
+	}
+}
+
 func TestChartRefusesValues(t *testing.T) {
 	for _, values := range []string{
 		"replicas=0", "no.such=value", "image.repository=", "grantableRoles.clusterRoles={*}", "extraArgs={positional}", "extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=relative",
+		"admission.keptExtra={OID}", `admission.keptExtra={a"b}`,
 		"taskKinds[0].apiGroups={batch},taskKinds[0].resources={jobs},taskKinds[0].verbs={delete}",
 	} {
 		if out, err := helm(t, "template", "access-broker", "charts/access-broker", "--set", values); err == nil || !strings.Contains(out, "schema") {

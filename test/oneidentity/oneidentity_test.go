@@ -1,0 +1,221 @@
+// Package oneidentity runs the product where all controllers of Kubernetes have
+// one identity: kube-controller-manager without --use-service-account-credentials.
+package oneidentity
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/controlplane"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+var (
+	e *env.Env
+	// alice asks, of group dev.
+	alice client.Client
+)
+
+func TestMain(m *testing.M) {
+	env.MainOn(controlplane.Options{OneIdentity: true}, func(ctx context.Context, started *env.Env) (int, error) {
+		e = started
+		return run(ctx, m)
+	})
+}
+
+func run(ctx context.Context, m *testing.M) (code int, err error) {
+	if alice, err = e.As("alice", "dev"); err != nil {
+		return 1, err
+	}
+	if err := e.Admin.Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "test-access-requester"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "access-requester"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "dev"}},
+	}); err != nil {
+		return 1, err
+	}
+	broker, err := e.Broker(ctx, "broker")
+	if err != nil {
+		return 1, err
+	}
+	return env.Run(ctx, m, broker)
+}
+
+// patience of the garbage collector: it looks for new kinds every thirty seconds.
+const patience = 3 * env.Patience
+
+// gone waits until an object is gone.
+func gone(t *testing.T, o client.Object) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(o), o)
+		if apierrors.IsNotFound(err) {
+			return true, nil
+		}
+		return false, err
+	})
+	if err != nil {
+		t.Fatalf("%T %s is still there: %v; %v", o, o.GetName(), err, o)
+	}
+}
+
+// held is access of alice, of a request that is made by edit.
+func held(t *testing.T, edit func(ns string, r *v1alpha1.AccessRequest)) (ns string, request *v1alpha1.AccessRequest) {
+	t.Helper()
+	ns = e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) })
+	request = env.NewRequest(ns, nil)
+	if edit != nil {
+		edit(ns, request)
+	}
+	env.Create(t, alice, request)
+	request = e.WaitFor(t, request, v1alpha1.RequestActive)
+	if !env.Can(t, alice, ns) {
+		t.Fatal("alice has no access")
+	}
+	return ns, request
+}
+
+func TestNamespaceIsDeleted(t *testing.T) {
+	t.Parallel()
+	ns, request := held(t, nil)
+	g := e.GrantOf(t, request)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}
+	env.Delete(t, e.Admin, namespace)
+	gone(t, namespace)
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(g), g)
+		return g.Status.Phase == v1alpha1.GrantEnded, err
+	})
+	// Whichever of them the broker saw first.
+	if err != nil || !slices.Contains([]v1alpha1.EndReason{v1alpha1.EndNamespaceGone, v1alpha1.EndRequestDeleted, v1alpha1.EndBindingTouched}, g.Status.EndReason) {
+		t.Errorf("%v: the grant is %s, %s", err, g.Status.Phase, g.Status.EndReason)
+	}
+}
+
+func TestRequestGoesWithItsOwner(t *testing.T) {
+	t.Parallel()
+	for name, how := range map[string]metav1.DeletionPropagation{"in the background": metav1.DeletePropagationBackground, "in the foreground": metav1.DeletePropagationForeground} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			job := &batchv1.Job{}
+			ns, request := held(t, func(ns string, r *v1alpha1.AccessRequest) {
+				job = env.NewJob(ns, "migrate")
+				env.Create(t, e.Admin, job)
+				if err := controllerutil.SetOwnerReference(job, r, e.Admin.Scheme()); err != nil {
+					t.Fatal(err)
+				}
+			})
+			g := e.GrantOf(t, request)
+			if err := e.Admin.Delete(t.Context(), job, client.PropagationPolicy(how)); err != nil {
+				t.Fatal(err)
+			}
+			gone(t, request)
+			e.WaitEnded(t, g.Name, v1alpha1.EndRequestDeleted)
+			if env.Can(t, alice, ns) {
+				t.Error("alice has access still")
+			}
+		})
+	}
+}
+
+// What the garbage collector does to a request before and after its deletion
+// are updates: it takes a finalizer away, and an owner that left its dependents.
+func TestGarbageCollectorUpdates(t *testing.T) {
+	t.Parallel()
+	t.Run("a request deleted in the foreground", func(t *testing.T) {
+		t.Parallel()
+		_, request := held(t, nil)
+		g := e.GrantOf(t, request)
+		if err := alice.Delete(t.Context(), request.DeepCopy(), client.PropagationPolicy(metav1.DeletePropagationForeground)); err != nil {
+			t.Fatal(err)
+		}
+		gone(t, request)
+		e.WaitEnded(t, g.Name, v1alpha1.EndRequestDeleted)
+	})
+	t.Run("an owner that leaves its dependents", func(t *testing.T) {
+		t.Parallel()
+		owner := &corev1.ConfigMap{}
+		_, request := held(t, func(ns string, r *v1alpha1.AccessRequest) {
+			owner = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "owner"}}
+			env.Create(t, e.Admin, owner)
+			if err := controllerutil.SetOwnerReference(owner, r, e.Admin.Scheme()); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if err := e.Admin.Delete(t.Context(), owner, client.PropagationPolicy(metav1.DeletePropagationOrphan)); err != nil {
+			t.Fatal(err)
+		}
+		gone(t, owner)
+		e.WaitUntil(t, request, "no owner", func(r *v1alpha1.AccessRequest) bool { return len(r.OwnerReferences) == 0 })
+	})
+	t.Run("a binding deleted in the foreground", func(t *testing.T) {
+		t.Parallel()
+		ns, request := held(t, nil)
+		g := e.GrantOf(t, request)
+		binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: g.Name}}
+		if err := e.Admin.Delete(t.Context(), binding, client.PropagationPolicy(metav1.DeletePropagationForeground)); err != nil {
+			t.Fatal(err)
+		}
+		gone(t, binding)
+		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
+	})
+}
+
+// One identity for all controllers is nobody's key to grants and bindings.
+func TestControllersDoNoMore(t *testing.T) {
+	t.Parallel()
+	ns, request := held(t, nil)
+	g := e.GrantOf(t, request)
+	manager, err := e.As("system:kube-controller-manager", "system:masters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const brokerOnly = "written by the broker alone"
+	binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: g.Name}}
+	forged := binding.DeepCopy()
+	forged.Name, forged.Labels = "forged", map[string]string{v1alpha1.LabelGrant: g.Name}
+	forged.RoleRef = rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"}
+	patch := func(o client.Object, body string) func() error {
+		return func() error {
+			return manager.Patch(t.Context(), o.DeepCopyObject().(client.Object), client.RawPatch("application/merge-patch+json", []byte(body)))
+		}
+	}
+	for what, do := range map[string]func() error{
+		"a binding's subjects":   patch(binding, `{"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"mallory"}]}`),
+		"a binding's label":      patch(binding, `{"metadata":{"labels":{"jit.accessbroker.dev/grant":"other"}}}`),
+		"a binding's finalizers": patch(binding, `{"metadata":{"finalizers":["example.com/keep"]}}`),
+		"another owner":          patch(binding, fmt.Sprintf(`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Namespace","name":%q,"uid":"1"}]}}`, ns)),
+		"a labelled binding":     func() error { return manager.Create(t.Context(), forged.DeepCopy()) },
+		"the broker's finalizer": patch(g, `{"metadata":{"finalizers":null}}`),
+		"a grant's label":        patch(g, `{"metadata":{"labels":{"a":"b"}}}`),
+		"a grant's status": func() error {
+			return manager.Status().Patch(t.Context(), g.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"status":{"phase":"Ended"}}`)))
+		},
+		"a grant of its own": func() error {
+			return manager.Create(t.Context(), &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: "forged"}, Spec: g.Spec})
+		},
+	} {
+		if err := do(); err == nil || !strings.Contains(err.Error(), brokerOnly) {
+			t.Errorf("%s: %v, want a refusal that says %q", what, err, brokerOnly)
+		}
+	}
+	if !env.Can(t, alice, ns) {
+		t.Error("what was refused ended the access")
+	}
+}
