@@ -71,8 +71,8 @@ func (r *RequestReconciler) mayBind(ctx context.Context, want *resolved) error {
 	return nil
 }
 
-// maxMissing bounds how many lines of rules a refusal lists.
-const maxMissing = 5
+// missingLimit bounds how much of rules a refusal lists.
+var missingLimit = rbac.Limit{Lines: 5, Bytes: 5 * rbac.MaxLine}
 
 // mayWrite asks whether the broker itself may write a role with the rules: it
 // must hold all of them.
@@ -97,8 +97,8 @@ func (r *RequestReconciler) mayWrite(ctx context.Context, want *resolved) error 
 			return fmt.Errorf("ask what the broker holds: %w", err)
 		}
 		if covered, uncovered := rbac.Covers(rulesOf(held.Status), v1alpha1.RBACRules(want.rules)); !covered && !held.Status.Incomplete {
-			missing := rbac.Lines(uncovered)
-			return impossiblef(v1alpha1.ReasonNotSupported, "rules: the broker does not hold %s itself: an administrator lists in the ClusterRole access-broker-adhoc-ceiling what rules may ask for", strings.Join(missing[:min(len(missing), maxMissing)], "; "))
+			missing := rbac.Show(uncovered, missingLimit).Lines
+			return impossiblef(v1alpha1.ReasonNotSupported, "rules: the broker does not hold %s itself: an administrator lists in the ClusterRole access-broker-adhoc-ceiling what rules may ask for", strings.Join(missing, "; "))
 		}
 	}
 	return nil

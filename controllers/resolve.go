@@ -29,13 +29,8 @@ import (
 	"github.com/accessbroker/accessbroker/internal/rbac"
 )
 
-// Bounds of what the role of a request may hold, so that it fits into
-// status.rules.
-const (
-	maxRules      = 512
-	maxRuleItems  = 64
-	maxNamespaces = 1024
-)
+// maxNamespaces bounds how many namespaces a selector may select.
+const maxNamespaces = 1024
 
 // maxStartAhead bounds how long a request may wait for its startTime.
 const maxStartAhead = 30 * 24 * time.Hour
@@ -57,10 +52,11 @@ type resolved struct {
 	subjects   []v1alpha1.GrantSubject
 	namespaces []v1alpha1.GrantNamespace
 	roleUID    types.UID
-	rules      []v1alpha1.PolicyRule
-	rulesHash  string
-	// lines are the rules as people read them.
-	lines []string
+	// rules of one's own; none when a role is named.
+	rules     []v1alpha1.PolicyRule
+	rulesHash string
+	// shown is the role, or the rules, as people read them.
+	shown
 	// task, nil while it does not exist.
 	task *unstructured.Unstructured
 }
@@ -211,20 +207,21 @@ func (r reader) resolveRole(ctx context.Context, out *resolved) error {
 			return err
 		}
 		out.roleUID, out.rulesHash = role.uid, fingerprint(role)
-		return out.show(ref.Kind+" "+ref.Name, role.rules)
+		out.show(role)
+		return nil
 	}
 	roles := make([]heldRole, 0, len(out.namespaces))
-	var all []rbacv1.PolicyRule
 	for i, ns := range out.namespaces {
 		role, err := r.role(ctx, ns.Name, *ref)
 		if err != nil {
 			return err
 		}
 		out.namespaces[i].RoleUID = role.uid
-		roles, all = append(roles, role), append(all, role.rules...)
+		roles = append(roles, role)
 	}
 	out.rulesHash = fingerprint(roles...)
-	return out.show(ref.Kind+" "+ref.Name, all)
+	out.show(roles...)
+	return nil
 }
 
 // resolveRules holds rules of one's own to what may never be granted that way,
@@ -250,8 +247,10 @@ func resolveRules(out *resolved) error {
 			return impossiblef(v1alpha1.ReasonInvalid, "rules: a rule has either resources or nonResourceURLs")
 		}
 	}
-	out.rulesHash = fingerprint(heldRole{rules: rules})
-	return out.show("rules", rules)
+	own := heldRole{rules: rules}
+	out.rulesHash = fingerprint(own)
+	out.show(own)
+	return nil
 }
 
 // role reads a role; namespace is that of a Role.
@@ -326,26 +325,6 @@ func (h *roleHashes) of(role heldRole) string {
 		h.known[role.uid] = roleHash{role.version, hash}
 	}
 	return hash
-}
-
-// show takes the rules of a role over, in the form that is stored and in the
-// one that is shown to those who approve, if they fit.
-func (out *resolved) show(role string, rules []rbacv1.PolicyRule) error {
-	rules = rbac.Normalize(rules)
-	if len(rules) > maxRules {
-		return impossiblef(v1alpha1.ReasonInvalid, "%s has %d rules; no more than %d can be shown to those who approve", role, len(rules), maxRules)
-	}
-	out.rules, out.lines = make([]v1alpha1.PolicyRule, len(rules)), rbac.Lines(rules)
-	tooLong := len(out.lines) > maxRules || !rbac.LinesFit(out.lines)
-	for i, rule := range rules {
-		tooLong = tooLong || len(rule.Verbs) > maxRuleItems || len(rule.APIGroups) > maxRuleItems || len(rule.NonResourceURLs) > maxRuleItems ||
-			len(rule.Resources) > 4*maxRuleItems || len(rule.ResourceNames) > 4*maxRuleItems
-		out.rules[i] = v1alpha1.PolicyRule(rule)
-	}
-	if tooLong {
-		return impossiblef(v1alpha1.ReasonInvalid, "%s has a rule that is too long to be shown to those who approve", role)
-	}
-	return nil
 }
 
 // resolveTask reads the task live: whether it is over must not be told from an
