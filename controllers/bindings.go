@@ -175,14 +175,15 @@ func labelled(ctx context.Context, c client.Reader, which ...client.ListOption) 
 	return objects, nil
 }
 
-// approvedRules are the rules that a grant was approved for.
-func approvedRules(g *v1alpha1.AccessGrant) ([]rbacv1.PolicyRule, error) {
+// approvedRules are the rules that a grant was approved for; not the whole of
+// them when there were more than a grant lists.
+func approvedRules(g *v1alpha1.AccessGrant) (rules []rbacv1.PolicyRule, whole bool, err error) {
 	if g.Spec.RoleRef == nil {
-		return v1alpha1.RBACRules(g.Spec.Rules), nil
+		return v1alpha1.RBACRules(g.Spec.Rules), true, nil
 	}
-	rules, err := rbac.ParseLines(g.Spec.RoleRules)
+	rules, whole, err = rbac.ParseLines(g.Spec.RoleRules)
 	if err != nil {
-		return nil, fmt.Errorf("roleRules: %w", err)
+		return nil, false, fmt.Errorf("roleRules: %w", err)
 	}
-	return rules, nil
+	return rules, whole, nil
 }

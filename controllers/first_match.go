@@ -3,7 +3,6 @@ package controllers
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -55,27 +54,27 @@ func (r *RequestReconciler) mayBind(ctx context.Context, want *resolved) error {
 	if ref == nil {
 		return r.mayWrite(ctx, want)
 	}
-	resource, namespaces := "clusterroles", []string{""}
+	namespaces := []string{""}
 	if ref.Kind == v1alpha1.RoleKind {
-		resource, namespaces = "roles", nil
+		namespaces = nil
 		for _, ns := range want.namespaces {
 			namespaces = append(namespaces, ns.Name)
 		}
 	}
 	for _, namespace := range namespaces {
-		allowed, err := r.mayI(ctx, authorizationv1.ResourceAttributes{Resource: resource, Verb: "bind", Name: ref.Name, Namespace: namespace})
+		allowed, err := mayBind(ctx, r.Client, namespace, *ref)
 		if err != nil {
 			return err
 		}
 		if !allowed {
-			return impossiblef(v1alpha1.ReasonNotSupported, "the broker may not bind %s %s: an administrator lists the roles it may bind in the ClusterRole access-broker-grantable-roles", ref.Kind, ref.Name)
+			return impossiblef(v1alpha1.ReasonNotSupported, "%s", mayNotBind(*ref))
 		}
 	}
 	return nil
 }
 
-// maxMissing bounds how many lines of rules a refusal lists.
-const maxMissing = 5
+// missingLimit bounds how much of rules a refusal lists.
+var missingLimit = rbac.Limit{Lines: 5, Bytes: 5 * rbac.MaxLine}
 
 // mayWrite asks whether the broker itself may write a role with the rules: it
 // must hold all of them.
@@ -88,7 +87,7 @@ func (r *RequestReconciler) mayWrite(ctx context.Context, want *resolved) error 
 		}
 	}
 	for _, namespace := range namespaces {
-		allowed, err := r.mayI(ctx, authorizationv1.ResourceAttributes{Resource: resource, Verb: "create", Namespace: namespace})
+		allowed, err := mayI(ctx, r.Client, authorizationv1.ResourceAttributes{Resource: resource, Verb: "create", Namespace: namespace})
 		if err != nil {
 			return err
 		}
@@ -100,8 +99,8 @@ func (r *RequestReconciler) mayWrite(ctx context.Context, want *resolved) error 
 			return fmt.Errorf("ask what the broker holds: %w", err)
 		}
 		if covered, uncovered := rbac.Covers(rulesOf(held.Status), v1alpha1.RBACRules(want.rules)); !covered && !held.Status.Incomplete {
-			missing := rbac.Lines(uncovered)
-			return impossiblef(v1alpha1.ReasonNotSupported, "rules: the broker does not hold %s itself: an administrator lists in the ClusterRole access-broker-adhoc-ceiling what rules may ask for", strings.Join(missing[:min(len(missing), maxMissing)], "; "))
+			missing := rbac.Show(uncovered, missingLimit).Lines
+			return impossiblef(v1alpha1.ReasonNotSupported, "rules: the broker does not hold %s itself: an administrator lists in the ClusterRole access-broker-adhoc-ceiling what rules may ask for", strings.Join(missing, "; "))
 		}
 	}
 	return nil
@@ -116,29 +115,4 @@ func rulesOf(status authorizationv1.SubjectRulesReviewStatus) []rbacv1.PolicyRul
 		out = append(out, rbacv1.PolicyRule{Verbs: rule.Verbs, NonResourceURLs: rule.NonResourceURLs})
 	}
 	return out
-}
-
-// mayI asks the API server whether the broker may do something to RBAC objects.
-// One that is starting says no to everything, to what the broker lives by too:
-// that is no answer.
-func (r *RequestReconciler) mayI(ctx context.Context, what authorizationv1.ResourceAttributes) (bool, error) {
-	for _, question := range []authorizationv1.ResourceAttributes{what, {Resource: "rolebindings", Verb: "create"}} {
-		allowed, err := r.ask(ctx, question)
-		if err != nil {
-			return false, err
-		}
-		if allowed {
-			return question == what, nil
-		}
-	}
-	return false, errors.New("the API server does not know the broker's role: it is starting, or config/rbac is not installed")
-}
-
-func (r *RequestReconciler) ask(ctx context.Context, what authorizationv1.ResourceAttributes) (bool, error) {
-	what.Group, what.Version = rbacv1.GroupName, "v1"
-	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &what}}
-	if err := r.Client.Create(ctx, review); err != nil {
-		return false, fmt.Errorf("ask what the broker may do: %w", err)
-	}
-	return review.Status.Allowed, nil
 }

@@ -251,13 +251,14 @@ func (r *GrantReconciler) roleOver(ctx context.Context, g *v1alpha1.AccessGrant)
 }
 
 func (r *GrantReconciler) widened(ctx context.Context, g *v1alpha1.AccessGrant, held []heldRole) (*grant.End, error) {
-	approved, err := approvedRules(g)
+	approved, whole, err := approvedRules(g)
 	if err != nil {
 		return nil, err
 	}
-	// Of a Role that differs by namespace the grant knows the sum, not what
-	// was approved where: any change of it counts as widening.
-	wider := len(held) > 1
+	// Of a Role that differs by namespace the grant knows the sum, not what was
+	// approved where, and of one that is too long to be listed a part: any change
+	// of it counts as widening.
+	wider := len(held) > 1 || !whole
 	if !wider {
 		covered, _ := rbac.Covers(approved, held[0].rules)
 		wider = !covered

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,7 +19,6 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/policy"
-	"github.com/accessbroker/accessbroker/internal/rbac"
 	"github.com/accessbroker/accessbroker/internal/task"
 )
 
@@ -295,7 +293,7 @@ func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *re
 	s.Status.RequiredApprovals = ptr.To(int32(match.Policy.Required())) //nolint:gosec // the schema bounds it to 16
 	s.Status.Approvers = match.Policy.Spec.Approvers
 	s.Status.Rules, s.Status.Pins, s.Status.RulesHash = want.lines, want.pins(), want.rulesHash
-	s.Status.Risks = risks(want.rules)
+	s.Status.Risks = want.risks
 	s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionTrue, v1alpha1.ReasonMatched, match.Message)
 
 	outcome := weigh(s.AccessRequest, match.Policy.Required())
@@ -388,14 +386,6 @@ func (r *RequestReconciler) taskIsThere(s *requestStep, want *resolved) bool {
 		return true
 	}
 	return false
-}
-
-func risks(rules []v1alpha1.PolicyRule) []v1alpha1.Risk {
-	var out []v1alpha1.Risk
-	for _, risk := range rbac.Risks(v1alpha1.RBACRules(rules)) {
-		out = append(out, v1alpha1.Risk{Kind: risk.Kind, Message: risk.Message})
-	}
-	return slices.Clip(out)
 }
 
 // lastWord is what the furthest condition says.

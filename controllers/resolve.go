@@ -29,13 +29,8 @@ import (
 	"github.com/accessbroker/accessbroker/internal/rbac"
 )
 
-// Bounds of what the role of a request may hold, so that it fits into
-// status.rules.
-const (
-	maxRules      = 512
-	maxRuleItems  = 64
-	maxNamespaces = 1024
-)
+// maxNamespaces bounds how many namespaces a selector may select.
+const maxNamespaces = 1024
 
 // maxStartAhead bounds how long a request may wait for its startTime.
 const maxStartAhead = 30 * 24 * time.Hour
@@ -58,11 +53,12 @@ type resolved struct {
 	namespaces []v1alpha1.GrantNamespace
 	roleUID    types.UID
 	// roles that are asked for, as they are now: one of each namespace for a Role.
-	roles     []heldRole
+	roles []heldRole
+	// rules of one's own; none when a role is named.
 	rules     []v1alpha1.PolicyRule
 	rulesHash string
-	// lines are the rules as people read them.
-	lines []string
+	// shown is the role, or the rules, as people read them.
+	shown
 	// task, nil while it does not exist.
 	task *unstructured.Unstructured
 }
@@ -241,18 +237,19 @@ func (r reader) resolveRole(ctx context.Context, out *resolved) error {
 			return err
 		}
 		out.roleUID, out.roles = role.uid, []heldRole{role}
-		return out.show(ref.Kind+" "+ref.Name, role.rules)
+		out.show(out.roles...)
+		return nil
 	}
-	var all []rbacv1.PolicyRule
 	for i, ns := range out.namespaces {
 		role, err := r.role(ctx, ns.Name, *ref)
 		if err != nil {
 			return err
 		}
 		out.namespaces[i].RoleUID = role.uid
-		out.roles, all = append(out.roles, role), append(all, role.rules...)
+		out.roles = append(out.roles, role)
 	}
-	return out.show(ref.Kind+" "+ref.Name, all)
+	out.show(out.roles...)
+	return nil
 }
 
 // resolveRules holds rules of one's own to what may never be granted that way,
@@ -279,7 +276,8 @@ func resolveRules(out *resolved) error {
 		}
 	}
 	out.roles = []heldRole{{rules: rules}}
-	return out.show("rules", rules)
+	out.show(out.roles...)
+	return nil
 }
 
 // role reads a role; namespace is that of a Role.
@@ -364,26 +362,6 @@ func (h *roleHashes) of(role heldRole) string {
 		h.known[role.uid] = roleHash{role.version, hash}
 	}
 	return hash
-}
-
-// show takes the rules of a role over, in the form that is stored and in the
-// one that is shown to those who approve, if they fit.
-func (out *resolved) show(role string, rules []rbacv1.PolicyRule) error {
-	rules = rbac.Normalize(rules)
-	if len(rules) > maxRules {
-		return impossiblef(v1alpha1.ReasonInvalid, "%s has %d rules; no more than %d can be shown to those who approve", role, len(rules), maxRules)
-	}
-	out.rules, out.lines = make([]v1alpha1.PolicyRule, len(rules)), rbac.Lines(rules)
-	tooLong := len(out.lines) > maxRules || !rbac.LinesFit(out.lines)
-	for i, rule := range rules {
-		tooLong = tooLong || len(rule.Verbs) > maxRuleItems || len(rule.APIGroups) > maxRuleItems || len(rule.NonResourceURLs) > maxRuleItems ||
-			len(rule.Resources) > 4*maxRuleItems || len(rule.ResourceNames) > 4*maxRuleItems
-		out.rules[i] = v1alpha1.PolicyRule(rule)
-	}
-	if tooLong {
-		return impossiblef(v1alpha1.ReasonInvalid, "%s has a rule that is too long to be shown to those who approve", role)
-	}
-	return nil
 }
 
 // resolveTask reads the task live: whether it is over must not be told from an

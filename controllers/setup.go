@@ -105,7 +105,9 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 
 	err = builder.ControllerManagedBy(mgr).Named("policy").
 		For(&v1alpha1.AccessPolicy{}).
-		Complete(&PolicyReconciler{Client: c, Clock: clk, Policies: policies})
+		Watches(&rbacv1.ClusterRole{}, w.policiesOfRole()).
+		Watches(&rbacv1.Role{}, w.policiesOfRole()).
+		Complete(&PolicyReconciler{Client: c, Live: live, Clock: clk, Policies: policies})
 	if err != nil {
 		return fmt.Errorf("policy controller: %w", err)
 	}

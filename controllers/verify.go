@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -51,24 +50,20 @@ type remaining struct {
 	asked, possible int
 	// without is what the API server was not told of the requester, in words.
 	without string
+	// unlisted is true when the role allowed more than the grant lists.
+	unlisted bool
 }
 
 // askForAccess asks the API server whether the subjects of a grant have its
 // access, by at most that many questions. A subject that is the requester is
 // asked for with his groups; the groups of any other user are not known.
 func askForAccess(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant, most int) (remaining, error) {
-	questions, err := questionsOf(g)
+	all, err := questionsOf(g)
 	if err != nil {
 		return remaining{}, err
 	}
-	out := remaining{possible: len(questions), without: notStored(g)}
-	if len(questions) > most {
-		sample := make([]authorizationv1.SubjectAccessReviewSpec, most)
-		for i := range sample {
-			sample[i] = questions[i*len(questions)/most]
-		}
-		questions = sample
-	}
+	out := remaining{possible: all.count(), unlisted: !all.whole, without: notStored(g)}
+	questions := all.sample(most)
 	out.asked = len(questions)
 	reasons := make([]string, len(questions)) // "" where it is not allowed
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -186,6 +181,9 @@ func (r remaining) report(conditions *[]metav1.Condition, left []string, now tim
 	if r.asked < r.possible {
 		asked = fmt.Sprintf("the API server was asked for %d of %d permissions", r.asked, r.possible)
 	}
+	if r.unlisted {
+		asked += " that the grant lists, for none of those that it leaves out,"
+	}
 	asked += r.without
 	standing, reason, also := metav1.ConditionFalse, v1alpha1.ReasonVerified, asked+" and allows none"
 	switch {
@@ -232,61 +230,6 @@ func listed(items []string) string {
 		text += fmt.Sprintf("; and %d more", more)
 	}
 	return text
-}
-
-// questionsOf expands a grant into one question for each permission, in each
-// namespace, for each subject.
-func questionsOf(g *v1alpha1.AccessGrant) ([]authorizationv1.SubjectAccessReviewSpec, error) {
-	rules, err := approvedRules(g)
-	if err != nil {
-		return nil, err
-	}
-	namespaces := []string{metav1.NamespaceAll}
-	if !g.Spec.Cluster {
-		namespaces = namespaces[:0]
-		for _, ns := range g.Spec.Namespaces {
-			namespaces = append(namespaces, ns.Name)
-		}
-	}
-	var out []authorizationv1.SubjectAccessReviewSpec
-	for _, s := range g.Spec.Subjects {
-		who := reviewOf(g, s.Subject)
-		for _, rule := range rules {
-			for _, verb := range rule.Verbs {
-				for _, path := range rule.NonResourceURLs {
-					if g.Spec.Cluster {
-						who.ResourceAttributes, who.NonResourceAttributes = nil, &authorizationv1.NonResourceAttributes{Path: path, Verb: verb}
-						out = append(out, who)
-					}
-				}
-				for _, a := range attributes(rule, verb) {
-					for _, namespace := range namespaces {
-						a.Namespace = namespace
-						who.NonResourceAttributes, who.ResourceAttributes = nil, a.DeepCopy()
-						out = append(out, who)
-					}
-				}
-			}
-		}
-	}
-	return out, nil
-}
-
-func attributes(rule rbacv1.PolicyRule, verb string) []authorizationv1.ResourceAttributes {
-	names := rule.ResourceNames
-	if len(names) == 0 {
-		names = []string{""}
-	}
-	var out []authorizationv1.ResourceAttributes
-	for _, group := range rule.APIGroups {
-		for _, resource := range rule.Resources {
-			resource, subresource, _ := strings.Cut(resource, "/")
-			for _, name := range names {
-				out = append(out, authorizationv1.ResourceAttributes{Verb: verb, Group: group, Version: "*", Resource: resource, Subresource: subresource, Name: name})
-			}
-		}
-	}
-	return out
 }
 
 // reviewOf is a subject as the API server would authenticate him.

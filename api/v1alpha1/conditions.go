@@ -28,7 +28,7 @@ const (
 	ConditionAdmissionEnforced = "AdmissionEnforced"
 )
 
-// ConditionReady tells whether an AccessPolicy can be used.
+// ConditionReady tells whether an AccessPolicy can be used, with all its roles.
 const ConditionReady = "Ready"
 
 // Reasons of conditions. A request that is over carries the grant's EndReason,
@@ -98,6 +98,9 @@ const (
 	ReasonDeleted = "Deleted"
 	// ReasonDoesNotCompile: the policy does not compile.
 	ReasonDoesNotCompile = "DoesNotCompile"
+	// ReasonRoleNotGrantable: a role of the policy does not exist, or the broker
+	// may not bind it. Whatever else the policy allows can be granted.
+	ReasonRoleNotGrantable = "RoleNotGrantable"
 )
 
 // LabelGrant marks every object that belongs to a grant; its value is the

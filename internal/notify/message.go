@@ -288,13 +288,13 @@ func parenthesis(s string) string {
 }
 
 func rulesText(rules []v1alpha1.PolicyRule) string {
-	lines := rbac.Lines(v1alpha1.RBACRules(rules))
-	if len(lines) == 0 {
-		return ""
+	shown := rbac.Show(v1alpha1.RBACRules(rules), rbac.Limit{Lines: maxRules, Bytes: maxRules * rbac.MaxLine})
+	out := shown.Lines
+	if shown.Left > 0 {
+		out = append(out, fmt.Sprintf("and %d permissions more", shown.Left))
 	}
-	out := lines[:min(len(lines), maxRules)]
-	if more := len(lines) - maxRules; more > 0 {
-		out = append(out, fmt.Sprintf("and %d more", more))
+	if len(out) == 0 {
+		return ""
 	}
 	return " (" + strings.Join(out, "; ") + ")"
 }

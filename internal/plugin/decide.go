@@ -32,7 +32,7 @@ func (o *options) newApproveCommand() *cobra.Command {
 
 What is shown is what is approved: when the role or the request has changed by
 the time the approval arrives, it does not count. On a terminal you are asked to
-confirm when the role carries risks.`,
+confirm; a script, whose input is none, is not.`,
 		Example: `  kubectl access approve edit-x7k2p -n payments -m "go ahead"
 
   # Do not ask back
@@ -79,7 +79,7 @@ func (o *options) newReleaseCommand() *cobra.Command {
 type deciding struct {
 	verdict v1alpha1.Verdict
 	done    string
-	// review: the request is shown first, and asked about when it has risks.
+	// review: the request is shown first, and an approval asked about.
 	review bool
 	// open tells which requests to offer in completion.
 	open func(*v1alpha1.AccessRequest, v1alpha1.UserInfo) bool
@@ -142,18 +142,19 @@ func (o *options) newDecideCommand(d deciding, cmd *cobra.Command) *cobra.Comman
 	return cmd
 }
 
-// review shows a request and, if there is somebody to ask, has its risks
+// review shows a request and, if there is somebody to ask, has an approval
 // confirmed. The page stays out of the way of -o.
 func (o *options) review(ctx context.Context, request *v1alpha1.AccessRequest, verdict v1alpha1.Verdict, yes, quiet bool) error {
 	out := o.Out
 	if quiet {
 		out = o.ErrOut
 	}
-	fmt.Fprintln(out, page(request, time.Now(), styleOf(out)))
-	if yes || verdict != v1alpha1.VerdictApprove || len(request.Status.Risks) == 0 || !printers.IsTerminal(o.In) {
+	now := time.Now()
+	fmt.Fprintln(out, page(request, now, styleOf(out)))
+	if yes || verdict != v1alpha1.VerdictApprove || !printers.IsTerminal(o.In) {
 		return nil
 	}
-	fmt.Fprint(o.ErrOut, "Approve, with these risks? [y/N] ")
+	fmt.Fprint(o.ErrOut, clean(confirmation(request, now))+" [y/N] ")
 	answer, err := readLine(ctx, o.In)
 	if err != nil {
 		return err
@@ -163,6 +164,28 @@ func (o *options) review(ctx context.Context, request *v1alpha1.AccessRequest, v
 	}
 	return nil
 }
+
+// confirmation asks for what matters of a request once more, below a page that
+// may be longer than the screen.
+func confirmation(r *v1alpha1.AccessRequest, now time.Time) string {
+	known := knownRisks(r)
+	risks := "with no risk that is known, which does not mean that there is none"
+	if len(known) > 0 {
+		var kinds []string
+		for _, risk := range known[:min(len(known), maxConfirmed)] {
+			kinds = append(kinds, risk.Kind)
+		}
+		risks = fmt.Sprintf("with these risks: %s", strings.Join(kinds, ", "))
+		if more := len(known) - len(kinds); more > 0 {
+			risks += fmt.Sprintf(" and %d more", more)
+		}
+	}
+	return fmt.Sprintf("Approve %s in %s for %s, %s, %s?", roleOf(&r.Spec), whereOf(r),
+		strings.Join(identity.Strings(identity.Subjects(&r.Spec)), ", "), howLong(r, now), risks)
+}
+
+// maxConfirmed bounds how many risks a question names, the most dangerous.
+const maxConfirmed = 5
 
 // readLine gives up when the context ends: a read from a terminal does not.
 func readLine(ctx context.Context, in io.Reader) (string, error) {

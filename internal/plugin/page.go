@@ -151,12 +151,15 @@ func (w *writer) decisions(r *v1alpha1.AccessRequest) {
 	}
 }
 
+// ownLimit bounds how much is shown of rules that the broker has not seen yet.
+var ownLimit = rbac.Limit{Lines: 100, Bytes: 16 << 10}
+
 // rules are shown as the broker wrote them, or as they are asked for as long as
 // it has not.
 func (w *writer) rules(r *v1alpha1.AccessRequest) {
 	lines := r.Status.Rules
 	if len(lines) == 0 {
-		lines = rbac.Lines(v1alpha1.RBACRules(r.Spec.Rules))
+		lines = rbac.Show(v1alpha1.RBACRules(r.Spec.Rules), ownLimit).Stored("spec.rules has all of them")
 	}
 	if len(lines) == 0 {
 		return
@@ -164,6 +167,10 @@ func (w *writer) rules(r *v1alpha1.AccessRequest) {
 	w.heading("What it allows")
 	shown := ""
 	for _, line := range lines {
+		if rbac.IsLeftOut(line) {
+			w.item(line)
+			continue
+		}
 		fields := strings.SplitN(line, " ", 3)
 		allowed := strings.ReplaceAll(fields[0], ",", ", ")
 		if len(fields) == 3 {
@@ -181,12 +188,22 @@ func (w *writer) rules(r *v1alpha1.AccessRequest) {
 	}
 }
 
+// risks are told in every case: that none is known is no proof that there is none.
 func (w *writer) risks(r *v1alpha1.AccessRequest) {
-	if len(r.Status.Risks) == 0 {
-		return
+	if r.Status.RulesHash == "" {
+		return // the broker has not looked yet
 	}
 	w.heading("Risks: the holder could")
-	for _, risk := range r.Status.Risks {
+	known := knownRisks(r)
+	if len(known) == 0 {
+		w.item(rbac.NoneKnown.Message)
+	}
+	for _, risk := range known {
 		fmt.Fprintf(w, "  %s %s\n", w.style.paint(red, "!"), clean(risk.Message))
 	}
+}
+
+// knownRisks leaves out what stands for none.
+func knownRisks(r *v1alpha1.AccessRequest) []v1alpha1.Risk {
+	return keep(r.Status.Risks, func(risk *v1alpha1.Risk) bool { return risk.Kind != rbac.NoneKnown.Kind })
 }

@@ -24,8 +24,9 @@ type Finding struct {
 // Forbidden finds in rules what may never be granted, whatever a policy says:
 // wildcards, and the powers over permissions, identities, admission and the
 // broker (Escalate, Impersonate, ChangeRBAC, ChangeAdmission, ControlNodes,
-// IssueCertificates, ControlBroker, MintTokens). Reading those things is
-// nobody's power. The findings come in the order of the rules.
+// RunOnNodes, IssueCertificates, ControlBroker, MintTokens), by whichever kinds
+// they are had. Reading those things is nobody's power. The findings come in the
+// order of the rules.
 //
 // Rules that a requester writes must have none. For a role that an
 // administrator lists it is the caller who chooses by the kind: Kubernetes' own

@@ -67,7 +67,7 @@ func TestForbiddenInRoles(t *testing.T) {
 		"edit":  {editRole, words(Impersonate, MintTokens)},
 		"admin": {adminRole, words(Impersonate, MintTokens, ChangeRBAC)},
 		"cluster-admin": {clusterAdminRole, words(Wildcard, Wildcard, Wildcard, Escalate, Impersonate, ChangeRBAC, ChangeAdmission,
-			ControlNodes, IssueCertificates, ControlBroker, MintTokens, Wildcard, Wildcard)},
+			ControlNodes, RunOnNodes, IssueCertificates, ControlBroker, MintTokens, Wildcard, Wildcard)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string

@@ -3,6 +3,7 @@ package rbac
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,77 +12,113 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// MaxLine bounds a line of Lines in characters, for items that are not longer
-// than that themselves.
+// MaxLine bounds a line in characters.
 const MaxLine = 1024
 
 // maxList bounds each of the lists in a line, so that people can read it.
 const maxList = 240
 
-// Lines say what rules allow as people read it, and as kubectl access takes it
+// Limit bounds how much of rules is shown.
+type Limit struct{ Lines, Bytes int }
+
+// Shown is what rules allow, as far as it fits into a limit.
+type Shown struct {
+	Lines []string
+	// Left is how many permissions are in none of the lines, and All how many
+	// there are: a verb on a resource, or on an object of that name.
+	Left, All int64
+}
+
+// Show says what rules allow as people read it, and as kubectl access takes it
 // for --rules: VERBS RESOURCES [NAMES], each a list with commas, a resource as
 // RESOURCE[.GROUP][/SUBRESOURCE] or a path (url: before a non-resource URL that
-// is none). What has the same verbs and names stands together. Every list is cut
-// to a few hundred characters and goes on in a line of its own.
+// is none). All verbs on a resource stand together, and all resources with the
+// same verbs and names; what a wildcard allows anyway is not repeated. Every
+// list is cut to a few hundred characters and goes on in a line of its own.
 //
 // A line means one thing only: an item with anything in it but the letters that
 // names are made of is quoted as Go quotes it, spaces and commas escaped.
-func Lines(rules []rbacv1.PolicyRule) []string {
-	type holder struct{ verbs, names string }
-	type bucket struct{ verbs, names, items []string }
-	var order []*bucket
-	buckets := map[holder]*bucket{}
-	for _, rule := range Normalize(rules) {
-		verbs, names := quoted(rule.Verbs, "*"), quoted(rule.ResourceNames, ".:")
-		key := holder{strings.Join(verbs, ","), strings.Join(names, ",")}
-		items := resources(rule)
-		if len(verbs) == 0 || len(items) == 0 {
-			continue // it allows nothing
-		}
-		b, known := buckets[key]
-		if !known {
-			b = &bucket{verbs: verbs, names: names}
-			buckets[key] = b
-			order = append(order, b)
-		}
-		b.items = append(b.items, items...)
+//
+// What does not fit into the limit, or into a line, is left out. What is most
+// dangerous comes first then, by the order of the powers.
+func Show(rules []rbacv1.PolicyRule, limit Limit) Shown {
+	allowed := merged(Normalize(rules))
+	shown := fill(allowed.buckets(nil), limit)
+	if shown.Left > 0 {
+		shown = fill(allowed.buckets(rank), limit)
+	}
+	return shown
+}
+
+// rank is how dangerous a permission is: the first power that it gives.
+func rank(rule rbacv1.PolicyRule) int {
+	if i := slices.IndexFunc(powers, func(p power) bool { return p.givenBy(rule) }); i >= 0 {
+		return i
+	}
+	return len(powers)
+}
+
+// fill writes the lines of buckets into a limit. It never makes more of them
+// than fit: a rule of a thousand groups and resources would be a million items.
+func fill(buckets []bucket, limit Limit) Shown {
+	all, shown := 0.0, 0.0
+	for _, b := range buckets {
+		all += b.permissions
 	}
 	var lines []string
-	for _, b := range order {
-		for _, verbs := range chunks(b.verbs) {
-			for _, items := range chunks(b.items) {
-				for _, names := range chunks(b.names) {
-					lines = append(lines, strings.TrimRight(verbs+" "+items+" "+names, " "))
+	for line, permissions := range linesOf(buckets) {
+		if len(line) > MaxLine {
+			continue
+		}
+		if len(lines) == limit.Lines || len(line) > limit.Bytes {
+			break
+		}
+		lines = append(lines, line)
+		limit.Bytes -= len(line)
+		shown += permissions
+	}
+	return Shown{Lines: lines, Left: count(all - shown), All: count(all)}
+}
+
+// linesOf yields the lines of buckets, with how many permissions each is.
+func linesOf(buckets []bucket) iter.Seq2[string, float64] {
+	return func(yield func(string, float64) bool) {
+		for _, b := range buckets {
+			for verbs, ofVerbs := range chunks(slices.Values(b.verbs)) {
+				for items, ofItems := range chunks(b.items) {
+					for names, ofNames := range chunks(slices.Values(b.names)) {
+						line := strings.TrimRight(verbs+" "+items+" "+names, " ")
+						if !yield(line, float64(ofVerbs)*float64(ofItems)*float64(max(1, ofNames))) {
+							return
+						}
+					}
 				}
 			}
 		}
 	}
-	return lines
 }
 
-func resources(rule rbacv1.PolicyRule) []string {
-	var out []string
-	for _, group := range quoted(rule.APIGroups, ".*") {
-		for _, resource := range rule.Resources {
-			name, subresource, has := strings.Cut(resource, "/")
-			item := quote(name, "*")
-			if group != `""` {
-				item += "." + group
+func count(permissions float64) int64 { return int64(min(permissions, 1<<53)) }
+
+// chunks joins items with commas into lists of bounded length, and tells how
+// many are in each; nothing is one empty list.
+func chunks(items iter.Seq[string]) iter.Seq2[string, int] {
+	return func(yield func(string, int) bool) {
+		list, n := "", 0
+		for item := range items {
+			if n > 0 && len(list)+1+len(item) > maxList {
+				if !yield(list, n) {
+					return
+				}
+				list, n = "", 0
 			}
-			if has {
-				item += "/" + quote(subresource, "*")
+			if n > 0 {
+				list += ","
 			}
-			out = append(out, item)
+			list, n = list+item, n+1
 		}
+		yield(list, n)
 	}
-	for _, path := range rule.NonResourceURLs {
-		if strings.HasPrefix(path, "/") {
-			out = append(out, quote(path, "/.*"))
-		} else {
-			out = append(out, notAPath+quote(path, "*"))
-		}
-	}
-	return out
 }
 
 func quoted(items []string, also string) []string {
@@ -110,36 +147,47 @@ const notAPath = "url:"
 // separators of a line never stand inside an item.
 var separators = strings.NewReplacer(" ", `\x20`, ",", `\x2c`)
 
-// chunks joins items with commas into lists of bounded length; nothing is one
-// empty list.
-func chunks(items []string) []string {
-	out := []string{""}
-	for _, item := range items {
-		last := &out[len(out)-1]
-		switch {
-		case *last == "":
-			*last = item
-		case len(*last)+1+len(item) > maxList:
-			out = append(out, item)
-		default:
-			*last += "," + item
-		}
+// leftOut begins a line that says how much is left out. No line of a rule does:
+// a verb with a dot in it is quoted.
+const leftOut = "... "
+
+// Stored are the lines in the form in which they are kept, with a last one that
+// says how much is left out, if anything is, and where to read it.
+func (s Shown) Stored(where string) []string {
+	if s.Left == 0 {
+		return s.Lines
 	}
-	return out
+	return append(slices.Clip(s.Lines), fmt.Sprintf("%sand %s of %s permissions more; %s", leftOut, thousands(s.Left), thousands(s.All), where))
+}
+
+// IsLeftOut tells whether a line is no rule but says how much is left out.
+func IsLeftOut(line string) bool { return strings.HasPrefix(line, leftOut) }
+
+// thousands writes 1234567 as 1,234,567.
+func thousands(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
 }
 
 // ParseLines are the rules that lines were made from: they allow the same, but
-// need not be as many.
-func ParseLines(lines []string) ([]rbacv1.PolicyRule, error) {
-	var rules []rbacv1.PolicyRule
+// need not be as many. They are not the whole when the last line says that
+// something was left out.
+func ParseLines(lines []string) (rules []rbacv1.PolicyRule, whole bool, err error) {
+	whole = true
+	if last := len(lines) - 1; last >= 0 && IsLeftOut(lines[last]) {
+		whole, lines = false, lines[:last]
+	}
 	for _, line := range lines {
 		parsed, err := parseLine(line)
 		if err != nil {
-			return nil, fmt.Errorf("%q is not a rule: %w", line, err)
+			return nil, false, fmt.Errorf("%q is not a rule: %w", line, err)
 		}
 		rules = append(rules, parsed...)
 	}
-	return Normalize(rules), nil
+	return Normalize(rules), whole, nil
 }
 
 func parseLine(line string) ([]rbacv1.PolicyRule, error) {
@@ -241,9 +289,4 @@ func unquote(word string) (string, error) {
 		return strconv.Unquote(word)
 	}
 	return word, nil
-}
-
-// LinesFit tells whether all lines are short enough to be shown.
-func LinesFit(lines []string) bool {
-	return !slices.ContainsFunc(lines, func(line string) bool { return len(line) > MaxLine })
 }

@@ -8,54 +8,31 @@ import (
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
-
-	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
 // Risk is one thing that the holder of rules could do with them beyond what
 // they say on the face of it.
 type Risk struct {
-	// Kind is one of the constants below.
+	// Kind is one of the kinds of powers, or WriteUnknownKinds.
 	Kind string
 	// Message is in plain words and completes "the holder could …". It is one
 	// printable line of less than 1024 bytes.
 	Message string
 }
 
-// Kinds of risks, the most dangerous first.
-const (
-	DoAnything              = "DoAnything"
-	Escalate                = "Escalate"
-	Impersonate             = "Impersonate"
-	ChangeRBAC              = "ChangeRBAC"
-	ChangeAdmission         = "ChangeAdmission"
-	ControlNodes            = "ControlNodes"
-	IssueCertificates       = "IssueCertificates"
-	ExtendAPI               = "ExtendAPI"
-	ChangeNodes             = "ChangeNodes"
-	CreatePersistentVolumes = "CreatePersistentVolumes"
-	ControlBroker           = "ControlBroker"
-	MintTokens              = "MintTokens"
-	RunPods                 = "RunPods"
-	ReadSecrets             = "ReadSecrets"
-	CreateSecrets           = "CreateSecrets"
-	Exec                    = "Exec"
-	DebugPods               = "DebugPods"
-	ReachPods               = "ReachPods"
-	ChangeNamespaces        = "ChangeNamespaces"
-	DeleteNamespaces        = "DeleteNamespaces"
-	Persist                 = "Persist"
-)
-
 // Risks says what the holder of the rules could do, the most dangerous first
 // and each kind once. They are the risks of the rules wherever they hold: what
 // is about nodes, say, or other things outside namespaces, comes to nothing
-// when they are granted in a namespace. More rules never mean fewer risks.
+// when they are granted in a namespace. More rules never mean fewer risks. None
+// means that none is known, not that there is none.
 func Risks(rules []rbacv1.PolicyRule) []Risk {
 	var risks []Risk
 	for _, p := range powers {
 		if held, names := p.heldBy(rules); held {
 			message := p.message
+			if p.kind == WriteUnknownKinds {
+				message += ": " + list(unknownIn(rules))
+			}
 			if len(names) > 0 {
 				message += ", limited to the names " + list(names)
 			}
@@ -64,6 +41,10 @@ func Risks(rules []rbacv1.PolicyRule) []Risk {
 	}
 	return risks
 }
+
+// NoneKnown is told in place of no risks, so that nobody takes an empty list for
+// the proof that there are none.
+var NoneKnown = Risk{Kind: "NoneKnown", Message: "do nothing more that is known here, which does not mean that there is nothing"}
 
 // power is something that rules turn out to allow, and the paths to it.
 type power struct {
@@ -75,156 +56,17 @@ type power struct {
 }
 
 // path is a permission that gives a power: any of the verbs on any of the
-// resources of the group, or on anything when it has none. A verb that ends in
-// * stands for all that begin so.
+// resources of the group. A verb that ends in * stands for all that begin so, a
+// group that begins with *. for all under that domain, and anyResource for each
+// of the group. Without resources it is a verb that gives the power on anything.
 type path struct {
 	verbs     []string
 	group     string
 	resources []string
 }
 
-var (
-	read    = []string{"get", "list", "watch"}
-	change  = []string{"create", "update", "patch"}
-	write   = []string{"create", "update", "patch", "delete", "deletecollection"}
-	connect = []string{"get", "create", "update", "patch", "delete"} // by the method of the HTTP request
-)
-
-// Paths to more than one power.
-var (
-	runPods = []path{
-		{change, "", []string{"pods", "replicationcontrollers"}},
-		{change, "apps", []string{"deployments", "statefulsets", "daemonsets", "replicasets"}},
-		{change, "batch", []string{"jobs", "cronjobs"}},
-	}
-	mintTokens    = []path{{[]string{"create"}, "", []string{"serviceaccounts/token"}}}
-	createSecrets = []path{{[]string{"create"}, "", []string{"secrets"}}}
-	changeRBAC    = []path{
-		{write, "rbac.authorization.k8s.io", []string{"roles", "clusterroles", "rolebindings", "clusterrolebindings"}},
-	}
-	changeAdmission = []path{
-		{write, "admissionregistration.k8s.io", []string{
-			"validatingadmissionpolicies", "validatingadmissionpolicybindings", "validatingwebhookconfigurations",
-			"mutatingadmissionpolicies", "mutatingadmissionpolicybindings", "mutatingwebhookconfigurations",
-		}},
-	}
-	issueCertificates = []path{
-		{[]string{"update", "patch"}, "certificates.k8s.io", []string{"certificatesigningrequests/approval", "certificatesigningrequests/status"}},
-		{[]string{"approve", "sign", "attest"}, "certificates.k8s.io", []string{"signers"}},
-	}
-)
-
-// powers are the well-known ways in which permissions become more than they
-// seem, the most dangerous first. Most are those of
-// https://kubernetes.io/docs/concepts/security/rbac-good-practices.
-var powers = []power{
-	{
-		kind: DoAnything, message: "do everything there is to do: the rules allow every verb on every resource",
-		paths: []path{{[]string{"*"}, "*", []string{"*"}}},
-	},
-	{
-		kind: Escalate, never: true, message: "get any permission, by writing it into a role (escalate) or by binding a role that has it (bind)",
-		paths: []path{{[]string{"escalate", "bind"}, "rbac.authorization.k8s.io", []string{"roles", "clusterroles"}}},
-	},
-	{
-		// KEP-5284 splits the verb into impersonate:<mode> and
-		// impersonate-on:<mode>:<verb>, the latter on any resource. The other
-		// paths are for a rule with all verbs.
-		kind: Impersonate, never: true, message: "act as other users, groups or ServiceAccounts, with all of their permissions",
-		paths: []path{
-			{verbs: []string{"impersonate*"}},
-			{[]string{"impersonate"}, "", []string{"users", "groups", "serviceaccounts"}},
-			{[]string{"impersonate"}, "authentication.k8s.io", []string{"users", "groups", "serviceaccounts", "nodes", "uids", "userextras"}},
-		},
-	},
-	{
-		kind: ChangeRBAC, never: true, message: "change who is allowed what, and pass on what they hold, beyond the end of their own access",
-		paths: changeRBAC,
-	},
-	{
-		kind: ChangeAdmission, never: true, message: "see and change what others write to the API, Secrets included, or take away the rules that admission enforces",
-		paths: changeAdmission,
-	},
-	{
-		// get is enough: the kubelet takes a websocket for an exec.
-		kind: ControlNodes, never: true, message: "run commands in every pod of a node, past admission and the audit log",
-		paths: []path{{connect, "", []string{"nodes/proxy"}}},
-	},
-	{
-		kind: IssueCertificates, never: true, message: "issue client certificates in other names, which cannot be revoked",
-		paths: issueCertificates,
-	},
-	{
-		kind: ExtendAPI, message: "put a server of their own behind parts of the API, and see and change what passes through",
-		paths: []path{
-			{change, "apiextensions.k8s.io", []string{"customresourcedefinitions"}},
-			{change, "apiregistration.k8s.io", []string{"apiservices"}},
-		},
-	},
-	{
-		kind: ChangeNodes, message: "draw other people's pods to a node of their choice, or pass off a machine of their own as a node",
-		paths: []path{{change, "", []string{"nodes", "nodes/status"}}},
-	},
-	{
-		kind: CreatePersistentVolumes, message: "read and write the files of the nodes, through a hostPath volume",
-		paths: []path{{change, "", []string{"persistentvolumes"}}},
-	},
-	{
-		kind: ControlBroker, never: true, message: "ask for, decide or rule over access through the broker itself",
-		paths: []path{
-			{write, v1alpha1.GroupVersion.Group, []string{
-				"accessrequests", "accessrequests/status", "accesspolicies", "accesspolicies/status", "accessgrants", "accessgrants/status",
-			}},
-			// Its kinds are what these say they are, their schemas among it.
-			{write, "apiextensions.k8s.io", []string{"customresourcedefinitions"}},
-			{write, "apiregistration.k8s.io", []string{"apiservices"}},
-		},
-	},
-	{
-		kind: MintTokens, never: true, message: "make tokens of ServiceAccounts and act as them from anywhere",
-		paths: mintTokens,
-	},
-	{
-		kind: RunPods, message: "run pods as any ServiceAccount of the namespace, with all of its permissions, and mount any Secret there",
-		paths: runPods,
-	},
-	{
-		kind: ReadSecrets, message: "read the contents of Secrets, tokens of ServiceAccounts among them (list and watch show them as get does)",
-		paths: []path{{read, "", []string{"secrets"}}},
-	},
-	{
-		kind: CreateSecrets, message: "have a lasting token made for any ServiceAccount of the namespace, by a Secret of that type",
-		paths: createSecrets,
-	},
-	{
-		// get is enough before 1.35: a websocket is a GET.
-		kind: Exec, message: "run commands in running pods, as their ServiceAccounts and with what is mounted there",
-		paths: []path{{[]string{"get", "create"}, "", []string{"pods/exec", "pods/attach"}}},
-	},
-	{
-		kind: DebugPods, message: "add containers of their own to running pods, as their ServiceAccounts and with what is mounted there",
-		paths: []path{{[]string{"update", "patch"}, "", []string{"pods/ephemeralcontainers"}}},
-	},
-	{
-		kind: ReachPods, message: "talk to the ports of pods and Services past network policies",
-		paths: []path{
-			{[]string{"get", "create"}, "", []string{"pods/portforward"}},
-			{connect, "", []string{"pods/proxy", "services/proxy"}},
-		},
-	},
-	{
-		kind: ChangeNamespaces, message: "change the labels of namespaces, which Pod Security, network policies and access policies go by",
-		paths: []path{{[]string{"update", "patch"}, "", []string{"namespaces"}}},
-	},
-	{
-		kind: DeleteNamespaces, message: "delete namespaces with everything in them",
-		paths: []path{{[]string{"delete", "deletecollection"}, "", []string{"namespaces"}}},
-	},
-	{
-		kind: Persist, message: "leave behind workloads, credentials or permissions that work on when the access has ended",
-		paths: slices.Concat(runPods, mintTokens, createSecrets, changeRBAC, changeAdmission, issueCertificates),
-	},
-}
+// anyResource is in place of the resources of a group that are all alike.
+const anyResource = "?"
 
 // heldBy tells whether rules give the power, and the names that it is limited
 // to when every rule that gives it is.
@@ -243,15 +85,27 @@ func (p power) heldBy(rules []rbacv1.PolicyRule) (held bool, names []string) {
 }
 
 func (p power) givenBy(rule rbacv1.PolicyRule) bool {
+	if p.kind == WriteUnknownKinds {
+		return writesUnknown(rule)
+	}
 	return slices.ContainsFunc(p.paths, func(at path) bool { return at.openedBy(rule) })
 }
 
 func (p path) openedBy(rule rbacv1.PolicyRule) bool {
-	if !slices.ContainsFunc(p.verbs, func(verb string) bool { return hasVerb(rule, verb) }) {
+	if p.resources != nil && !(hasGroup(rule, p.group) && slices.ContainsFunc(p.resources, func(resource string) bool {
+		return hasResource(rule, resource) || resource == anyResource && p.openedByName(rule)
+	})) {
 		return false
 	}
-	return p.resources == nil || hasGroup(rule, p.group) &&
-		slices.ContainsFunc(p.resources, func(resource string) bool { return hasResource(rule, resource) })
+	return slices.ContainsFunc(p.verbs, func(verb string) bool { return hasVerb(rule, verb) })
+}
+
+// openedByName: the rule names a resource in the group. A name in all groups,
+// such as pods in *, is not taken for one of every group; it is unknown what it
+// is there.
+func (p path) openedByName(rule rbacv1.PolicyRule) bool {
+	return slices.ContainsFunc(rule.APIGroups, func(group string) bool { return group != rbacv1.APIGroupAll && inGroup(group, p.group) }) &&
+		slices.ContainsFunc(rule.Resources, func(resource string) bool { return !strings.HasSuffix(resource, finalizers) })
 }
 
 // The three below match a rule as the API server's RBAC authorizer does.
@@ -264,7 +118,15 @@ func hasVerb(rule rbacv1.PolicyRule, verb string) bool {
 }
 
 func hasGroup(rule rbacv1.PolicyRule, group string) bool {
-	return slices.Contains(rule.APIGroups, group) || slices.Contains(rule.APIGroups, rbacv1.APIGroupAll)
+	return slices.ContainsFunc(rule.APIGroups, func(g string) bool { return g == rbacv1.APIGroupAll || inGroup(g, group) })
+}
+
+// inGroup: the group is the one, or under the domain of *.domain.
+func inGroup(group, of string) bool {
+	if domain, ok := strings.CutPrefix(of, "*."); ok {
+		return strings.HasSuffix(group, "."+domain)
+	}
+	return group == of
 }
 
 // hasResource: */scale is the scale of every resource, while pods/* is nothing
@@ -276,6 +138,89 @@ func hasResource(rule rbacv1.PolicyRule, resource string) bool {
 	_, subresource, ok := strings.Cut(resource, "/")
 	return ok && slices.Contains(rule.Resources, "*/"+subresource)
 }
+
+// finalizers of an object: whoever may write that subresource may name the
+// object as an owner that waits, no more.
+const finalizers = "/finalizers"
+
+// writesUnknown tells whether a rule does more than read some kind that is
+// neither Kubernetes' own nor in the table of powers.
+func writesUnknown(rule rbacv1.PolicyRule) bool {
+	for range unknownOf(rule) {
+		return true
+	}
+	return false
+}
+
+// unknownOf yields the unknown kinds that a rule does more than read. The same
+// one may come twice.
+func unknownOf(rule rbacv1.PolicyRule) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		if !slices.ContainsFunc(rule.Verbs, func(verb string) bool { return !slices.Contains(read, verb) }) {
+			return
+		}
+		for _, group := range rule.APIGroups {
+			if slices.Contains(builtIn, group) {
+				continue
+			}
+			for _, resource := range rule.Resources {
+				if strings.HasSuffix(resource, finalizers) || isKnown(group, resource) {
+					continue
+				}
+				if !yield(resource + "." + group) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// maxUnknown bounds the work of naming unknown kinds: a rule of a thousand
+// groups and resources is a million of them.
+const maxUnknown = 10_000
+
+func unknownIn(rules []rbacv1.PolicyRule) []string {
+	var out []string
+	for _, rule := range rules {
+		for kind := range unknownOf(rule) {
+			if len(out) == maxUnknown {
+				return sorted(out)
+			}
+			out = append(out, kind)
+		}
+	}
+	return sorted(out)
+}
+
+// isKnown tells whether the table says what comes of writing a resource. All
+// groups together are more than it knows.
+func isKnown(group, resource string) bool {
+	if group == rbacv1.APIGroupAll {
+		return false
+	}
+	return known[group][resource] || known[group][anyResource] || slices.ContainsFunc(knownDomains, func(domain string) bool { return inGroup(group, domain) })
+}
+
+// known are the resources in the table by their group, and knownDomains the
+// groups whose resources all are.
+var known, knownDomains = func() (map[string]map[string]bool, []string) {
+	groups, domains := map[string]map[string]bool{}, []string(nil)
+	for _, p := range powers {
+		for _, at := range p.paths {
+			if strings.HasPrefix(at.group, "*.") {
+				domains = append(domains, at.group)
+				continue
+			}
+			if groups[at.group] == nil {
+				groups[at.group] = map[string]bool{}
+			}
+			for _, resource := range at.resources {
+				groups[at.group][resource] = true
+			}
+		}
+	}
+	return groups, domains
+}()
 
 // What of the words of a rule goes into a sentence.
 const (

@@ -47,18 +47,22 @@ func TestRisks(t *testing.T) {
 		"deployments of a wrong group": {rule(write, words("deployments"), ""), nil},
 		"any workload of apps":         {rule(words("create"), words("*"), "apps"), words(RunPods, Persist)},
 		"any verb on jobs":             {rule(words("*"), words("jobs"), "batch"), words(RunPods, Persist)},
-		"jobs of any group":            {rule(words("create"), words("jobs"), "*"), words(RunPods, Persist)},
+		"jobs of any group":            {rule(words("create"), words("jobs"), "*"), words(RunPods, RunWorkloads, WriteUnknownKinds, Persist)},
 
 		"get secrets":          {rule(words("get"), words("secrets"), ""), words(ReadSecrets)},
 		"list secrets":         {rule(words("list"), words("secrets"), ""), words(ReadSecrets)},
 		"watch secrets":        {rule(words("watch"), words("secrets"), ""), words(ReadSecrets)},
 		"create secrets":       {rule(words("create"), words("secrets"), ""), words(CreateSecrets, Persist)},
-		"update secrets":       {rule(words("update", "delete"), words("secrets"), ""), nil},
-		"write configmaps":     {rule(slices.Concat(read, write), words("configmaps"), ""), nil},
+		"update secrets":       {rule(words("update"), words("secrets"), ""), words(ChangeConfiguration)},
+		"patch secrets":        {rule(words("patch"), words("secrets"), ""), words(ReadSecrets, ChangeConfiguration)},
+		"delete secrets":       {rule(words("delete"), words("secrets"), ""), words(ReadSecrets)},
+		"delete all secrets":   {rule(words("deletecollection"), words("secrets"), ""), words(ReadSecrets)},
+		"write configmaps":     {rule(slices.Concat(read, write), words("configmaps"), ""), words(ChangeConfiguration)},
+		"delete configmaps":    {rule(destroy, words("configmaps"), ""), nil},
 		"mint tokens":          {rule(words("create"), words("serviceaccounts/token"), ""), words(MintTokens, Persist)},
 		"mint by */token":      {rule(words("create"), words("*/token"), ""), words(MintTokens, Persist)},
 		"get tokens":           {rule(words("get"), words("serviceaccounts/token"), ""), nil},
-		"serviceaccounts":      {rule(write, words("serviceaccounts"), ""), nil},
+		"serviceaccounts":      {rule(write, words("serviceaccounts"), ""), words(ChangeServiceAccounts)},
 		"serviceaccounts/*":    {rule(words("*"), words("serviceaccounts/*"), ""), nil},
 		"exec":                 {rule(words("create"), words("pods/exec"), ""), words(Exec)},
 		"exec by get":          {rule(words("get"), words("pods/exec"), ""), words(Exec)},
@@ -74,8 +78,8 @@ func TestRisks(t *testing.T) {
 		"nodes/metrics":        {rule(words("get"), words("nodes/metrics", "nodes/log", "nodes"), ""), nil},
 		"patch nodes":          {rule(words("patch"), words("nodes"), ""), words(ChangeNodes)},
 		"nodes/status":         {rule(words("update"), words("nodes/status"), ""), words(ChangeNodes)},
-		"persistent volumes":   {rule(words("create"), words("persistentvolumes"), ""), words(CreatePersistentVolumes)},
-		"claims":               {rule(write, words("persistentvolumeclaims"), ""), nil},
+		"persistent volumes":   {rule(words("create"), words("persistentvolumes"), ""), words(CreatePersistentVolumes, ReadVolumes)},
+		"claims":               {rule(write, words("persistentvolumeclaims"), ""), words(DestroyData)},
 		"label namespaces":     {rule(words("patch"), words("namespaces"), ""), words(ChangeNamespaces)},
 		"delete namespaces":    {rule(words("delete"), words("namespaces"), ""), words(DeleteNamespaces)},
 		"create namespaces":    {rule(words("create"), words("namespaces"), ""), nil},
@@ -89,7 +93,7 @@ func TestRisks(t *testing.T) {
 		"read RBAC":            {rule(read, words("roles", "rolebindings", "clusterroles", "clusterrolebindings"), rbacGroup), nil},
 		"escalate":             {rule(words("escalate"), words("clusterroles"), rbacGroup), words(Escalate)},
 		"bind":                 {rule(words("bind"), words("roles"), rbacGroup), words(Escalate)},
-		"bind elsewhere":       {rule(words("bind"), words("apiexports"), "example.com"), nil},
+		"bind elsewhere":       {rule(words("bind"), words("apiexports"), "example.com"), words(WriteUnknownKinds)},
 		"everything in RBAC":   {rule(words("*"), words("*"), rbacGroup), words(Escalate, ChangeRBAC, Persist)},
 		"impersonate a user":   {rule(words("impersonate"), words("users"), ""), words(Impersonate)},
 		"impersonate an SA":    {rule(words("impersonate"), words("serviceaccounts"), ""), words(Impersonate)},
@@ -126,6 +130,141 @@ func TestRisks(t *testing.T) {
 	}
 }
 
+// TestRisksOfCustomKinds: the rules that the makers of well-known tools put into
+// view, edit and admin, or that people write for them.
+func TestRisksOfCustomKinds(t *testing.T) {
+	for name, test := range map[string]struct {
+		rule rbacv1.PolicyRule
+		want []string
+	}{
+		// Aggregated into edit and admin by the tools themselves.
+		"argo workflows":    {rule(write, words("workflows", "workflows/finalizers", "cronworkflows", "workflowtemplates"), "argoproj.io"), words(RunWorkflows, Persist)},
+		"argo cd":           {rule(words("patch"), words("applications"), "argoproj.io"), words(DeployAnything, Persist)},
+		"argo rollouts":     {rule(write, words("rollouts", "rollouts/status"), "argoproj.io"), words(RunWorkloads, WriteUnknownKinds, Persist)},
+		"flux":              {rule(write, words("*"), "kustomize.toolkit.fluxcd.io"), words(DeployAnything, WriteUnknownKinds, Persist)},
+		"helm releases":     {rule(words("create"), words("helmreleases"), "helm.toolkit.fluxcd.io"), words(DeployAnything, Persist)},
+		"a source":          {rule(words("update"), words("gitrepositories"), "source.toolkit.fluxcd.io"), words(DeployAnything, Persist)},
+		"tekton":            {rule(write, words("taskruns", "pipelineruns"), "tekton.dev"), words(RunWorkflows, Persist)},
+		"tekton triggers":   {rule(write, words("eventlisteners"), "triggers.tekton.dev"), words(RunWorkflows, Persist)},
+		"external secrets":  {rule(words("create"), words("externalsecrets", "secretstores"), "external-secrets.io"), words(SyncSecrets)},
+		"pushed secrets":    {rule(words("create"), words("pushsecrets"), "external-secrets.io"), words(SyncSecrets)},
+		"csi secrets":       {rule(words("patch"), words("secretproviderclasses"), "secrets-store.csi.x-k8s.io"), words(SyncSecrets)},
+		"sealed secrets":    {rule(words("create"), words("sealedsecrets"), "bitnami.com"), words(SyncSecrets)},
+		"cert-manager":      {rule(write, words("certificates", "certificaterequests", "issuers"), "cert-manager.io"), words(ObtainCertificates)},
+		"its approval":      {rule(words("approve"), words("signers"), "cert-manager.io", "clusterissuers.cert-manager.io/*"), words(ObtainCertificates)},
+		"knative":           {rule(words("*"), words("*"), "serving.knative.dev"), words(RunWorkloads, RedirectTraffic, WriteUnknownKinds, Persist)},
+		"keda":              {rule(words("create"), words("scaledjobs"), "keda.sh"), words(RunWorkloads, Persist)},
+		"olm":               {rule(words("create"), words("subscriptions"), "operators.coreos.com"), words(DeployAnything, Persist)},
+		"k3s charts":        {rule(words("create"), words("helmcharts"), "helm.cattle.io"), words(DeployAnything, Persist)},
+		"upgrade plans":     {rule(words("create"), words("plans"), "upgrade.cattle.io"), words(RunOnNodes, Persist)},
+		"machine configs":   {rule(words("patch"), words("machineconfigs"), "machineconfiguration.openshift.io"), words(RunOnNodes, Persist)},
+		"velero":            {rule(words("create"), words("restores"), "velero.io"), words(RestoreBackups)},
+		"velero, deletion":  {rule(words("create"), words("deletebackuprequests"), "velero.io"), words(RestoreBackups, DestroyData)},
+		"compositions":      {rule(words("create"), words("compositions"), "apiextensions.crossplane.io"), words(ProvisionInfrastructure, Persist)},
+		"cloud permissions": {rule(words("create"), words("roles"), "iam.aws.upbound.io"), words(ProvisionInfrastructure, Persist)},
+		"config connector":  {rule(words("patch"), words("iampolicymembers"), "iam.cnrm.cloud.google.com"), words(ProvisionInfrastructure, Persist)},
+		"cluster api":       {rule(words("delete"), words("clusters"), "cluster.x-k8s.io"), words(ProvisionInfrastructure, Persist)},
+		"job sets":          {rule(words("create"), words("jobsets"), "jobset.x-k8s.io"), words(RunWorkloads, Persist)},
+		"notebooks":         {rule(words("create"), words("notebooks"), "kubeflow.org"), words(RunWorkloads, Persist)},
+		"ray":               {rule(words("create"), words("rayjobs"), "ray.io"), words(RunWorkloads, Persist)},
+		"spark":             {rule(words("create"), words("sparkapplications"), "sparkoperator.k8s.io"), words(RunWorkloads, Persist)},
+		"virtual machines":  {rule(words("create"), words("virtualmachines"), "kubevirt.io"), words(RunWorkloads, Persist)},
+		"console":           {rule(words("get"), words("virtualmachineinstances/console"), "subresources.kubevirt.io"), words(Exec)},
+		"istio":             {rule(words("create"), words("envoyfilters"), "networking.istio.io"), words(RedirectTraffic)},
+		"gateway":           {rule(words("patch"), words("httproutes"), "gateway.networking.k8s.io"), words(RedirectTraffic)},
+		"kyverno":           {rule(words("create"), words("policyexceptions"), "kyverno.io"), words(ChangeAdmission, Persist)},
+		"gatekeeper":        {rule(words("delete"), words("k8srequiredlabels"), "constraints.gatekeeper.sh"), words(ChangeAdmission, Persist)},
+		"cilium":            {rule(words("delete"), words("ciliumnetworkpolicies"), "cilium.io"), words(ChangeNetworkPolicies)},
+		"prometheus":        {rule(words("create"), words("prometheuses"), "monitoring.coreos.com"), words(RunWorkloads, Persist)},
+		"service monitors":  {rule(words("create"), words("servicemonitors"), "monitoring.coreos.com"), words(CollectTelemetry)},
+		"use of an scc":     {rule(words("use"), words("securitycontextconstraints"), "security.openshift.io", "privileged"), words(RunPrivileged)},
+		"change of an scc":  {rule(words("patch"), words("securitycontextconstraints"), "security.openshift.io"), words(ChangeAdmission, Persist)},
+		"openshift tokens":  {rule(words("create"), words("oauthaccesstokens"), "oauth.openshift.io"), words(Impersonate)},
+		"openshift groups":  {rule(words("update"), words("groups"), "user.openshift.io"), words(ChangeRBAC, Persist)},
+		"rancher bindings":  {rule(words("create"), words("projectroletemplatebindings"), "management.cattle.io"), words(ChangeRBAC, Persist)},
+
+		"traffic of services":   {rule(words("update"), words("services"), ""), words(RedirectTraffic)},
+		"traffic of endpoints":  {rule(words("create"), words("endpointslices"), "discovery.k8s.io"), words(RedirectTraffic)},
+		"traffic of a pod":      {rule(words("patch"), words("pods/status"), ""), words(RedirectTraffic)},
+		"network policies":      {rule(words("delete"), words("networkpolicies"), "networking.k8s.io"), words(ChangeNetworkPolicies)},
+		"place of pods":         {rule(words("create"), words("pods/binding"), ""), words(ChangeNodes)},
+		"trust":                 {rule(words("create"), words("clustertrustbundles"), "certificates.k8s.io"), words(ObtainCertificates)},
+		"contents of snapshots": {rule(words("create"), words("volumesnapshotcontents"), "snapshot.storage.k8s.io"), words(ReadVolumes)},
+		"a kind with all of it": {rule(words("delete"), words("customresourcedefinitions"), "apiextensions.k8s.io"), words(ControlBroker, DestroyData)},
+
+		"reading":                {rule(read, words("*"), "argoproj.io"), nil},
+		"reading an unknown":     {rule(read, words("*"), "example.com"), nil},
+		"an unknown":             {rule(words("patch"), words("widgets"), "example.com"), words(WriteUnknownKinds)},
+		"deletion of an unknown": {rule(words("delete"), words("widgets"), "example.com"), words(WriteUnknownKinds)},
+		"unknown verb":           {rule(words("sync"), words("widgets"), "example.com"), words(WriteUnknownKinds)},
+		"status of an unknown":   {rule(words("update"), words("widgets/status"), "example.com"), words(WriteUnknownKinds)},
+		"finalizers alone":       {rule(words("update"), words("widgets/finalizers"), "example.com"), nil},
+		"scale of everything":    {rule(words("update"), words("*/scale"), "*"), words(WriteUnknownKinds)},
+		"a name in every group":  {rule(words("create"), words("widgets"), "*"), words(WriteUnknownKinds)},
+		"the broker's own":       {rule(words("update"), words("accesslocks"), "jit.accessbroker.dev"), words(ControlBroker)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, kinds(Risks([]rbacv1.PolicyRule{test.rule}))); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestUnknownKinds: they are named, so that those who decide can ask.
+func TestUnknownKinds(t *testing.T) {
+	of := func(rules ...rbacv1.PolicyRule) string {
+		for _, risk := range Risks(rules) {
+			if risk.Kind == WriteUnknownKinds {
+				return risk.Message
+			}
+		}
+		return ""
+	}
+	const message = "write kinds that are not Kubernetes' own; what their controllers do with it is not known here: "
+	widgets := rule(write, words("widgets"), "example.com")
+	for name, test := range map[string]struct{ got, want string }{
+		"one":                   {of(widgets), message + "widgets.example.com"},
+		"beside known ones":     {of(widgets, rule(write, words("rollouts"), "argoproj.io")), message + "widgets.example.com"},
+		"twice":                 {of(widgets, rule(words("delete"), words("widgets"), "example.com")), message + "widgets.example.com"},
+		"many":                  {of(rule(write, words("e", "d", "c", "b", "a"), "x.io")), message + "a.x.io, b.x.io, c.x.io and 2 more"},
+		"everything":            {of(clusterAdminRole...), message + "*.*"},
+		"of some names":         {of(rule(write, words("widgets"), "example.com", "mine")), message + "widgets.example.com, limited to the names mine"},
+		"what looks like other": {of(rule(write, words("widgets \n"), "example.com")), message + `"widgets \n.example.com"`},
+	} {
+		if test.got != test.want {
+			t.Errorf("%s: %q, want %q", name, test.got, test.want)
+		}
+	}
+}
+
+// TestRisksFit: there are never more than status.risks may hold.
+func TestRisksFit(t *testing.T) {
+	if len(powers) > 60 {
+		t.Errorf("%d kinds of risks", len(powers))
+	}
+	seen := map[string]bool{}
+	for _, p := range powers {
+		if seen[p.kind] || len(p.kind) > 64 || len(p.message) > 400 {
+			t.Errorf("%s: twice, or too long", p.kind)
+		}
+		seen[p.kind] = true
+	}
+}
+
+// TestRisksOfMuch: a rule of a thousand million permissions takes no longer
+// than its own length asks for.
+func TestRisksOfMuch(t *testing.T) {
+	var items []string
+	for i := range 30_000 {
+		items = append(items, "x"+strconv.Itoa(i))
+	}
+	risks := Risks([]rbacv1.PolicyRule{{Verbs: items, APIGroups: items, Resources: items, ResourceNames: items}})
+	if len(risks) != 1 || risks[0].Kind != WriteUnknownKinds {
+		t.Errorf("%v", risks)
+	}
+}
+
 // TestRisksOfEveryPath: each path of each power is found by a rule that is
 // just it, and by none that only reads.
 func TestRisksOfEveryPath(t *testing.T) {
@@ -133,11 +272,11 @@ func TestRisksOfEveryPath(t *testing.T) {
 		for _, at := range p.paths {
 			for _, verb := range at.verbs {
 				resources := at.resources
-				if resources == nil {
-					resources = words("anything")
+				if resources == nil || slices.Contains(resources, anyResource) {
+					resources = words("anything", "anything/status", "*")
 				}
 				for _, resource := range resources {
-					only := []rbacv1.PolicyRule{rule(words(verb), words(resource), at.group)}
+					only := []rbacv1.PolicyRule{rule(words(verb), words(resource), strings.Replace(at.group, "*.", "a.b.", 1))}
 					if !slices.Contains(kinds(Risks(only)), p.kind) {
 						t.Errorf("%v is no risk of %s", only, p.kind)
 					}
@@ -151,7 +290,8 @@ func TestRisksOfEveryPath(t *testing.T) {
 }
 
 func TestRisksOfRoles(t *testing.T) {
-	edit := words(Impersonate, MintTokens, RunPods, ReadSecrets, CreateSecrets, Exec, ReachPods, Persist)
+	edit := words(Impersonate, MintTokens, RunPods, ReadSecrets, CreateSecrets, Exec, ChangeServiceAccounts, ChangeConfiguration,
+		ReachPods, RedirectTraffic, ChangeNetworkPolicies, DestroyData, Persist)
 	var all []string
 	for _, p := range powers {
 		all = append(all, p.kind)
@@ -163,12 +303,13 @@ func TestRisksOfRoles(t *testing.T) {
 		"none":          {nil, nil},
 		"view":          {viewRole, nil},
 		"edit":          {editRole, edit},
-		"admin":         {adminRole, words(Impersonate, ChangeRBAC, MintTokens, RunPods, ReadSecrets, CreateSecrets, Exec, ReachPods, Persist)},
+		"admin":         {adminRole, slices.Insert(slices.Clone(edit), 1, ChangeRBAC)},
 		"cluster-admin": {clusterAdminRole, all},
 		"all of the core group": {
 			[]rbacv1.PolicyRule{rule(words("*"), words("*"), "")},
 			words(Impersonate, ControlNodes, ChangeNodes, CreatePersistentVolumes, MintTokens, RunPods, ReadSecrets, CreateSecrets,
-				Exec, DebugPods, ReachPods, ChangeNamespaces, DeleteNamespaces, Persist),
+				Exec, DebugPods, ChangeServiceAccounts, ChangeConfiguration, ReadVolumes, ReachPods, RedirectTraffic,
+				ChangeNamespaces, DeleteNamespaces, DestroyData, Persist),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -181,7 +322,7 @@ func TestRisksOfRoles(t *testing.T) {
 
 func TestRisksOfNames(t *testing.T) {
 	secrets := func(names ...string) rbacv1.PolicyRule { return rule(words("get"), words("secrets"), "", names...) }
-	const message = "read the contents of Secrets, tokens of ServiceAccounts among them (list and watch show them as get does)"
+	const message = "read the contents of Secrets, tokens of ServiceAccounts among them (list, watch, patch and delete show them as get does)"
 	for name, test := range map[string]struct {
 		rules []rbacv1.PolicyRule
 		want  string

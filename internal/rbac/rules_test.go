@@ -60,8 +60,8 @@ var (
 // vocabulary is what fuzzed rules are made of: few enough words that they meet.
 var vocabulary = struct{ verbs, groups, resources, names, urls []string }{
 	verbs:     words("get", "list", "create", "patch", "delete", "*", "bind", "impersonate", "impersonate-on:user-info:get", "", "\u202e"),
-	groups:    words("", "apps", "rbac.authorization.k8s.io", "*", "jit.accessbroker.dev"),
-	resources: words("pods", "pods/exec", "secrets", "roles", "serviceaccounts/token", "*", "*/exec", "pods/*", "deployments/scale", "*/scale", "accessgrants", "/", ""),
+	groups:    words("", "apps", "rbac.authorization.k8s.io", "*", "jit.accessbroker.dev", "argoproj.io", "policies.kyverno.io", "iam.aws.upbound.io", "example.com"),
+	resources: words("pods", "pods/exec", "secrets", "roles", "serviceaccounts/token", "*", "*/exec", "pods/*", "deployments/scale", "*/scale", "accessgrants", "workflows", "widgets/finalizers", "/", ""),
 	names:     words("a", "b", "*", "", "\n"),
 	urls:      words("/metrics", "/api/*", "*", "/", ""),
 }

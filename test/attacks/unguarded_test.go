@@ -164,7 +164,7 @@ func TestUnguarded(t *testing.T) {
 	})
 	// Approved while no broker runs, so that it does not write the grant itself.
 	alone(t, "grant of more than was approved", func(t *testing.T) {
-		everything := rbac.Lines([]rbacv1.PolicyRule{{Verbs: list("*"), APIGroups: list("*"), Resources: list("*")}})
+		everything := rbac.Show([]rbacv1.PolicyRule{{Verbs: list("*"), APIGroups: list("*"), Resources: list("*")}}, rbac.Limit{Lines: 1, Bytes: rbac.MaxLine}).Lines
 		at := func(d time.Duration) metav1.Time { return metav1.NewTime(time.Now().Add(d)) }
 		other := e.NewNamespace(t, nil)
 		forgeries := map[string]func(*v1alpha1.AccessGrant){

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/test/env"
@@ -93,7 +94,7 @@ func (s *terminal) ends(status int) {
 }
 
 // On a terminal there are colours, a line that is drawn anew, and a question
-// before risks are approved.
+// before anything is approved.
 func TestOnATerminal(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
@@ -103,7 +104,9 @@ func TestOnATerminal(t *testing.T) {
 
 	no := onTerminal(t, bob.access("approve", "fix", "-n", ns))
 	no.sees("\x1b[33mPending\x1b[0m")
-	no.sees("Approve, with these risks? [y/N] ")
+	no.sees("Approve ClusterRole/edit in namespace " + ns + " for alice, as long as the policy says, with these risks: " +
+		"Impersonate, MintTokens, RunPods, ReadSecrets, CreateSecrets and ")
+	no.sees("? [y/N] ")
 	no.types("\n")
 	no.sees("not approved, nothing was changed")
 	no.ends(1)
@@ -131,4 +134,33 @@ func TestOnATerminal(t *testing.T) {
 	list := onTerminal(t, alice.access("list", "-n", ns))
 	list.sees("\x1b[32mActive\x1b[0m")
 	list.ends(0)
+}
+
+// What carries no risk that is known is asked about too, and --yes is for those
+// who want to hear no question.
+func TestApprovalIsConfirmed(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, nil)
+	alice.run(t, "request", "view", "-n", ns, "--name", "look", "--reason", "r", "--for", "30m").ok(t, "created")
+	e.WaitMatched(t, request(ns, "look"))
+
+	no := onTerminal(t, bob.access("approve", "look", "-n", ns))
+	no.sees("Risks: the holder could")
+	no.sees("do nothing more that is known here, which does not mean that there is nothing")
+	no.sees("Approve ClusterRole/view in namespace " + ns + " for alice, 30m from the grant on, " +
+		"with no risk that is known, which does not mean that there is none? [y/N] ")
+	no.types("n\n")
+	no.sees("not approved, nothing was changed")
+	no.ends(1)
+	if list := request(ns, "look"); e.Admin.Get(t.Context(), client.ObjectKeyFromObject(list), list) != nil || len(list.Status.Decisions) > 0 {
+		t.Fatalf("decided all the same: %v", list.Status.Decisions)
+	}
+	yes := onTerminal(t, bob.access("approve", "look", "-n", ns, "--yes"))
+	yes.sees("look approved")
+	yes.ends(0)
+	if strings.Contains(yes.seen, "[y/N]") {
+		t.Errorf("asked in spite of --yes: %q", yes.seen)
+	}
+	e.WaitFor(t, request(ns, "look"), v1alpha1.RequestActive)
 }
