@@ -51,6 +51,8 @@ type RequestReconciler struct {
 	Policies *Policies
 	// Tasks watches the kinds of tasks; nil in tests that call Reconcile.
 	Tasks *TaskWatcher
+	// Settle is how long a new request waits for what is missing.
+	Settle time.Duration
 	// Retention of requests that are over.
 	Retention time.Duration
 	// Backlog is told of access that is on its way.
@@ -75,11 +77,7 @@ func (r *RequestReconciler) Reconcile(ctx context.Context, key reconcile.Request
 		return r.retain(ctx, request, now)
 	}
 	next := &requestStep{AccessRequest: request.DeepCopy(), now: now}
-	err := r.advance(ctx, next)
-	if no := (*impossible)(nil); errors.As(err, &no) {
-		next.end(v1alpha1.RequestFailed, no.reason, no.message)
-		err = nil
-	}
+	err := r.settle(next, r.advance(ctx, next))
 	written, writeErr := patchStatus(ctx, r.Client, request, next.AccessRequest)
 	if written {
 		r.Metrics.wroteRequest(request, next.AccessRequest, now)
@@ -108,6 +106,9 @@ func (s *requestStep) set(kind string, status metav1.ConditionStatus, reason, me
 func (s *requestStep) end(phase v1alpha1.RequestPhase, reason, message string) {
 	s.Status.Phase = phase
 	s.wait = 0
+	if awaiting(s.AccessRequest) {
+		meta.RemoveStatusCondition(&s.Status.Conditions, v1alpha1.ConditionPolicyMatched)
+	}
 	s.set(v1alpha1.ConditionEnded, metav1.ConditionTrue, reason, message)
 	if meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ConditionGranted) {
 		s.set(v1alpha1.ConditionGranted, metav1.ConditionFalse, reason, message)
@@ -140,6 +141,10 @@ func (r *RequestReconciler) advance(ctx context.Context, s *requestStep) error {
 	}
 	if err := r.lapse(ctx, s); err != nil || s.Status.Phase.Ended() {
 		return err
+	}
+	if out := weigh(s.AccessRequest, 0); s.Status.Policy == nil && out.Withdrawn {
+		s.end(v1alpha1.RequestCompleted, v1alpha1.ReasonWithdrawn, out.Message)
+		return nil
 	}
 	want, err := reader{cache: r.Client, live: r.Live}.resolve(ctx, s.AccessRequest)
 	if err != nil {
@@ -266,6 +271,9 @@ func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *re
 	}
 	switch match.Answer {
 	case policy.NotAllowed:
+		if !match.About && r.awaits(s, &impossible{waits: v1alpha1.ReasonWaitingForPolicy, message: match.Message}) {
+			return nil, policy.Outcome{}, nil
+		}
 		s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionFalse, v1alpha1.ReasonNoPolicy, match.Message)
 		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonNoPolicy, match.Message)
 		return nil, policy.Outcome{}, nil

@@ -52,7 +52,20 @@ const (
 	ReasonNeverGrantable = "NeverGrantable"
 	// ReasonNotSupported: the broker does not do this.
 	ReasonNotSupported = "NotSupported"
-	// ReasonTooManyPending: the requester has too many requests waiting.
+	// ReasonWaitingForRole, and what follows: a new request waits for what is
+	// not there, in case it is on its way.
+	ReasonWaitingForRole           = "WaitingForRole"
+	ReasonWaitingForNamespace      = "WaitingForNamespace"
+	ReasonWaitingForServiceAccount = "WaitingForServiceAccount"
+	// ReasonWaitingForPolicy: no policy is about the request.
+	ReasonWaitingForPolicy = "WaitingForPolicy"
+	// ReasonWaitingForPermission: the broker may not bind the role, write the
+	// rules or read the task.
+	ReasonWaitingForPermission = "WaitingForPermission"
+	// ReasonWaitingForKind: the API server does not know the kind of the task.
+	ReasonWaitingForKind = "WaitingForKind"
+	// ReasonTooManyPending: the requester has too many requests waiting for
+	// decisions.
 	ReasonTooManyPending = "TooManyPending"
 	// ReasonWaitingForApproval: decisions are missing.
 	ReasonWaitingForApproval = "WaitingForApproval"

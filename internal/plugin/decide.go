@@ -42,7 +42,7 @@ confirm when the role carries risks.`,
 
 func (o *options) newDenyCommand() *cobra.Command {
 	return o.newDecideCommand(deciding{
-		verdict: v1alpha1.VerdictDeny, done: "denied", review: true, open: waitsForMe,
+		verdict: v1alpha1.VerdictDeny, done: "denied", review: true, open: deniable,
 	}, &cobra.Command{
 		Use:         "deny NAME",
 		Short:       "Deny a request",
