@@ -18,6 +18,9 @@ import (
 
 // firstMatch refuses what is better told before anybody is asked to decide.
 func (r *RequestReconciler) firstMatch(ctx context.Context, s *requestStep, match *policy.Match, want *resolved) error {
+	if err := r.grantedBefore(ctx, s.AccessRequest); err != nil {
+		return err
+	}
 	p := match.Policy
 	if most := p.Spec.MaxPendingPerRequester; most != nil && p.Required() > 0 {
 		waiting, err := r.queue(ctx, s.AccessRequest, p.Name, int(*most))

@@ -396,15 +396,22 @@ func lastWord(conditions []metav1.Condition) string {
 }
 
 // retain deletes a request that has been over for long enough, after it was
-// logged whole.
+// logged whole. One that was made in the place of such a request stays: what made
+// it would make it again.
 func (r *RequestReconciler) retain(ctx context.Context, request *v1alpha1.AccessRequest, now time.Time) (reconcile.Result, error) {
 	ended := meta.FindStatusCondition(request.Status.Conditions, v1alpha1.ConditionEnded)
-	if ended == nil {
+	if ended == nil || ended.Reason == v1alpha1.ReasonGrantedBefore {
 		return reconcile.Result{}, nil
 	}
 	stay, up := overstay(ended.LastTransitionTime.Time, r.Retention, now)
 	if !up {
 		return reconcile.Result{RequeueAfter: stay}, nil
+	}
+	if remembered, err := r.remember(ctx, request); err != nil || !remembered {
+		if err != nil {
+			return again(err)
+		}
+		return reconcile.Result{RequeueAfter: staleAgain}, nil // the mark is on its way
 	}
 	r.Journal.request("Deleted", ended.Message, request)
 	err := r.Client.Delete(ctx, request, client.Preconditions{UID: &request.UID, ResourceVersion: &request.ResourceVersion})

@@ -73,6 +73,9 @@ const (
 	ReasonWaitingForStart = "WaitingForStartTime"
 	// ReasonWaitingForTask: the task does not exist yet.
 	ReasonWaitingForTask = "WaitingForTask"
+	// ReasonGrantedBefore: a request of this name and content was granted, and
+	// deleted by the broker when its retention was over.
+	ReasonGrantedBefore = "GrantedBefore"
 	// ReasonTaskOver: the task was over before the grant.
 	ReasonTaskOver = "TaskOver"
 	// ReasonApproved: enough decisions.
@@ -108,6 +111,10 @@ const (
 // LabelGrant marks every object that belongs to a grant; its value is the
 // grant's name.
 const LabelGrant = "jit.accessbroker.dev/grant"
+
+// LabelForgotten marks a grant whose request the broker deleted when its
+// retention was over. Its value stands for the request's name and content.
+const LabelForgotten = "jit.accessbroker.dev/forgotten"
 
 // FinalizerRevoke keeps a grant until the broker has taken its access away.
 const FinalizerRevoke = "jit.accessbroker.dev/revoke"
