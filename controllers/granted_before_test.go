@@ -80,3 +80,66 @@ func automatic(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) 
 // A request that its retention deleted and a tool made anew is not granted
 // again, by nobody and at nobody's wish; a broker that starts meanwhile knows.
 func TestGrantedBefore(t *testing.T) {
+	w := newWorld(t, automatic)
+	request := w.over()
+	w.forget(request)
+	w.use(broker.GetClient(), broker.GetAPIReader())
+	w.wantNotGrantedAgain(request)
+
+	// Another name, or another content, is another request.
+	for name, change := range map[string]func(*v1alpha1.AccessRequest){
+		"name":   func(r *v1alpha1.AccessRequest) { r.Name += "-2" },
+		"ticket": func(r *v1alpha1.AccessRequest) { r.Name, r.Spec.Ticket = r.Name+"-3", "INC-43" },
+	} {
+		other := request.DeepCopy()
+		change(other)
+		if got := w.again(other); got.Status.Phase.Ended() {
+			t.Errorf("another %s is not another request: %s", name, env.Describe(got.Status.Conditions))
+		}
+	}
+}
+
+// Who deletes a request and makes it anew asks anew.
+func TestDeletedByPeople(t *testing.T) {
+	w := newWorld(t, automatic)
+	request := w.over()
+	env.Delete(t, alice, request)
+	anew := w.again(request)
+	w.reconcileGrant(w.grantOf(anew))
+	if !w.can() {
+		t.Errorf("alice asked anew and has no access: %s", env.Describe(w.request(anew).Status.Conditions))
+	}
+}
+
+// A run of a task asks for itself, under the same name or not.
+func TestTaskMadeAnew(t *testing.T) {
+	w := newWorld(t, automatic)
+	pod := env.NewPod(w.namespace, "run")
+	w.create(pod)
+	task := func(s *v1alpha1.AccessRequestSpec) {
+		s.Task = &v1alpha1.TaskRef{APIVersion: "v1", Kind: "Pod", Name: "run"}
+	}
+	request := w.over(task)
+	w.forget(request)
+	w.reconcileGrant(w.grantOf(w.again(request)))
+	if !w.can() {
+		t.Error("the run has no access")
+	}
+}
+
+// One that was refused may be granted when it is made anew.
+func TestForgottenWithoutAGrant(t *testing.T) {
+	w := newWorld(t, automatic)
+	request := w.ask(func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: 2 * time.Hour} })
+	w.reconcileRequest(request)
+	if got := w.request(request).Status.Phase; got != v1alpha1.RequestDenied {
+		t.Fatalf("the request is %s", got)
+	}
+	w.forget(request)
+	w.policy.Spec.MaxDuration.Duration = 3 * time.Hour
+	if err := e.Admin.Update(t.Context(), w.policy); err != nil {
+		t.Fatal(err)
+	}
+	w.fresh(w.policy)
+	w.grantOf(w.again(request))
+}
