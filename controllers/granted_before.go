@@ -41,7 +41,8 @@ func (r *RequestReconciler) remember(ctx context.Context, request *v1alpha1.Acce
 	marked := &v1alpha1.AccessGrant{}
 	marked.Name = given.Name
 	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"labels":{%q:%q}}}`, given.UID, v1alpha1.LabelForgotten, likeness)
-	if err := r.Client.Patch(ctx, marked, client.RawPatch(types.MergePatchType, []byte(patch))); client.IgnoreNotFound(err) != nil {
+	err = r.Client.Patch(ctx, marked, client.RawPatch(types.MergePatchType, []byte(patch)))
+	if client.IgnoreNotFound(err) != nil {
 		return false, fmt.Errorf("remember that the request was granted: %w", err)
 	}
 	return false, nil

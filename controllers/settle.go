@@ -94,7 +94,7 @@ func awaiting(request *v1alpha1.AccessRequest) bool {
 
 // causes are the errors that were joined to one.
 func causes(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only what was joined is taken apart
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}
