@@ -17,15 +17,18 @@ import (
 
 // firstMatch refuses what is better told before anybody is asked to decide.
 func (r *RequestReconciler) firstMatch(ctx context.Context, s *requestStep, match *policy.Match, want *resolved) error {
+	if err := r.grantedBefore(ctx, s.AccessRequest); err != nil {
+		return err
+	}
 	p := match.Policy
-	if most := p.Spec.MaxPendingPerRequester; most != nil {
+	if most := p.Spec.MaxPendingPerRequester; most != nil && p.Required() > 0 {
 		waiting, err := r.queue(ctx, s.AccessRequest, p.Name, int(*most))
 		if err != nil {
 			return err
 		}
 		if waiting >= int(*most) {
 			s.end(v1alpha1.RequestDenied, v1alpha1.ReasonTooManyPending, fmt.Sprintf(
-				"%s has %d requests waiting under policy %q, which allows %d at a time", s.Spec.Requester.Username, waiting, p.Name, *most))
+				"%s has %d requests waiting for decisions under policy %q, which allows %d at a time", s.Spec.Requester.Username, waiting, p.Name, *most))
 			return nil
 		}
 	}
@@ -67,7 +70,7 @@ func (r *RequestReconciler) mayBind(ctx context.Context, want *resolved) error {
 			return err
 		}
 		if !allowed {
-			return impossiblef(v1alpha1.ReasonNotSupported, "%s", mayNotBind(*ref))
+			return missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "%s", mayNotBind(*ref))
 		}
 	}
 	return nil
@@ -92,7 +95,7 @@ func (r *RequestReconciler) mayWrite(ctx context.Context, want *resolved) error 
 			return err
 		}
 		if !allowed {
-			return impossiblef(v1alpha1.ReasonNotSupported, "rules of one's own are not enabled in this installation (config/components/adhoc-rules): ask for an existing role with roleRef")
+			return missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "rules of one's own are not enabled in this installation (config/components/adhoc-rules): ask for an existing role with roleRef")
 		}
 		held := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: cmp.Or(namespace, metav1.NamespaceDefault)}}
 		if err := r.Client.Create(ctx, held); err != nil {
@@ -100,7 +103,7 @@ func (r *RequestReconciler) mayWrite(ctx context.Context, want *resolved) error 
 		}
 		if covered, uncovered := rbac.Covers(rulesOf(held.Status), v1alpha1.RBACRules(want.rules)); !covered && !held.Status.Incomplete {
 			missing := rbac.Show(uncovered, missingLimit).Lines
-			return impossiblef(v1alpha1.ReasonNotSupported, "rules: the broker does not hold %s itself: an administrator lists in the ClusterRole access-broker-adhoc-ceiling what rules may ask for", strings.Join(missing, "; "))
+			return missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "rules: the broker does not hold %s itself: an administrator lists in the ClusterRole access-broker-adhoc-ceiling what rules may ask for", strings.Join(missing, "; "))
 		}
 	}
 	return nil

@@ -105,14 +105,14 @@ func (m *Metrics) wroteRequest(before, after *v1alpha1.AccessRequest, now time.T
 	}
 	ended := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionEnded)
 	switch phase := after.Status.Phase; {
-	case after.Status.GrantName != "": // its approval was observed with the grant
+	case after.Status.GrantName != "", approvedBefore(before): // its approval was observed
 	case phase == v1alpha1.RequestLapsed:
 		m.observe(after, decidedLapsed, now)
 	case phase == v1alpha1.RequestDenied && ended != nil && ended.Reason == v1alpha1.ReasonDenied:
 		m.observe(after, decidedDenied, now)
 	case phase == v1alpha1.RequestDenied, phase == v1alpha1.RequestFailed:
 		m.observe(after, decidedRefused, now)
-	case !phase.Ended() && approvedBefore(after) && !approvedBefore(before):
+	case !phase.Ended() && approvedBefore(after):
 		m.observe(after, decidedApproved, now)
 	}
 }

@@ -105,26 +105,33 @@ func TestOrphansAreOverdue(t *testing.T) {
 	}
 }
 
+// decisionsIn counts the decisions that were observed.
+func decisionsIn(t *testing.T, registry *prometheus.Registry) map[string]uint64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]uint64{}
+	for _, family := range families {
+		if family.GetName() == "access_broker_request_decision_seconds" {
+			for _, m := range family.GetMetric() {
+				if n := m.GetHistogram().GetSampleCount(); n > 0 {
+					got[m.GetLabel()[0].GetValue()] = n
+				}
+			}
+		}
+	}
+	return got
+}
+
 // Every way to be decided is observed, once, after it was written.
 func TestDecisionsAreObserved(t *testing.T) {
 	w := newWorld(t, nil)
 	metrics, registry := w.measure()
 	observed := func(want map[string]uint64) {
 		t.Helper()
-		families, err := registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := map[string]uint64{}
-		for _, family := range families {
-			if family.GetName() == "access_broker_request_decision_seconds" {
-				for _, m := range family.GetMetric() {
-					if n := m.GetHistogram().GetSampleCount(); n > 0 {
-						got[m.GetLabel()[0].GetValue()] = n
-					}
-				}
-			}
-		}
+		got := decisionsIn(t, registry)
 		if !maps.Equal(got, want) {
 			t.Errorf("observed are %v, want %v", got, want)
 		}
@@ -172,6 +179,25 @@ func TestDecisionsAreObserved(t *testing.T) {
 	w.clock.SetTime(undecided.CreationTimestamp.Add(defaultPendingTimeout))
 	w.reconcileRequest(undecided)
 	observed(map[string]uint64{"approved": 2, "denied": 1, "refused": 2, "lapsed": 1})
+}
+
+// A request that needed nobody and lapses because its task never came was not
+// left undecided by anybody.
+func TestNobodyLetItLapse(t *testing.T) {
+	w := newWorld(t, automatic)
+	_, registry := w.measure()
+	request := w.ask(func(s *v1alpha1.AccessRequestSpec) {
+		s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "never"}
+	})
+	w.reconcileRequest(request)
+	w.clock.SetTime(request.CreationTimestamp.Add(defaultPendingTimeout))
+	w.reconcileRequest(request)
+	if got := w.request(request).Status.Phase; got != v1alpha1.RequestLapsed {
+		t.Fatalf("the request is %s", got)
+	}
+	if got := decisionsIn(t, registry); !maps.Equal(got, map[string]uint64{"approved": 1}) {
+		t.Errorf("observed are %v, want one approval", got)
+	}
 }
 
 // A Revoke that cannot be carried out is counted, and its age is told until it is.

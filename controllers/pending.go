@@ -32,10 +32,17 @@ type match struct {
 	policy  string
 }
 
-// queue counts the requester's other requests that wait under the policy, and
-// counts this one from then on if they are less than most. Requests that are
-// not matched yet may come to wait under another policy, or under none: they do
-// not count.
+// asksPeople tells whether a request waits for somebody's decision. What waits
+// for its task or its startTime, or needs nobody, is in nobody's way.
+func asksPeople(request *v1alpha1.AccessRequest) bool {
+	return request.Status.Policy != nil && request.Status.Phase == v1alpha1.RequestPending &&
+		ptr.Deref(request.Status.RequiredApprovals, 1) > 0 && !approvedBefore(request)
+}
+
+// queue counts the requester's other requests that wait for decisions under the
+// policy, and counts this one from then on if they are less than most. Requests
+// that are not matched yet may come to wait under another policy, or under none:
+// they do not count.
 func (r *RequestReconciler) queue(ctx context.Context, request *v1alpha1.AccessRequest, policyName string, most int) (waiting int, err error) {
 	r.matched.mu.Lock()
 	defer r.matched.mu.Unlock()

@@ -49,6 +49,8 @@ type RequestReconciler struct {
 	Policies *Policies
 	// Tasks watches the kinds of tasks; nil in tests that call Reconcile.
 	Tasks *TaskWatcher
+	// Settle is how long a new request waits for what is missing.
+	Settle time.Duration
 	// Retention of requests that are over.
 	Retention time.Duration
 	// Backlog is told of access that is on its way.
@@ -70,11 +72,7 @@ func (r *RequestReconciler) Reconcile(ctx context.Context, key reconcile.Request
 		return r.retain(ctx, request, now)
 	}
 	next := &requestStep{AccessRequest: request.DeepCopy(), now: now}
-	err := r.advance(ctx, next)
-	if no := (*impossible)(nil); errors.As(err, &no) {
-		next.end(v1alpha1.RequestFailed, no.reason, no.message)
-		err = nil
-	}
+	err := r.settle(next, r.advance(ctx, next))
 	written, writeErr := patchStatus(ctx, r.Client, request, next.AccessRequest)
 	if written {
 		r.Metrics.wroteRequest(request, next.AccessRequest, now)
@@ -103,6 +101,9 @@ func (s *requestStep) set(kind string, status metav1.ConditionStatus, reason, me
 func (s *requestStep) end(phase v1alpha1.RequestPhase, reason, message string) {
 	s.Status.Phase = phase
 	s.wait = 0
+	if awaiting(s.AccessRequest) {
+		meta.RemoveStatusCondition(&s.Status.Conditions, v1alpha1.ConditionPolicyMatched)
+	}
 	s.set(v1alpha1.ConditionEnded, metav1.ConditionTrue, reason, message)
 	if meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ConditionGranted) {
 		s.set(v1alpha1.ConditionGranted, metav1.ConditionFalse, reason, message)
@@ -139,6 +140,10 @@ func (r *RequestReconciler) advance(ctx context.Context, s *requestStep) error {
 	}
 	if err := r.lapse(ctx, s); err != nil || s.Status.Phase.Ended() {
 		return err
+	}
+	if out := weigh(s.AccessRequest, 0); s.Status.Policy == nil && out.Withdrawn {
+		s.end(v1alpha1.RequestCompleted, v1alpha1.ReasonWithdrawn, out.Message)
+		return nil
 	}
 	want, err := reader{cache: r.Client, live: r.Live}.resolve(ctx, s.AccessRequest)
 	if err != nil {
@@ -272,6 +277,9 @@ func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *re
 	}
 	switch match.Answer {
 	case policy.NotAllowed:
+		if !match.About && r.awaits(s, &impossible{waits: v1alpha1.ReasonWaitingForPolicy, message: match.Message}) {
+			return nil, policy.Outcome{}, nil
+		}
 		s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionFalse, v1alpha1.ReasonNoPolicy, match.Message)
 		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonNoPolicy, match.Message)
 		return nil, policy.Outcome{}, nil
@@ -399,15 +407,22 @@ func lastWord(conditions []metav1.Condition) string {
 }
 
 // retain deletes a request that has been over for long enough, after it was
-// logged whole.
+// logged whole. One that was made in the place of such a request stays: what made
+// it would make it again.
 func (r *RequestReconciler) retain(ctx context.Context, request *v1alpha1.AccessRequest, now time.Time) (reconcile.Result, error) {
 	ended := meta.FindStatusCondition(request.Status.Conditions, v1alpha1.ConditionEnded)
-	if ended == nil || request.DeletionTimestamp != nil { // it goes when its finalizers do
+	if ended == nil || ended.Reason == v1alpha1.ReasonGrantedBefore || request.DeletionTimestamp != nil { // that goes when its finalizers do
 		return reconcile.Result{}, nil
 	}
 	stay, up := overstay(ended.LastTransitionTime.Time, r.Retention, now)
 	if !up {
 		return reconcile.Result{RequeueAfter: stay}, nil
+	}
+	if remembered, err := r.remember(ctx, request); err != nil || !remembered {
+		if err != nil {
+			return again(err)
+		}
+		return reconcile.Result{RequeueAfter: staleAgain}, nil // the mark is on its way
 	}
 	r.Journal.request("Deleted", ended.Message, request)
 	err := r.Client.Delete(ctx, request, client.Preconditions{UID: &request.UID, ResourceVersion: &request.ResourceVersion})

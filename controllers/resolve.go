@@ -35,16 +35,6 @@ const maxNamespaces = 1024
 // maxStartAhead bounds how long a request may wait for its startTime.
 const maxStartAhead = 30 * 24 * time.Hour
 
-// impossible says why a request can never be granted as it is: a mistake of
-// the one who asked, not an error.
-type impossible struct{ reason, message string }
-
-func (e *impossible) Error() string { return e.message }
-
-func impossiblef(reason, format string, args ...any) error {
-	return &impossible{reason: reason, message: fmt.Sprintf(format, args...)}
-}
-
 // resolved is what a request comes to on this cluster at this moment, every
 // name pinned by its UID.
 type resolved struct {
@@ -160,7 +150,7 @@ func (r reader) resolveScope(ctx context.Context, request *v1alpha1.AccessReques
 		namespace := namespaceMetadata()
 		err := r.Get(ctx, client.ObjectKey{Name: name}, namespace)
 		if apierrors.IsNotFound(err) || (err == nil && namespace.DeletionTimestamp != nil) {
-			return impossiblef(v1alpha1.ReasonNamespaceNotFound, "namespace %s does not exist", name)
+			return missingf(v1alpha1.ReasonWaitingForNamespace, v1alpha1.ReasonNamespaceNotFound, "namespace %s does not exist", name)
 		}
 		if err != nil {
 			return fmt.Errorf("read namespace %s: %w", name, err)
@@ -193,7 +183,7 @@ func (r reader) selectNamespaces(ctx context.Context, s *v1alpha1.NamespaceSelec
 	}
 	switch {
 	case len(names) == 0:
-		return nil, impossiblef(v1alpha1.ReasonNamespaceNotFound, "scope.namespaceSelector selects no namespace")
+		return nil, missingf(v1alpha1.ReasonWaitingForNamespace, v1alpha1.ReasonNamespaceNotFound, "scope.namespaceSelector selects no namespace")
 	case len(names) > maxNamespaces:
 		return nil, impossiblef(v1alpha1.ReasonInvalid, "scope.namespaceSelector selects %d namespaces, at most %d can be granted at once", len(names), maxNamespaces)
 	}
@@ -211,7 +201,7 @@ func (r reader) resolveSubjects(ctx context.Context, out *resolved) error {
 			account := serviceAccountMetadata()
 			err := r.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: s.Name}, account)
 			if apierrors.IsNotFound(err) {
-				return impossiblef(v1alpha1.ReasonSubjectNotFound, "ServiceAccount %s/%s does not exist", s.Namespace, s.Name)
+				return missingf(v1alpha1.ReasonWaitingForServiceAccount, v1alpha1.ReasonSubjectNotFound, "ServiceAccount %s/%s does not exist", s.Namespace, s.Name)
 			}
 			if err != nil {
 				return fmt.Errorf("read ServiceAccount %s/%s: %w", s.Namespace, s.Name, err)
@@ -298,7 +288,7 @@ func (r reader) role(ctx context.Context, namespace string, ref v1alpha1.RoleRef
 
 func roleError(err error, what string) error {
 	if apierrors.IsNotFound(err) {
-		return impossiblef(v1alpha1.ReasonRoleNotFound, "%s does not exist", what)
+		return missingf(v1alpha1.ReasonWaitingForRole, v1alpha1.ReasonRoleNotFound, "%s does not exist", what)
 	}
 	return fmt.Errorf("read %s: %w", what, err)
 }
@@ -390,9 +380,9 @@ func (r reader) task(ctx context.Context, namespace string, ref v1alpha1.TaskRef
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case meta.IsNoMatchError(err):
-		return nil, impossiblef(v1alpha1.ReasonInvalid, "task: the API server knows no kind %s of %s", ref.Kind, ref.APIVersion)
+		return nil, missingf(v1alpha1.ReasonWaitingForKind, v1alpha1.ReasonInvalid, "task: the API server knows no kind %s of %s", ref.Kind, ref.APIVersion)
 	case apierrors.IsForbidden(err):
-		return nil, impossiblef(v1alpha1.ReasonNotSupported, "task: the broker may not read objects of kind %s: an administrator lists the kinds in the ClusterRole access-broker-task-kinds", ref.Kind)
+		return nil, missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "task: the broker may not read objects of kind %s: an administrator lists the kinds in the ClusterRole access-broker-task-kinds", ref.Kind)
 	}
 	return nil, fmt.Errorf("read task %s %s/%s: %w", ref.Kind, namespace, ref.Name, err)
 }

@@ -48,6 +48,7 @@ func TestRetention(t *testing.T) {
 		t.Error("the request went before its time")
 	}
 	w.clock.SetTime(ended.Status.EndedTime.Add(time.Hour))
+	w.reconcileRequest(request) // has the grant remember it
 	w.reconcileRequest(request)
 	if !gone(request.DeepCopy()) {
 		t.Error("the request is kept for longer than its time")

@@ -72,6 +72,8 @@ type Options struct {
 	// Audit is the log of every transition.
 	Audit     *zap.Logger
 	Retention Retention
+	// Settle is how long a new request waits for what is missing.
+	Settle time.Duration
 	// Version that runs, for the metrics.
 	Version string
 }
@@ -111,13 +113,15 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("policy controller: %w", err)
 	}
-	reconciler := &RequestReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Tasks: tasks, Retention: o.Retention.Requests, Backlog: backlog, Metrics: measures}
+	reconciler := &RequestReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Tasks: tasks, Settle: o.Settle, Retention: o.Retention.Requests, Backlog: backlog, Metrics: measures}
 	requests, err := builder.ControllerManagedBy(mgr).Named("request").
 		Watches(&v1alpha1.AccessRequest{}, reconciler.inTurn()).
 		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(w.openRequests)).
 		Watches(&v1alpha1.AccessGrant{}, handler.EnqueueRequestsFromMapFunc(requestOfGrant)).
 		Watches(&rbacv1.ClusterRole{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
 		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
+		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(w.requestsAwaiting)).
+		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(w.requestsAwaiting)).
 		WithOptions(options(maxRequestBackoff)).
 		Build(reconciler)
 	if err != nil {

@@ -25,10 +25,11 @@ import (
 // Indexes of the cache, so that an event finds whom it concerns without a
 // list. Requests and grants that are over are in none of them.
 const (
-	indexPendingOf    = "pending-of"  // requests by username of the requester, from their policy to the grant
+	indexPendingOf    = "pending-of"  // requests that wait for decisions, by username of the requester
 	indexOpen         = "open"        // requests that may still be granted
 	indexRole         = "role"        // requests and grants by role
 	indexTask         = "task"        // requests and grants by task
+	indexAwaited      = "awaited"     // requests that wait for a namespace or ServiceAccount, by it
 	indexPolicy       = "policy"      // grants by policy
 	indexObject       = "object"      // grants by namespace or ServiceAccount
 	indexBindingGrant = "label-grant" // bindings by grant
@@ -43,7 +44,7 @@ func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	}{
 		{&v1alpha1.AccessRequest{}, indexPendingOf, func(o client.Object) []string {
 			request := o.(*v1alpha1.AccessRequest)
-			if request.Status.Policy == nil || request.Status.Phase.Ended() || request.Status.Phase == v1alpha1.RequestActive {
+			if !asksPeople(request) {
 				return nil
 			}
 			return []string{request.Spec.Requester.Username}
@@ -56,6 +57,7 @@ func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			}
 			return []string{taskKey(r.Spec.Task.APIVersion, r.Spec.Task.Kind, r.Namespace, r.Spec.Task.Name)}
 		})},
+		{&v1alpha1.AccessRequest{}, indexAwaited, ofOpenRequest(awaitedObjects)},
 		{&v1alpha1.AccessGrant{}, indexRole, ofLiveGrant(func(g *v1alpha1.AccessGrant) []string { return roleKeys(g.Spec.RoleRef) })},
 		{&v1alpha1.AccessGrant{}, indexPolicy, ofLiveGrant(func(g *v1alpha1.AccessGrant) []string { return []string{g.Spec.PolicyRef.Name} })},
 		{&v1alpha1.AccessGrant{}, indexTask, ofLiveGrant(func(g *v1alpha1.AccessGrant) []string {

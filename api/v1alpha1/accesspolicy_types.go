@@ -133,7 +133,8 @@ type AccessPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="pendingTimeout must be between 1s and 720h"
 	PendingTimeout *metav1.Duration `json:"pendingTimeout,omitempty"`
 	// maxPendingPerRequester bounds how many requests of one requester may
-	// wait under this policy at a time.
+	// wait for decisions under this policy at a time. What needs none, or has
+	// them, does not count.
 	// +optional
 	// +kubebuilder:default=10
 	// +kubebuilder:validation:Minimum=1

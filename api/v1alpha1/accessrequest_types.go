@@ -103,7 +103,8 @@ type ClusterScope struct{}
 type RequestPhase string
 
 const (
-	// RequestPending waits for decisions, or for its task to appear.
+	// RequestPending waits for decisions, for its task to appear, or at first for
+	// something else that is not there yet.
 	RequestPending RequestPhase = "Pending"
 	// RequestApproved is approved and waits for its startTime.
 	RequestApproved RequestPhase = "Approved"

@@ -52,7 +52,20 @@ const (
 	ReasonNeverGrantable = "NeverGrantable"
 	// ReasonNotSupported: the broker does not do this.
 	ReasonNotSupported = "NotSupported"
-	// ReasonTooManyPending: the requester has too many requests waiting.
+	// ReasonWaitingForRole, and what follows: a new request waits for what is
+	// not there, in case it is on its way.
+	ReasonWaitingForRole           = "WaitingForRole"
+	ReasonWaitingForNamespace      = "WaitingForNamespace"
+	ReasonWaitingForServiceAccount = "WaitingForServiceAccount"
+	// ReasonWaitingForPolicy: no policy is about the request.
+	ReasonWaitingForPolicy = "WaitingForPolicy"
+	// ReasonWaitingForPermission: the broker may not bind the role, write the
+	// rules or read the task.
+	ReasonWaitingForPermission = "WaitingForPermission"
+	// ReasonWaitingForKind: the API server does not know the kind of the task.
+	ReasonWaitingForKind = "WaitingForKind"
+	// ReasonTooManyPending: the requester has too many requests waiting for
+	// decisions.
 	ReasonTooManyPending = "TooManyPending"
 	// ReasonWaitingForApproval: decisions are missing.
 	ReasonWaitingForApproval = "WaitingForApproval"
@@ -60,6 +73,9 @@ const (
 	ReasonWaitingForStart = "WaitingForStartTime"
 	// ReasonWaitingForTask: the task does not exist yet.
 	ReasonWaitingForTask = "WaitingForTask"
+	// ReasonGrantedBefore: a request of this name and content was granted, and
+	// deleted by the broker when its retention was over.
+	ReasonGrantedBefore = "GrantedBefore"
 	// ReasonTaskOver: the task was over before the grant.
 	ReasonTaskOver = "TaskOver"
 	// ReasonApproved: enough decisions.
@@ -106,6 +122,10 @@ const (
 // LabelGrant marks every object that belongs to a grant; its value is the
 // grant's name.
 const LabelGrant = "jit.accessbroker.dev/grant"
+
+// LabelForgotten marks a grant whose request the broker deleted when its
+// retention was over. Its value stands for the request's name and content.
+const LabelForgotten = "jit.accessbroker.dev/forgotten"
 
 // FinalizerRevoke keeps a grant until the broker has taken its access away.
 const FinalizerRevoke = "jit.accessbroker.dev/revoke"

@@ -81,6 +81,7 @@ func run() (code int, err error) {
 		leaderElect      = flag.Bool("leader-elect", false, "let one replica of several grant; every replica revokes")
 		namespace        = flag.String("leader-election-namespace", "access-broker-system", "namespace of the lease")
 		auditPath        = flag.String("audit-log-path", "stdout", "file, stdout or stderr that gets one JSON line for every transition")
+		settleTime       = flag.Duration("settle-time", controllers.DefaultSettle, "how long a new request waits for what it names and what is not there yet, a role or a policy say; 0 ends it at once")
 		requestRetention = flag.Duration("request-retention", 7*24*time.Hour, "how long requests are kept after their end; 0 keeps them for ever")
 		grantRetention   = flag.Duration("grant-retention", 90*24*time.Hour, "how long grants are kept after their end; 0 keeps them for ever")
 		notifications    = flag.String("notification-config", "", "file that names the sinks to notify of every transition; none by default")
@@ -172,7 +173,7 @@ func run() (code int, err error) {
 	defer func() { _ = audit.Sync() }()
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Clock: clock.RealClock{}, Audit: audit.Named("audit"), Version: version,
-		Retention: controllers.Retention{Requests: *requestRetention, Grants: *grantRetention},
+		Settle: *settleTime, Retention: controllers.Retention{Requests: *requestRetention, Grants: *grantRetention},
 	}); err != nil {
 		return 1, err
 	}

@@ -101,6 +101,19 @@ func Benefits(username string, groups []string, requester string, subjects []v1a
 	})
 }
 
+// Deciders are those of the approvers who may decide about access that the
+// requester asks for the subjects, which is nobody who would benefit. Of a group
+// that is not a subject itself somebody may, as far as can be told here.
+func Deciders(approvers []v1alpha1.Subject, requester string, subjects []v1alpha1.Subject) []v1alpha1.Subject {
+	return slices.DeleteFunc(slices.Clone(approvers), func(a v1alpha1.Subject) bool {
+		name, ok := Username(a)
+		if !ok {
+			return slices.ContainsFunc(subjects, func(s v1alpha1.Subject) bool { return s.Kind == a.Kind && s.Name == a.Name })
+		}
+		return Benefits(name, Groups(a), requester, subjects)
+	})
+}
+
 // SamePerson tells whether two usernames look the same to a person.
 func SamePerson(a, b string) bool { return Fold(a) == Fold(b) }
 

@@ -108,7 +108,7 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 	switch v1alpha1.RequestPhase(t.phase) {
 	case v1alpha1.RequestPending:
 		say(v1alpha1.ConditionApproved, metav1.ConditionFalse)
-		d.Approvers = identity.Strings(r.Status.Approvers)
+		d.Approvers = identity.Strings(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, identity.Subjects(&r.Spec)))
 		for _, risk := range r.Status.Risks {
 			d.Risks = append(d.Risks, risk.Message)
 		}

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
@@ -64,8 +65,9 @@ func ofRequest(r *v1alpha1.AccessRequest, given *v1alpha1.AccessGrant) []transit
 	granted, ended := condition(v1alpha1.ConditionGranted), condition(v1alpha1.ConditionEnded)
 
 	// It waits for decisions from the moment that somebody can be asked for
-	// them, and again when a changed policy asks for more.
-	if r.Status.Policy != nil {
+	// them, and again when a changed policy asks for more. One that needs none
+	// waits for nobody.
+	if r.Status.Policy != nil && ptr.Deref(r.Status.RequiredApprovals, 1) > 0 {
 		since := matched.LastTransitionTime.Time
 		if approved.Status == metav1.ConditionFalse {
 			since = approved.LastTransitionTime.Time

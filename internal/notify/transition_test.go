@@ -46,6 +46,10 @@ func TestOfRequest(t *testing.T) {
 	given := &v1alpha1.AccessGrant{}
 	given.Spec.RequestRef.UID = "r1"
 	granted := at(6)
+	automatic := func(r *v1alpha1.AccessRequest) *v1alpha1.AccessRequest {
+		r.Status.RequiredApprovals = new(int32)
+		return r
+	}
 	given.Status.GrantedTime = &granted
 	stranger := given.DeepCopy()
 	stranger.Spec.RequestRef.UID = "r2"
@@ -64,6 +68,8 @@ func TestOfRequest(t *testing.T) {
 		"over, all untold":         {request("Expired", true, matched, approved, over, ended), given, []string{"r1.pending.1", "r1.approved.5", "r1.active.6", "r1.expired.9"}},
 		"over, the grant is gone":  {request("Revoked", true, matched, approved, over, ended), nil, []string{"r1.pending.1", "r1.approved.5", "r1.active.9", "r1.revoked.9"}},
 		"the grant is another's":   {request("Revoked", true, matched, approved, over, ended), stranger, []string{"r1.pending.1", "r1.approved.5", "r1.active.9", "r1.revoked.9"}},
+		"needs nobody":             {automatic(request("Pending", true, matched, approved)), nil, []string{"r1.approved.5"}},
+		"needed nobody, over":      {automatic(request("Expired", true, matched, approved, over, ended)), given, []string{"r1.approved.5", "r1.active.6", "r1.expired.9"}},
 		"denied at once":           {request("Denied", false, is(v1alpha1.ConditionPolicyMatched, no, 1), ended), nil, []string{"r1.denied.9"}},
 		"denied by somebody":       {request("Denied", true, matched, waiting, ended), nil, []string{"r1.pending.1", "r1.denied.9"}},
 		"ended without conditions": {request("Failed", true), nil, []string{"r1.pending.0", "r1.failed.0"}},

@@ -43,7 +43,7 @@ confirm; a script, whose input is none, is not.`,
 
 func (o *options) newDenyCommand() *cobra.Command {
 	return o.newDecideCommand(deciding{
-		verdict: v1alpha1.VerdictDeny, done: "denied", review: true, open: waitsForMe,
+		verdict: v1alpha1.VerdictDeny, done: "denied", review: true, open: deniable,
 	}, &cobra.Command{
 		Use:         "deny NAME",
 		Short:       "Deny a request",

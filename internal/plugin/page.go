@@ -51,7 +51,7 @@ func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w.field("Where", whereOf(r))
 	w.field("How long", howLong(r, now))
 	w.field("Policy", policyOf(r))
-	w.field("Who decides", strings.Join(identity.Strings(r.Status.Approvers), ", "))
+	w.field("Who decides", strings.Join(identity.Strings(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, subjects)), ", "))
 	w.field("Grant", r.Status.GrantName)
 	w.decisions(r)
 	w.rules(r)

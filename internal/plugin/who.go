@@ -3,6 +3,9 @@ package plugin
 import (
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/utils/ptr"
+
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
 )
@@ -17,13 +20,21 @@ func mayDecide(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	return identity.Among(r.Status.Approvers, me.Username, me.Groups) && !mine(r, me)
 }
 
-// waitsForMe tells whether a decision of mine is missing. An approval from
-// before the role changed does not count and is missing too.
+// waitsForMe tells whether a decision of mine is missing: not where none is
+// needed, or enough are there. An approval from before the role changed does not
+// count and is missing too.
 func waitsForMe(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	return r.Status.Phase == v1alpha1.RequestPending && mayDecide(r, me) &&
+		ptr.Deref(r.Status.RequiredApprovals, 1) > 0 && !meta.IsStatusConditionTrue(r.Status.Conditions, v1alpha1.ConditionApproved) &&
 		!slices.ContainsFunc(r.Status.Decisions, func(d v1alpha1.Decision) bool {
 			return d.Username == me.Username && d.Verdict == v1alpha1.VerdictApprove && d.RulesHash == r.Status.RulesHash
 		})
+}
+
+// deniable tells whether a Deny of mine would come in time, approved or not.
+func deniable(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+	undecided := r.Status.Phase == v1alpha1.RequestPending || r.Status.Phase == v1alpha1.RequestApproved
+	return undecided && mayDecide(r, me)
 }
 
 // revocable tells whether I may take away what was approved.

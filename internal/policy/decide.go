@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -105,12 +106,25 @@ func Weigh(b Ballot) Outcome {
 	case out.Approved:
 		out.Message = "approved by " + strings.Join(out.Approvers, ", ")
 	default:
-		out.Message = fmt.Sprintf("%d of %d approvals; %d more of %s", len(out.Approvers), b.Required, missing, strings.Join(identity.Strings(b.Approvers), ", "))
+		out.Message = fmt.Sprintf("%d of %d approvals; %s", len(out.Approvers), b.Required, b.ask(missing, people))
 	}
 	if len(ignored) > 0 {
 		out.Message += " (not counted: " + strings.Join(ignored, "; ") + ")"
 	}
 	return out
+}
+
+// ask says whom to ask for the approvals that are missing: those who may give
+// one and have not.
+func (b Ballot) ask(missing int, approved map[string]bool) string {
+	left := slices.DeleteFunc(identity.Deciders(b.Approvers, b.Requester.Username, b.Subjects), func(a v1alpha1.Subject) bool {
+		name, isPerson := identity.Username(a)
+		return isPerson && approved[identity.Fold(name)]
+	})
+	if len(left) == 0 {
+		return fmt.Sprintf("%d more, and nobody is left who may approve it", missing)
+	}
+	return fmt.Sprintf("%d more of %s", missing, strings.Join(identity.Strings(left), ", "))
 }
 
 func (o Outcome) verb() string {

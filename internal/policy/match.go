@@ -64,13 +64,18 @@ type Match struct {
 	Policy *Policy
 	// Duration of the access, when Allowed.
 	Duration time.Duration
+	// About is true, when NotAllowed, if a policy is there that is about this
+	// request, or that the request names: what refuses it is not that something
+	// is missing.
+	About bool
 	// Message for the requester.
 	Message string
 }
 
-// Find matches a request to the policies: of those that allow it the most
-// careful one decides (most approvals, ties by name). now is the moment at
-// which the access would begin.
+// Find matches a request to the policies: of those that allow it, and whose
+// approvals those who may decide about it could give, the most careful one
+// decides (most approvals, ties by name). now is the moment at which the access
+// would begin.
 func Find(ctx context.Context, policies []*Policy, r Request, now time.Time) Match {
 	var (
 		allowing []*Policy
@@ -81,7 +86,13 @@ func Find(ctx context.Context, policies []*Policy, r Request, now time.Time) Mat
 		if r.PolicyName != "" && p.Name != r.PolicyName {
 			continue
 		}
-		switch m := p.check(ctx, r, now); {
+		m := p.check(ctx, r, now)
+		if len(m.why) == 0 && p.notReady == nil {
+			if why := p.unmeetable(r); why != "" {
+				m.why, m.unknown = []string{why}, nil
+			}
+		}
+		switch {
 		case m.unknown != nil:
 			unknown = append(unknown, fmt.Sprintf("policy %q cannot be used: %v", p.Name, m.unknown))
 		case len(m.why) == 0:
@@ -100,7 +111,7 @@ func Find(ctx context.Context, policies []*Policy, r Request, now time.Time) Mat
 		slices.Sort(unknown)
 		return Match{Answer: Unknown, Message: strings.Join(unknown, "; ")}
 	}
-	return Match{Answer: NotAllowed, Message: refusal(r, nearest)}
+	return Match{Answer: NotAllowed, About: nearest != nil && (r.PolicyName != "" || nearest.about()), Message: refusal(r, nearest)}
 }
 
 // Allows tells whether a policy allows a request, and if not, why not. It is
@@ -153,6 +164,10 @@ type miss struct {
 	why     []string
 	unknown error
 }
+
+// about tells whether the policy is about such a request: who asks for what,
+// where and for whom fits.
+func (m *miss) about() bool { return !m.stranger && m.elsewhere == 0 }
 
 func (m *miss) before(other *miss) bool {
 	if m.stranger != other.stranger {

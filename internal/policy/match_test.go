@@ -208,6 +208,17 @@ func TestFindAmong(t *testing.T) {
 			list(lasting(2 * time.Hour)), allowed("long", 2*time.Hour),
 		},
 
+		"could be met before could not": {
+			list(compiled("a", approvals(2), approvers(user("alice"), user("bob"))), compiled("b", approvals(1))), nil, allowed("b", time.Hour),
+		},
+		"could be met before careful and not": {
+			list(compiled("a", approvals(16), approvers(group("dev")), forSubjects(v1alpha1.SubjectsAny)), compiled("b", approvals(0), forSubjects(v1alpha1.SubjectsAny))),
+			list(subjects(group("dev"))), allowed("b", time.Hour),
+		},
+		"by name, could not be met": {
+			list(compiled("a", approvals(1), approvers(user("alice"))), compiled("b")), list(under("a")),
+			refused(`policy "a" does not let alice (group dev) request ClusterRole edit in payments: it could never be met for this request: it needs 1 of alice, and alice is the requester`),
+		},
 		"by name, the least careful": {list(compiled("a", approvals(2)), compiled("break-glass", approvals(0))), list(under("break-glass")), allowed("break-glass", time.Hour)},
 		"by name, no other":          {list(compiled("a"), compiled("b", roles(clusterRole("view")))), list(under("b")), refused(`policy "b" does not let alice (group dev) request ClusterRole edit in payments: it allows view`)},
 		"by name, none such":         {list(compiled("a")), list(under("b")), refused(`there is no policy "b"`)},

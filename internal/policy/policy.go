@@ -11,7 +11,6 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/expression"
-	"github.com/accessbroker/accessbroker/internal/identity"
 )
 
 // Policy is an AccessPolicy made ready to decide.
@@ -84,18 +83,4 @@ func Selector(s *v1alpha1.NamespaceSelector) (labels.Selector, error) {
 		plain.MatchExpressions = append(plain.MatchExpressions, metav1.LabelSelectorRequirement{Key: e.Key, Operator: e.Operator, Values: values})
 	}
 	return metav1.LabelSelectorAsSelector(plain)
-}
-
-// mostApprovals is how many different people the approvers are, unless a
-// group is among them.
-func mostApprovals(approvers []v1alpha1.Subject) (int, bool) {
-	people := map[string]bool{}
-	for _, a := range approvers {
-		username, ok := identity.Username(a)
-		if !ok {
-			return 0, false
-		}
-		people[identity.Fold(username)] = true
-	}
-	return len(people), true
 }

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -164,7 +166,8 @@ func (a ask) run(t *testing.T, e *installed) {
 	}
 }
 
-// ciJob plays the Job of the recipe, which the samples name.
+// ciJob plays the Jobs of the recipe, which the samples name: each twice, since
+// what works once is no recipe.
 func ciJob(t *testing.T, e *installed) {
 	config, err := e.ServiceAccount(t.Context(), "ci", "deployer")
 	if err != nil {
@@ -174,29 +177,54 @@ func ciJob(t *testing.T, e *installed) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	job := env.NewJob("ci", "deploy")
-	job.Spec.Template.Spec.ServiceAccountName = "deployer"
-	env.Create(t, e.Admin, job)
-	stranger := env.NewJob("ci", "stranger")
-	env.Create(t, e.Admin, stranger)
-
-	cmd := e.Kubectl(kubeconfig, "create", "-f", filepath.Join(root, samples, "request-job.yaml"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("the Job cannot ask: %v\n%s", err, out)
-	}
-	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "deploy"}}
-	e.WaitFor(t, request, v1alpha1.RequestActive)
-	g := e.GrantOf(t, request)
 	deployer, err := env.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !env.Can(t, deployer, "shop") || env.Can(t, deployer, "ci") {
-		t.Error("the Job does not hold edit in shop, or holds it in ci too")
+	alias := "kubectl() { " + e.Binary("kubectl") + " --kubeconfig=" + kubeconfig + ` "$@"; }` + "\n"
+	asks := func(t *testing.T, script string) {
+		t.Helper()
+		if out, err := typeIn(t, alias, script); err != nil {
+			t.Fatalf("the Job cannot ask: %v\n%s", err, out)
+		}
 	}
-	e.FinishJob(t, "ci", "deploy", corev1.PodSucceeded)
-	e.WaitEnded(t, g.Name, v1alpha1.EndTaskCompleted)
+	run := func(t *testing.T, job, script string) {
+		t.Helper()
+		before := requestsOf(t, e, job)
+		asks(t, script)
+		made := slices.DeleteFunc(requestsOf(t, e, job), func(r *v1alpha1.AccessRequest) bool {
+			return slices.ContainsFunc(before, func(b *v1alpha1.AccessRequest) bool { return b.UID == r.UID })
+		})
+		if len(made) != 1 {
+			t.Fatalf("%d requests were made", len(made))
+		}
+		request := made[0]
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+		g := e.GrantOf(t, request)
+		if !env.Can(t, deployer, "shop") || env.Can(t, deployer, "ci") {
+			t.Error("the Job does not hold edit in shop, or holds it in ci too")
+		}
+		e.FinishJob(t, "ci", job, corev1.PodSucceeded)
+		e.WaitEnded(t, g.Name, v1alpha1.EndTaskCompleted)
+		if env.Can(t, deployer, "shop") {
+			t.Error("the Job is over and its ServiceAccount still has access")
+		}
+	}
+	for range 2 {
+		job := env.NewJob("ci", "deploy")
+		job.Spec.Template.Spec.ServiceAccountName = "deployer"
+		env.Create(t, e.Admin, job)
+		run(t, "deploy", "kubectl create -f "+filepath.Join(root, samples, "request-job.yaml"))
+		e.kubectl(t, "delete", "job", "deploy", "-n", "ci")
+	}
+	e.kubectl(t, "create", "-f", samples+"/request-cronjob.yaml")
+	for _, name := range []string{"monday", "tuesday"} {
+		e.kubectl(t, "create", "job", name, "-n", "ci", "--from=cronjob/deploy")
+		run(t, name, firstStep(t, e, name))
+	}
 
+	stranger := env.NewJob("ci", "stranger")
+	env.Create(t, e.Admin, stranger)
 	scope := &v1alpha1.Scope{Namespaces: []string{"shop"}}
 	other := e.Ask(t, deployer, "ci", func(s *v1alpha1.AccessRequestSpec) {
 		s.Scope, s.Task = scope, &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "stranger"}
@@ -204,6 +232,49 @@ func ciJob(t *testing.T, e *installed) {
 	e.WaitFor(t, other, v1alpha1.RequestDenied)
 	alone := e.Ask(t, deployer, "ci", func(s *v1alpha1.AccessRequestSpec) { s.Scope = scope })
 	e.WaitFor(t, alone, v1alpha1.RequestDenied)
+}
+
+// requestsOf are the requests that name a Job of ci.
+func requestsOf(t *testing.T, e *installed, job string) (out []*v1alpha1.AccessRequest) {
+	t.Helper()
+	list := &v1alpha1.AccessRequestList{}
+	if err := e.Admin.List(t.Context(), list, client.InNamespace("ci")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range list.Items {
+		if task := list.Items[i].Spec.Task; task != nil && task.Name == job {
+			out = append(out, &list.Items[i])
+		}
+	}
+	return out
+}
+
+// firstStep is what the init container of a Job's Pod runs, in the environment
+// that Kubernetes would give it.
+func firstStep(t *testing.T, e *installed, job string) string {
+	t.Helper()
+	var pod corev1.Pod
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+		list := &corev1.PodList{}
+		if err := e.Admin.List(ctx, list, client.InNamespace("ci"), client.MatchingLabels{"batch.kubernetes.io/job-name": job}); err != nil || len(list.Items) == 0 {
+			return false, err
+		}
+		pod = list.Items[0]
+		return true, nil
+	})
+	if err != nil {
+		t.Fatalf("Job %s has no Pod: %v", job, err)
+	}
+	step := pod.Spec.InitContainers[0]
+	script := ""
+	for _, v := range step.Env {
+		key, ok := strings.CutPrefix(v.ValueFrom.FieldRef.FieldPath, "metadata.labels['")
+		if !ok {
+			t.Fatalf("%s is not from a label: %s", v.Name, v.ValueFrom.FieldRef.FieldPath)
+		}
+		script += v.Name + "=" + pod.Labels[strings.TrimSuffix(key, "']")] + "\n"
+	}
+	return script + "set -u\n" + step.Args[0]
 }
 
 // TestConditions lets the broker compile the expressions of the cookbook's

@@ -199,7 +199,8 @@ func errOr(err error) error {
 }
 
 // Broker is the broker's binary as a process that is not started yet, under
-// its own ServiceAccount. name tells replicas apart.
+// its own ServiceAccount. name tells replicas apart. What cannot be granted ends
+// at once, unless args set another --settle-time.
 func (e *Env) Broker(ctx context.Context, name string, args ...string) (*controlplane.Process, error) {
 	config, err := e.ServiceAccount(ctx, BrokerNamespace, BrokerServiceAccount)
 	if err != nil {
@@ -214,7 +215,7 @@ func (e *Env) Broker(ctx context.Context, name string, args ...string) (*control
 		return nil, err
 	}
 	probes := fmt.Sprintf("127.0.0.1:%d", ports[0])
-	args = append([]string{"--kubeconfig", kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=" + probes}, args...)
+	args = append([]string{"--kubeconfig", kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=" + probes, "--settle-time=0"}, args...)
 	binary := filepath.Join(e.Root, "bin", "access-broker")
 	if _, err := os.Stat(binary); err != nil {
 		return nil, fmt.Errorf("the broker is missing, run `make build`: %w", err)
