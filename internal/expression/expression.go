@@ -37,7 +37,7 @@ const (
 	maxRegexp = 500  // instructions of a compiled regular expression
 
 	costLimit  = 100_000 // cel's own unit: a step, or ten characters read
-	valueLimit = 5_000   // elements of any one value, all levels counted
+	valueLimit = 5_000   // elements of any one value, all levels counted; see input
 	valueDepth = 64      // levels of any one value
 	charsEach  = 40      // characters of a string that count as one element
 	checkEvery = 100     // turns of a loop between two looks at the context
@@ -110,11 +110,7 @@ func Compile(expr string, vars ...string) (_ *Program, err error) {
 		cel.InterruptCheckFrequency(checkEvery),
 		cel.CostLimit(costLimit),
 		cel.MemoryLimit(valueLimit),
-		cel.MemoryTracking(types.MemoryTrackerSizeCalculator(types.NewSizeCalculator(
-			types.SizeCalculatorMaxTraversal(valueLimit),
-			types.SizeCalculatorMaxDepth(valueDepth),
-			types.SizeCalculatorStringUnitLength(charsEach),
-		))),
+		cel.MemoryTracking(types.MemoryTrackerSizeCalculator(calculator())),
 	)
 	if err != nil {
 		return nil, errors.New(printable(err.Error()))
@@ -133,7 +129,11 @@ func (p *Program) Eval(ctx context.Context, vars map[string]any) (result bool, e
 	if ctx.Err() != nil {
 		return false, fmt.Errorf("not evaluated: %w", context.Cause(ctx))
 	}
-	out, _, err := p.program.ContextEval(ctx, vars)
+	in, values := newInput(), make(map[string]any, len(vars))
+	for name, value := range vars {
+		values[name] = in.NativeToValue(value)
+	}
+	out, _, err := p.program.ContextEval(ctx, values)
 	if err != nil {
 		return false, p.explain(ctx, err)
 	}
