@@ -63,7 +63,7 @@ func (r *GrantReconciler) notApprovedIn(ctx context.Context, from reader, g *v1a
 		return no("%s", match.Message)
 	}
 	outcome := policy.Weigh(policy.Ballot{
-		RequestUID: request.UID, RulesHash: g.Spec.RulesHash,
+		RequestUID: request.UID, RulesHash: g.Spec.RulesHash, HashBefore: want.pins().HashBefore(),
 		Requester: request.Spec.Requester, Subjects: identity.Subjects(&request.Spec),
 		Approvers: p.Spec.Approvers, Required: p.Required(), Decisions: request.Status.Decisions,
 	})

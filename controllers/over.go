@@ -211,7 +211,7 @@ func (r *GrantReconciler) roleOver(ctx context.Context, g *v1alpha1.AccessGrant)
 			held = append(held, role)
 		}
 	}
-	if fingerprint(held...) == g.Spec.RulesHash {
+	if fingerprint(pinsOf(g), held) == g.Spec.RulesHash {
 		return nil, nil
 	}
 	return r.widened(ctx, g, held)

@@ -145,6 +145,9 @@ func (r *RequestReconciler) advance(ctx context.Context, s *requestStep) error {
 	if err != nil {
 		return err
 	}
+	if s.lostItsTask(want) {
+		return nil
+	}
 	match, outcome, err := r.decide(ctx, s, want)
 	if err != nil || match == nil {
 		return err
@@ -286,7 +289,7 @@ func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *re
 	s.Status.Policy = policyRef(match.Policy)
 	s.Status.RequiredApprovals = ptr.To(int32(match.Policy.Required())) //nolint:gosec // the schema bounds it to 16
 	s.Status.Approvers = match.Policy.Spec.Approvers
-	s.Status.Rules, s.Status.RulesHash = want.lines, want.rulesHash
+	s.Status.Rules, s.Status.Pins, s.Status.RulesHash = want.lines, want.pins(), want.rulesHash
 	s.Status.Risks = risks(want.rules)
 	s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionTrue, v1alpha1.ReasonMatched, match.Message)
 
@@ -303,6 +306,18 @@ func (r *RequestReconciler) decide(ctx context.Context, s *requestStep, want *re
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionFalse, v1alpha1.ReasonWaitingForApproval, outcome.Message)
 	}
 	return &match, outcome, nil
+}
+
+// lostItsTask ends a request whose task was there and is gone: whatever has its
+// name now is another task, for which nobody asked.
+func (s *requestStep) lostItsTask(want *resolved) bool {
+	pins := s.Status.Pins
+	if pins == nil || pins.Task == nil || pins.Task.UID == "" || (want.task != nil && want.task.GetUID() == pins.Task.UID) {
+		return false
+	}
+	s.end(v1alpha1.RequestFailed, string(v1alpha1.EndTaskGone),
+		fmt.Sprintf("%s %s was deleted or replaced before the access was given: ask again", s.Spec.Task.Kind, s.Spec.Task.Name))
+	return true
 }
 
 // findLive looks for a policy without the cache, which may not have seen one
@@ -325,6 +340,7 @@ func weigh(request *v1alpha1.AccessRequest, required int) policy.Outcome {
 	return policy.Weigh(policy.Ballot{
 		RequestUID: request.UID,
 		RulesHash:  request.Status.RulesHash,
+		HashBefore: request.Status.Pins.HashBefore(),
 		Requester:  request.Spec.Requester,
 		Subjects:   identity.Subjects(&request.Spec),
 		Approvers:  request.Status.Approvers,

@@ -57,8 +57,10 @@ type resolved struct {
 	subjects   []v1alpha1.GrantSubject
 	namespaces []v1alpha1.GrantNamespace
 	roleUID    types.UID
-	rules      []v1alpha1.PolicyRule
-	rulesHash  string
+	// roles that are asked for, as they are now: one of each namespace for a Role.
+	roles     []heldRole
+	rules     []v1alpha1.PolicyRule
+	rulesHash string
 	// lines are the rules as people read them.
 	lines []string
 	// task, nil while it does not exist.
@@ -105,12 +107,40 @@ func (r reader) resolve(ctx context.Context, request *v1alpha1.AccessRequest) (*
 	if spec.Duration != nil {
 		out.ask.Duration = &spec.Duration.Duration
 	}
-	return out, errors.Join(
+	err = errors.Join(
 		r.resolveScope(ctx, request, out),
 		r.resolveSubjects(ctx, out),
 		r.resolveRole(ctx, out),
 		r.resolveTask(ctx, request, out),
 	)
+	out.rulesHash = fingerprint(out.pins(), out.roles)
+	return out, err
+}
+
+// pins are the objects that a request was resolved to.
+func (out *resolved) pins() *v1alpha1.Pins {
+	p := &v1alpha1.Pins{RoleUID: out.roleUID, Namespaces: out.namespaces, Subjects: withUID(out.subjects)}
+	if out.ask.HasTask {
+		p.Task = &v1alpha1.TaskPin{}
+	}
+	if out.task != nil {
+		p.Task.HashBefore = fingerprint(p, out.roles)
+		p.Task.UID = out.task.GetUID()
+	}
+	return p
+}
+
+// pinsOf are the objects that a grant was approved for.
+func pinsOf(g *v1alpha1.AccessGrant) *v1alpha1.Pins {
+	p := &v1alpha1.Pins{RoleUID: g.Spec.RoleUID, Namespaces: g.Spec.Namespaces, Subjects: withUID(g.Spec.Subjects)}
+	if g.Spec.Task != nil {
+		p.Task = &v1alpha1.TaskPin{UID: g.Spec.Task.UID}
+	}
+	return p
+}
+
+func withUID(subjects []v1alpha1.GrantSubject) []v1alpha1.GrantSubject {
+	return slices.DeleteFunc(slices.Clone(subjects), func(s v1alpha1.GrantSubject) bool { return s.UID == "" })
 }
 
 func (r reader) resolveScope(ctx context.Context, request *v1alpha1.AccessRequest, out *resolved) error {
@@ -210,10 +240,9 @@ func (r reader) resolveRole(ctx context.Context, out *resolved) error {
 		if err != nil {
 			return err
 		}
-		out.roleUID, out.rulesHash = role.uid, fingerprint(role)
+		out.roleUID, out.roles = role.uid, []heldRole{role}
 		return out.show(ref.Kind+" "+ref.Name, role.rules)
 	}
-	roles := make([]heldRole, 0, len(out.namespaces))
 	var all []rbacv1.PolicyRule
 	for i, ns := range out.namespaces {
 		role, err := r.role(ctx, ns.Name, *ref)
@@ -221,9 +250,8 @@ func (r reader) resolveRole(ctx context.Context, out *resolved) error {
 			return err
 		}
 		out.namespaces[i].RoleUID = role.uid
-		roles, all = append(roles, role), append(all, role.rules...)
+		out.roles, all = append(out.roles, role), append(all, role.rules...)
 	}
-	out.rulesHash = fingerprint(roles...)
 	return out.show(ref.Kind+" "+ref.Name, all)
 }
 
@@ -250,7 +278,7 @@ func resolveRules(out *resolved) error {
 			return impossiblef(v1alpha1.ReasonInvalid, "rules: a rule has either resources or nonResourceURLs")
 		}
 	}
-	out.rulesHash = fingerprint(heldRole{rules: rules})
+	out.roles = []heldRole{{rules: rules}}
 	return out.show("rules", rules)
 }
 
@@ -284,13 +312,23 @@ type heldRole struct {
 	rules   []rbacv1.PolicyRule
 }
 
-// fingerprint is the rulesHash: what the roles allow and which they are, so
-// that neither a changed role nor another of its name passes for what somebody
-// approved. A Role has one entry for each namespace, in their order.
-func fingerprint(roles ...heldRole) string {
+// fingerprint is the rulesHash: what the roles allow, and which objects all the
+// names stand for, so that neither a changed role nor anything else of the same
+// name passes for what somebody approved. A Role has one entry for each
+// namespace, in their order. A task that is not there yet is a value too.
+func fingerprint(pins *v1alpha1.Pins, roles []heldRole) string {
 	hash := sha256.New()
 	for _, role := range roles {
-		fmt.Fprintf(hash, "%s %s\n", role.uid, hashes.of(role))
+		fmt.Fprintf(hash, "role %s %s\n", role.uid, hashes.of(role))
+	}
+	for _, ns := range pins.Namespaces {
+		fmt.Fprintf(hash, "namespace %s %s\n", ns.Name, ns.UID)
+	}
+	for _, s := range pins.Subjects {
+		fmt.Fprintf(hash, "subject %s %s %s %s\n", s.Kind, s.Namespace, s.Name, s.UID)
+	}
+	if pins.Task != nil {
+		fmt.Fprintf(hash, "task %s\n", pins.Task.UID)
 	}
 	return hex.EncodeToString(hash.Sum(nil))
 }

@@ -66,7 +66,8 @@ type AccessGrantSpec struct {
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MaxLength=1024
 	RoleRules []string `json:"roleRules,omitempty"`
-	// rulesHash of what was approved.
+	// rulesHash of what was approved: the rules, and the UIDs of the role, the
+	// task, the subjects and the namespaces.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	RulesHash string `json:"rulesHash,omitempty"`

@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // AccessRequestSpec is what somebody asks for. It never changes: to ask for
@@ -167,7 +168,12 @@ type AccessRequestStatus struct {
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MaxLength=1024
 	Rules []string `json:"rules,omitempty"`
-	// rulesHash identifies the rules.
+	// pins are the objects that the names of the request came to when it was last
+	// looked at.
+	// +optional
+	Pins *Pins `json:"pins,omitempty"`
+	// rulesHash identifies the rules and the pins. An approval counts only while
+	// it is what its author saw.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	RulesHash string `json:"rulesHash,omitempty"`
@@ -191,6 +197,53 @@ type AccessRequestStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('2000-01-01T00:00:00Z') && c.lastTransitionTime < timestamp('3000-01-01T00:00:00Z'))",message="lastTransitionTime must be in the years 2000 to 2999"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Pins are what the names of a request stood for at a moment, each by its UID:
+// another object of the same name is another thing, and nobody approved it.
+type Pins struct {
+	// roleUID of a ClusterRole; a Role is pinned in each namespace.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	RoleUID types.UID `json:"roleUID,omitempty"`
+	// namespaces in which the access would hold; none when it is the whole cluster.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=1024
+	Namespaces []GrantNamespace `json:"namespaces,omitempty"`
+	// subjects that have a UID, which ServiceAccounts do.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Subjects []GrantSubject `json:"subjects,omitempty"`
+	// task, if the request names one.
+	// +optional
+	Task *TaskPin `json:"task,omitempty"`
+}
+
+// TaskPin is what the task of a request stood for at a moment.
+type TaskPin struct {
+	// uid of the task; left out while it is not there yet.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	UID types.UID `json:"uid,omitempty"`
+	// hashBefore is the rulesHash from before the task was there. Approvals that
+	// carry it count: they are for the first task of that name, which this is.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	HashBefore string `json:"hashBefore,omitempty"`
+}
+
+// HashBefore is the rulesHash from before the task was there, empty when there
+// is none, of nil pins too.
+func (p *Pins) HashBefore() string {
+	if p == nil || p.Task == nil {
+		return ""
+	}
+	return p.Task.HashBefore
 }
 
 // AccessRequest asks for a role for a while, or for as long as a task lasts.

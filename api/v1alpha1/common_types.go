@@ -291,9 +291,10 @@ type Decision struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=64
 	RequestUID types.UID `json:"requestUID,omitempty"`
-	// rulesHash is the hash of what the role allowed when it was decided;
-	// stamped when the decider does not quote it. An approval counts only
-	// while the role still has this hash.
+	// rulesHash is the request's status.rulesHash when it was decided: what the
+	// role allowed, and which role, task, subjects and namespaces these were;
+	// stamped when the decider does not quote it. An approval counts only while
+	// all of that is the same.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	RulesHash string `json:"rulesHash,omitempty"`

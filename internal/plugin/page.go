@@ -144,8 +144,8 @@ func (w *writer) decisions(r *v1alpha1.AccessRequest) {
 		if d.Comment != "" {
 			text += ": " + d.Comment
 		}
-		if d.Verdict == v1alpha1.VerdictApprove && d.RulesHash != r.Status.RulesHash {
-			text += " (does not count: the role has changed since)"
+		if d.Verdict == v1alpha1.VerdictApprove && d.RulesHash != r.Status.RulesHash && d.RulesHash != r.Status.Pins.HashBefore() {
+			text += " (does not count: the role has changed since, or something it is for was replaced)"
 		}
 		w.item(text)
 	}

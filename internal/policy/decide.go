@@ -13,8 +13,10 @@ import (
 // Ballot is all that decisions are weighed by.
 type Ballot struct {
 	RequestUID types.UID
-	// RulesHash of what the role allows now.
+	// RulesHash of what the request comes to now.
 	RulesHash string
+	// HashBefore is what it was before the task was there; empty without one.
+	HashBefore string
 	Requester v1alpha1.UserInfo
 	Subjects  []v1alpha1.Subject
 	Approvers []v1alpha1.Subject
@@ -79,8 +81,8 @@ func Weigh(b Ballot) Outcome {
 				ignored = append(ignored, d.Username+" would benefit")
 			case !approver:
 				ignored = append(ignored, d.Username+" is not an approver")
-			case d.RulesHash == "", d.RulesHash != b.RulesHash:
-				ignored = append(ignored, d.Username+" approved before the role changed and must approve again")
+			case d.RulesHash == "", d.RulesHash != b.RulesHash && d.RulesHash != b.HashBefore:
+				ignored = append(ignored, d.Username+" approved before the role changed, or something it is for was replaced, and must approve again")
 			case people[person]:
 				ignored = append(ignored, d.Username+" has approved already")
 			default:

@@ -136,9 +136,9 @@ func TestWeigh(t *testing.T) {
 		"Deny of another request":           {list(deny("bob", about("other")), approve("carol")), list(needs(1)), Outcome{Approved: true, Approvers: list("carol"), Message: "approved by carol (not counted: bob decided about another request of this name)"}},
 		"Revoke of another request":         {list(revoke("bob", about("other"))), nil, waiting("0", "2", nil, " (not counted: bob decided about another request of this name)")},
 		"Release of another request":        {list(release("alice", about("other"))), nil, waiting("0", "2", nil, " (not counted: alice decided about another request of this name)")},
-		"the rules were others":             {list(approve("bob", seeing("old")), approve("carol")), nil, waiting("1", "1", list("carol"), " (not counted: bob approved before the role changed and must approve again)")},
-		"the rules were not seen":           {list(approve("bob", seeing(""))), nil, waiting("0", "2", nil, " (not counted: bob approved before the role changed and must approve again)")},
-		"stale, and again in other letters": {list(approve("bob", seeing("old")), approve("Bob")), list(needs(1)), Outcome{Approved: true, Approvers: list("Bob"), Message: "approved by Bob (not counted: bob approved before the role changed and must approve again)"}},
+		"the rules were others":             {list(approve("bob", seeing("old")), approve("carol")), nil, waiting("1", "1", list("carol"), " (not counted: bob approved before the role changed, or something it is for was replaced, and must approve again)")},
+		"the rules were not seen":           {list(approve("bob", seeing(""))), nil, waiting("0", "2", nil, " (not counted: bob approved before the role changed, or something it is for was replaced, and must approve again)")},
+		"stale, and again in other letters": {list(approve("bob", seeing("old")), approve("Bob")), list(needs(1)), Outcome{Approved: true, Approvers: list("Bob"), Message: "approved by Bob (not counted: bob approved before the role changed, or something it is for was replaced, and must approve again)"}},
 
 		"Deny":                         {list(deny("bob", saying("not today"))), nil, Outcome{Denied: true, By: "bob", Comment: "not today", Message: "denied by bob: not today"}},
 		"Deny beats approvals":         {list(approve("bob"), approve("carol"), deny("dave")), nil, Outcome{Denied: true, By: "dave", Approvers: list("bob", "carol"), Message: "denied by dave"}},

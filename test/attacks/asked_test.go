@@ -396,7 +396,7 @@ func approveAnew(t *testing.T, ns string, request *v1alpha1.AccessRequest) {
 	e.WaitUntil(t, request, "another hash", func(r *v1alpha1.AccessRequest) bool { return r.Status.RulesHash != request.Status.RulesHash })
 	env.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
 	says(t, request, "1 of 2 approvals")
-	says(t, request, "bob approved before the role changed and must approve again")
+	says(t, request, "bob approved before the role changed, or something it is for was replaced, and must approve again")
 	mustNot(t, alice, ns)
 	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 	e.WaitFor(t, request, v1alpha1.RequestActive)

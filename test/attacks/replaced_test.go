@@ -1,0 +1,137 @@
+package attacks
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+// What was resolved when the request was made is replaced, by another object of
+// the same name, before the access is given.
+func TestReplaced(t *testing.T) {
+	t.Parallel()
+	attack(t, "task replaced before the approval", func(t *testing.T) {
+		ns, request := ofTask(t, nil, nil)
+		replaceJob(t, ns)
+		_ = env.Decide(t, bob, request, v1alpha1.VerdictApprove) // refused once the request is over
+		mustEnd(t, request, v1alpha1.RequestFailed, "was deleted or replaced before the access was given")
+		mustNot(t, alice, ns)
+	})
+	attack(t, "task replaced between the approval and the start", func(t *testing.T) {
+		ns, request := ofTask(t, nil, func(s *v1alpha1.AccessRequestSpec) { s.StartTime = ptr.To(metav1.NewTime(time.Now().Add(5 * time.Second))) })
+		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		e.WaitFor(t, request, v1alpha1.RequestApproved)
+		replaceJob(t, ns)
+		mustEnd(t, request, v1alpha1.RequestFailed, "was deleted or replaced before the access was given")
+		mustNot(t, alice, ns)
+	})
+	attack(t, "task that came after the approval, then another of its name", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		newPolicy(t, ns, nil)
+		request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
+			jobTask(s)
+			s.StartTime = ptr.To(metav1.NewTime(time.Now().Add(8 * time.Second)))
+		}))
+		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		e.WaitFor(t, request, v1alpha1.RequestApproved)
+		env.Create(t, e.Admin, env.NewJob(ns, "migrate"))
+		e.WaitUntil(t, request, "the task's UID", func(r *v1alpha1.AccessRequest) bool { return r.Status.Pins.Task.UID != "" })
+		replaceJob(t, ns)
+		mustEnd(t, request, v1alpha1.RequestFailed, "was deleted or replaced before the access was given")
+		mustNot(t, alice, ns)
+	})
+	attack(t, "ServiceAccount replaced between two approvals", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+			s.RequiredApprovals, s.Subjects = ptr.To[int32](2), v1alpha1.SubjectsServiceAccounts
+		})
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrator"}}
+		env.Create(t, e.Admin, account.DeepCopy())
+		request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
+			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "migrator"}}
+		}))
+		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		request = says(t, request, "1 of 2 approvals")
+		env.Delete(t, e.Admin, account.DeepCopy())
+		env.Create(t, e.Admin, account.DeepCopy())
+		env.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
+		countsNoMore(t, request)
+	})
+	attack(t, "namespace replaced between two approvals", func(t *testing.T) {
+		ns, other := e.NewNamespace(t, nil), e.NewNamespace(t, nil)
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+			s.RequiredApprovals, s.Namespaces.Names = ptr.To[int32](2), []string{ns, other}
+		})
+		request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
+			s.Scope = &v1alpha1.Scope{Namespaces: []string{ns, other}}
+		}))
+		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		request = says(t, request, "1 of 2 approvals")
+		env.Delete(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: other}})
+		eventually(t, func(ctx context.Context) error {
+			return e.Admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: other}})
+		})
+		// While it was gone the broker may have looked, and then the request is over.
+		if err := env.Decide(t, carol, request, v1alpha1.VerdictApprove); err != nil {
+			mustRefuse(t, "the request is over (Failed)", err)
+		} else {
+			countsNoMore(t, request)
+		}
+		mustNot(t, alice, other)
+	})
+}
+
+// countsNoMore: bob approved something else, so that the approval that carol has
+// given is the first of two.
+func countsNoMore(t *testing.T, request *v1alpha1.AccessRequest) {
+	t.Helper()
+	says(t, request, "1 of 2 approvals")
+	says(t, request, "bob approved before the role changed, or something it is for was replaced, and must approve again")
+}
+
+func jobTask(s *v1alpha1.AccessRequestSpec) {
+	s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
+}
+
+// ofTask is a request of alice for as long as the Job migrate runs, which does.
+func ofTask(t *testing.T, policy func(*v1alpha1.AccessPolicySpec), edit func(*v1alpha1.AccessRequestSpec)) (ns string, request *v1alpha1.AccessRequest) {
+	t.Helper()
+	ns = e.NewNamespace(t, nil)
+	newPolicy(t, ns, policy)
+	env.Create(t, e.Admin, env.NewJob(ns, "migrate"))
+	return ns, e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
+		jobTask(s)
+		if edit != nil {
+			edit(s)
+		}
+	}))
+}
+
+// replaceJob puts another Job in the place of migrate.
+func replaceJob(t *testing.T, ns string) {
+	t.Helper()
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrate"}}
+	key := types.NamespacedName{Namespace: ns, Name: "migrate"}
+	if err := e.Admin.Delete(t.Context(), job, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func(ctx context.Context) error {
+		if err := e.Admin.Get(ctx, key, &batchv1.Job{}); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("the first Job is still there: %w", err)
+		}
+		return nil
+	})
+	env.Create(t, e.Admin, env.NewJob(ns, "migrate"))
+}
