@@ -43,8 +43,8 @@ type GrantReconciler struct {
 	Policies *Policies
 	// Admission tells whether identities could be verified.
 	Admission *Admission
-	// Tasks watches the kinds of tasks; nil in tests that call Reconcile.
-	Tasks *TaskWatcher
+	// Tasks are shared with the request controller; nil in tests without one.
+	Tasks *Tasks
 	// Retention of grants that have ended.
 	Retention time.Duration
 	// Backlog is the expirer's and the request controller's.
@@ -97,6 +97,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 	}
 	held := r.held(g)
 	end, err := r.over(ctx, held, now)
+	trouble, err := taskTrouble(err)
 	if end == nil && err == nil && held.Status.Phase != v1alpha1.GrantActive {
 		// An error above is no reason not to look at the rest, but it is one
 		// not to give.
@@ -124,7 +125,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 			return again(err)
 		}
 	}
-	return reconcile.Result{RequeueAfter: g.Spec.ExpirationTime.Sub(now) + overdueGrace}, nil
+	return r.watched(ctx, g, trouble, now)
 }
 
 // held is a grant with what was given but is not recorded yet, to be read only.
@@ -166,7 +167,9 @@ func (r *GrantReconciler) retain(ctx context.Context, g *v1alpha1.AccessGrant, n
 	return reconcile.Result{}, client.IgnoreNotFound(err)
 }
 
-func (r *GrantReconciler) reader() reader { return reader{cache: r.Client, live: r.Live} }
+func (r *GrantReconciler) reader() reader {
+	return reader{cache: r.Client, live: r.Live, tasks: r.Tasks}
+}
 
 // give creates the bindings and returns the grant as it is to be recorded, or an
 // end when they can never be created.

@@ -82,7 +82,6 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	c, live := mgr.GetClient(), mgr.GetAPIReader()
 	policies := &Policies{Client: c, Live: live}
-	tasks := &TaskWatcher{Cache: mgr.GetCache(), Client: c}
 	admissionPolicies, err := NewAdmission(c)
 	if err != nil {
 		return err
@@ -100,6 +99,10 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	backlog := &Backlog{start: make(chan struct{})}
 	w := wiring{client: c}
+	tasks, err := NewTasks(mgr.GetConfig(), mgr.GetHTTPClient(), w)
+	if err != nil {
+		return err
+	}
 
 	err = builder.ControllerManagedBy(mgr).Named("policy").
 		For(&v1alpha1.AccessPolicy{}).
@@ -108,20 +111,20 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return fmt.Errorf("policy controller: %w", err)
 	}
 	reconciler := &RequestReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Tasks: tasks, Retention: o.Retention.Requests, Backlog: backlog, Metrics: measures}
-	requests, err := builder.ControllerManagedBy(mgr).Named("request").
+	err = builder.ControllerManagedBy(mgr).Named("request").
 		Watches(&v1alpha1.AccessRequest{}, reconciler.inTurn()).
 		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(w.openRequests)).
 		Watches(&v1alpha1.AccessGrant{}, handler.EnqueueRequestsFromMapFunc(requestOfGrant)).
 		Watches(&rbacv1.ClusterRole{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
 		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
+		WatchesRawSource(tasks.source(w.requestsBy(indexTask))).
 		WithOptions(options(maxRequestBackoff)).
-		Build(reconciler)
+		Complete(reconciler)
 	if err != nil {
 		return fmt.Errorf("request controller: %w", err)
 	}
-	tasks.add(requests, w.requestsBy(indexTask))
 
-	grants, err := builder.ControllerManagedBy(mgr).Named("grant").
+	err = builder.ControllerManagedBy(mgr).Named("grant").
 		For(&v1alpha1.AccessGrant{}).
 		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding)).
 		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding)).
@@ -131,12 +134,12 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Watches(&rbacv1.Role{}, first(w.grantsOfRole)).
 		WatchesMetadata(&corev1.Namespace{}, first(w.grantsOfObject)).
 		WatchesMetadata(&corev1.ServiceAccount{}, first(w.grantsOfObject)).
+		WatchesRawSource(tasks.source(w.grantsBy(indexTask))).
 		WithOptions(options(maxBackoff)).
-		Build(&GrantReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Admission: admissionPolicies, Tasks: tasks, Retention: o.Retention.Grants, Backlog: backlog, Metrics: measures})
+		Complete(&GrantReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Admission: admissionPolicies, Tasks: tasks, Retention: o.Retention.Grants, Backlog: backlog, Metrics: measures})
 	if err != nil {
 		return fmt.Errorf("grant controller: %w", err)
 	}
-	tasks.add(grants, w.grantsBy(indexTask))
 
 	expirer := &Expirer{Client: c, Live: live, Clock: clk, Backlog: backlog, Metrics: measures}
 	everywhere := options(maxBackoff)
