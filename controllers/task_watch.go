@@ -3,7 +3,9 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -189,6 +191,8 @@ type taskWatch struct {
 	stop     context.CancelFunc
 
 	mu sync.Mutex
+	// worked is true once the tasks were listed.
+	worked bool
 	// expected tasks by name, as they were seen last.
 	expected map[string]seenTask
 }
@@ -270,13 +274,31 @@ func (w *taskWatch) watch(ctx context.Context, options metav1.ListOptions) (watc
 }
 
 // giveUp ends a watch that cannot succeed: the kind is gone, or may not be watched
-// any more. The next look at a task begins another if that has changed.
+// any more. The next look at a task begins another if that has changed; that of a
+// watch that has worked comes at once, because its kind may be served under
+// another version.
 func (w *taskWatch) giveUp(err error) error {
-	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
-		logf.Log.Info("tasks cannot be watched now", "kind", w.place.kind.String(), "namespace", w.place.namespace, "error", err.Error())
-		w.stop()
+	if !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) && !apierrors.IsMethodNotSupported(err) {
+		return err
+	}
+	logf.Log.Info("tasks cannot be watched now", "kind", w.place.kind.String(), "namespace", w.place.namespace, "error", err.Error())
+	w.stop()
+	w.mu.Lock()
+	worked := w.worked
+	w.mu.Unlock()
+	if worked {
+		w.tellAll()
 	}
 	return err
+}
+
+func (w *taskWatch) tellAll() {
+	w.mu.Lock()
+	names := slices.Collect(maps.Keys(w.expected))
+	w.mu.Unlock()
+	for _, name := range names {
+		w.tasks.tell(w.tasks.run, w.place, name)
+	}
 }
 
 // expect a task of this name.
@@ -344,14 +366,9 @@ func (w *taskWatch) Replace(list []any, _ string) error {
 			w.expected[seen.GetName()] = remember(seen)
 		}
 	}
-	names := make([]string, 0, len(w.expected))
-	for name := range w.expected {
-		names = append(names, name)
-	}
+	w.worked = true
 	w.mu.Unlock()
-	for _, name := range names {
-		w.tasks.tell(w.ctx, w.place, name)
-	}
+	w.tellAll()
 	return nil
 }
 
