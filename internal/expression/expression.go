@@ -72,6 +72,8 @@ var language = sync.OnceValues(func() (*cel.Env, error) {
 type Program struct {
 	program cel.Program
 	source  *celast.SourceInfo
+	// keys of the selections that the expression names all by itself, by node.
+	keys map[int64][]string
 }
 
 // Compile compiles an expression over the variables of these names. They are
@@ -115,7 +117,7 @@ func Compile(expr string, vars ...string) (_ *Program, err error) {
 	if err != nil {
 		return nil, errors.New(printable(err.Error()))
 	}
-	return &Program{program: program, source: tree.SourceInfo()}, nil
+	return &Program{program: program, source: tree.SourceInfo(), keys: keysOf(root)}, nil
 }
 
 // Eval evaluates the program over the variables it was compiled with: JSON
@@ -135,7 +137,7 @@ func (p *Program) Eval(ctx context.Context, vars map[string]any) (result bool, e
 	}
 	out, _, err := p.program.ContextEval(ctx, values)
 	if err != nil {
-		return false, p.explain(ctx, err)
+		return false, &evalError{p.explain(ctx, err), p.explainWithoutValues(err)}
 	}
 	result, ok := out.Value().(bool)
 	if !ok {
@@ -149,6 +151,17 @@ func (p *Program) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("evaluation stopped: %w", context.Cause(ctx))
 	}
+	if cause := limitExceeded(err); cause != nil {
+		return cause
+	}
+	var located *types.Err
+	if errors.As(err, &located) {
+		return at(p.source.GetStartLocation(located.NodeID()), located.Error())
+	}
+	return errors.New(printable(err.Error()))
+}
+
+func limitExceeded(err error) error {
 	var cancelled interpreter.EvalCancelledError
 	if errors.As(err, &cancelled) {
 		switch cancelled.Cause {
@@ -158,11 +171,7 @@ func (p *Program) explain(ctx context.Context, err error) error {
 			return fmt.Errorf("a value in the evaluation is larger than the limit of %d elements", valueLimit)
 		}
 	}
-	var located *types.Err
-	if errors.As(err, &located) {
-		return at(p.source.GetStartLocation(located.NodeID()), located.Error())
-	}
-	return errors.New(printable(err.Error()))
+	return nil
 }
 
 // at is an error at a place in the source, where that is known.

@@ -79,7 +79,8 @@ func Evaluate(obj *unstructured.Unstructured, completeWhen *CompleteWhen, access
 			state = Completed
 		}
 		if err != nil {
-			failed = fmt.Errorf("completeWhen of %s: %w", name, err)
+			// Whoever wrote the expression may not be one who may read the task.
+			failed = fmt.Errorf("completeWhen of %s: %s", name, expression.WithoutValues(err))
 		}
 	case kind.outcome != nil:
 		state, reason = kind.outcome(obj.Object)

@@ -218,7 +218,7 @@ func TestEvaluateError(t *testing.T) {
 		"typo without a status":    {"object.dta.done == 'yes'", `"data":{"done":"yes"}`, "no such key: dta"},
 		"a number and a string":    {"object.status.done > '3'", `"status":{"done":3}`, "no such overload"},
 		"no boolean":               {"object.status.phase", `"status":{"phase":"Done"}`, "must be true or false, but is of type string"},
-		"no such time":             {"timestamp(object.status.at) > granted", `"status":{"at":"tomorrow"}`, "tomorrow"},
+		"no such time":             {"timestamp(object.status.at) > granted", `"status":{"at":"tomorrow"}`, "1:10: a value is not what is needed here"},
 		"status that is no object": {"object.status.phase == 'Done'", `"status":"Done"`, "phase"},
 	} {
 		t.Run(name, func(t *testing.T) {
