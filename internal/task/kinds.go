@@ -83,7 +83,7 @@ var runAgain = map[schema.GroupKind]string{
 	{Group: "argoproj.io", Kind: "Application"}:                   "object.status.operationState.phase == 'Succeeded' && timestamp(object.status.operationState.finishedAt) > granted",
 	{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization"}: becameReady,
 	{Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease"}:        becameReady,
-	{Group: "batch", Kind: "CronJob"}:                             "timestamp(object.status.lastSuccessfulTime) > granted",
+	{Group: "batch", Kind: "CronJob"}:                             "has(object.status.lastSuccessfulTime) && timestamp(object.status.lastSuccessfulTime) > granted",
 	{Group: "apps", Kind: "Deployment"}:                           "object.status.conditions.exists(c, c.type == 'Progressing' && c.reason == 'NewReplicaSetAvailable' && timestamp(c.lastUpdateTime) > granted)",
 }
 
