@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
@@ -191,8 +193,9 @@ type taskWatch struct {
 	stop     context.CancelFunc
 
 	mu sync.Mutex
-	// worked is true once the tasks were listed.
+	// worked is true once the tasks were listed, told the last error.
 	worked bool
+	told   string
 	// expected tasks by name, as they were seen last.
 	expected map[string]seenTask
 }
@@ -231,7 +234,8 @@ func (w *taskWatch) start() {
 		ListWithContextFunc:  w.list,
 		WatchFuncWithContext: w.watch,
 	}, nil, w, toolscache.ReflectorOptions{Name: "tasks", TypeDescription: w.place.kind.String()})
-	go reflector.RunWithContext(w.ctx)
+	// What fails is told by failed, once, and not by the reflector at each try.
+	go reflector.RunWithContext(klog.NewContext(w.ctx, logr.Discard()))
 }
 
 // taskPage bounds how many objects of a list are in memory at a time, and
@@ -248,7 +252,7 @@ func (w *taskWatch) list(ctx context.Context, options metav1.ListOptions) (runti
 	for {
 		page, err := w.page(ctx, options)
 		if err != nil {
-			return nil, w.giveUp(err)
+			return nil, w.failed(err)
 		}
 		for i := range page.Items {
 			if w.expects(page.Items[i].GetName()) {
@@ -270,24 +274,30 @@ func (w *taskWatch) page(ctx context.Context, options metav1.ListOptions) (*unst
 
 func (w *taskWatch) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	watching, err := w.tasks.client.Resource(w.resource).Namespace(w.place.namespace).Watch(ctx, options)
-	return watching, w.giveUp(err)
+	return watching, w.failed(err)
 }
 
-// giveUp ends a watch that cannot succeed: the kind is gone, or may not be watched
-// any more. The next look at a task begins another if that has changed; that of a
-// watch that has worked comes at once, because its kind may be served under
-// another version.
-func (w *taskWatch) giveUp(err error) error {
-	if !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) && !apierrors.IsMethodNotSupported(err) {
-		return err
+// failed tells of an error, and ends a watch that cannot succeed: the kind is gone,
+// or may not be watched any more. The next look at a task begins another if that
+// has changed; that of a watch that has worked comes at once, because its kind may
+// be served under another version.
+func (w *taskWatch) failed(err error) error {
+	if err == nil {
+		return nil
 	}
-	logf.Log.Info("tasks cannot be watched now", "kind", w.place.kind.String(), "namespace", w.place.namespace, "error", err.Error())
-	w.stop()
+	hopeless := apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err)
 	w.mu.Lock()
-	worked := w.worked
+	told, worked := w.told, w.worked
+	w.told = err.Error()
 	w.mu.Unlock()
-	if worked {
-		w.tellAll()
+	if told != err.Error() && w.ctx.Err() == nil {
+		logf.Log.Info("tasks cannot be watched now", "kind", w.place.kind.String(), "namespace", w.place.namespace, "error", err.Error())
+	}
+	if hopeless {
+		w.stop()
+		if worked {
+			w.tellAll()
+		}
 	}
 	return err
 }
@@ -366,7 +376,7 @@ func (w *taskWatch) Replace(list []any, _ string) error {
 			w.expected[seen.GetName()] = remember(seen)
 		}
 	}
-	w.worked = true
+	w.worked, w.told = true, ""
 	w.mu.Unlock()
 	w.tellAll()
 	return nil

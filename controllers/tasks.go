@@ -106,6 +106,15 @@ func (r reader) admitKind(ctx context.Context, kind schema.GroupVersionKind) (*m
 	if why := neverTask(kind.GroupKind()); why != "" {
 		return nil, impossiblef(v1alpha1.ReasonNotSupported, "task: %s cannot be a task, whatever %s lists: %s", kind.Kind, TaskKindsRole, why)
 	}
+	mapping, err := r.listedKind(ctx, kind)
+	if no := (*impossible)(nil); errors.As(err, &no) {
+		// The cache may not have heard of the last change of the list.
+		return reader{cache: r.live, live: r.live, tasks: r.tasks}.listedKind(ctx, kind)
+	}
+	return mapping, err
+}
+
+func (r reader) listedKind(ctx context.Context, kind schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	role := &rbacv1.ClusterRole{}
 	if err := r.Get(ctx, client.ObjectKey{Name: TaskKindsRole}, role); client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("read ClusterRole %s: %w", TaskKindsRole, err)
