@@ -34,7 +34,7 @@ func (r *GrantReconciler) notApproved(ctx context.Context, g *v1alpha1.AccessGra
 	if end == nil {
 		return nil, err
 	}
-	return r.notApprovedIn(ctx, reader{cache: r.Live, live: r.Live}, g, now)
+	return r.notApprovedIn(ctx, reader{cache: r.Live, live: r.Live, tasks: r.Tasks}, g, now)
 }
 
 func (r *GrantReconciler) notApprovedIn(ctx context.Context, from reader, g *v1alpha1.AccessGrant, now time.Time) (*grant.End, error) {

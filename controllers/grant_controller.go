@@ -45,8 +45,8 @@ type GrantReconciler struct {
 	Policies *Policies
 	// Admission tells whether identities could be verified.
 	Admission *Admission
-	// Tasks watches the kinds of tasks; nil in tests that call Reconcile.
-	Tasks *TaskWatcher
+	// Tasks are shared with the request controller; nil in tests without one.
+	Tasks *Tasks
 	// Retention of grants that have ended.
 	Retention time.Duration
 	// Backlog is the expirer's and the request controller's.
@@ -116,6 +116,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 	held := r.held(g)
 	if held.Status.Phase != v1alpha1.GrantActive {
 		end, err := r.over(ctx, held, now)
+		_, err = taskTrouble(err) // Judge tells of it
 		if end == nil && err == nil {
 			// An error above is no reason not to look at the rest, but it is one
 			// not to give.
@@ -183,14 +184,17 @@ func (r *GrantReconciler) Judge(ctx context.Context, key reconcile.Request) (rec
 	_, known := r.ends.Load(g.UID)
 	if !known {
 		end, err := r.over(ctx, held, now)
+		trouble, err := taskTrouble(err)
 		if end != nil || err == nil {
 			r.Metrics.over(g.Name, end, now)
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return again(err)
-		}
-		if end == nil || grant.Expired(g, now) != nil {
+		case grant.Expired(g, now) != nil:
 			return reconcile.Result{}, nil
+		case end == nil:
+			return r.watched(ctx, g, trouble, now)
 		}
 		r.ends.Store(g.UID, struckFor{*end, now})
 	}
@@ -253,7 +257,9 @@ func (r *GrantReconciler) retain(ctx context.Context, g *v1alpha1.AccessGrant, n
 	return reconcile.Result{}, client.IgnoreNotFound(err)
 }
 
-func (r *GrantReconciler) reader() reader { return reader{cache: r.Client, live: r.Live} }
+func (r *GrantReconciler) reader() reader {
+	return reader{cache: r.Client, live: r.Live, tasks: r.Tasks}
+}
 
 // give creates the bindings and returns the grant as it is to be recorded, or an
 // end when they can never be created.

@@ -16,7 +16,6 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/rbac"
-	"github.com/accessbroker/accessbroker/internal/task"
 )
 
 // clockSkew is how far the clocks of two replicas may differ: a binding that is
@@ -184,34 +183,6 @@ func impossibleEnd(err error, reason v1alpha1.EndReason) (*grant.End, error) {
 		return &grant.End{Reason: reason, Message: no.message}, nil
 	}
 	return nil, err
-}
-
-// taskOver: the task is complete, failed, gone or replaced.
-func (r *GrantReconciler) taskOver(ctx context.Context, g *v1alpha1.AccessGrant) (*grant.End, error) {
-	ref := g.Spec.Task
-	if ref == nil {
-		return nil, nil
-	}
-	r.Tasks.Watch(ref.TaskRef)
-	object, err := r.reader().task(ctx, g.Spec.RequestRef.Namespace, ref.TaskRef)
-	if err != nil {
-		return nil, err
-	}
-	if object == nil || object.GetUID() != ref.UID {
-		return &grant.End{Reason: v1alpha1.EndTaskGone, Message: fmt.Sprintf("%s %s was deleted or replaced", ref.Kind, ref.Name)}, nil
-	}
-	state, why, err := evaluateTask(ref.TaskRef, object)
-	if err != nil {
-		return nil, err
-	}
-	switch state {
-	case task.Completed:
-		return &grant.End{Reason: v1alpha1.EndTaskCompleted, Message: why}, nil
-	case task.Failed:
-		return &grant.End{Reason: v1alpha1.EndTaskFailed, Message: why}, nil
-	case task.Running:
-	}
-	return nil, nil
 }
 
 // roleOver: the role was deleted, replaced, or came to allow more than was

@@ -19,7 +19,6 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/policy"
-	"github.com/accessbroker/accessbroker/internal/task"
 )
 
 // defaultPendingTimeout holds for a request that no policy has been matched to.
@@ -47,8 +46,8 @@ type RequestReconciler struct {
 	Journal Journal
 	// Policies are shared with the other reconcilers, compiled once.
 	Policies *Policies
-	// Tasks watches the kinds of tasks; nil in tests that call Reconcile.
-	Tasks *TaskWatcher
+	// Tasks are shared with the grant controller; nil in tests without one.
+	Tasks *Tasks
 	// Settle is how long a new request waits for what is missing.
 	Settle time.Duration
 	// Retention of requests that are over.
@@ -76,6 +75,9 @@ func (r *RequestReconciler) Reconcile(ctx context.Context, key reconcile.Request
 	written, writeErr := patchStatus(ctx, r.Client, request, next.AccessRequest)
 	if written {
 		r.Metrics.wroteRequest(request, next.AccessRequest, now)
+	}
+	if written {
+		r.Journal.task(next.AccessRequest, request.Status.Conditions, next.Status.Conditions)
 	}
 	if written && request.Status.Phase != next.Status.Phase {
 		r.Journal.request(string(next.Status.Phase), lastWord(next.Status.Conditions), next.AccessRequest)
@@ -145,11 +147,11 @@ func (r *RequestReconciler) advance(ctx context.Context, s *requestStep) error {
 		s.end(v1alpha1.RequestCompleted, v1alpha1.ReasonWithdrawn, out.Message)
 		return nil
 	}
-	want, err := reader{cache: r.Client, live: r.Live}.resolve(ctx, s.AccessRequest)
+	want, err := reader{cache: r.Client, live: r.Live, tasks: r.Tasks}.resolve(ctx, s.AccessRequest)
 	if err != nil {
 		return err
 	}
-	if s.lostItsTask(want) {
+	if s.lostItsTask(want) || !r.taskNotOver(s, want) {
 		return nil
 	}
 	match, outcome, err := r.decide(ctx, s, want)
@@ -194,6 +196,7 @@ func (r *RequestReconciler) mirror(s *requestStep, given *v1alpha1.AccessGrant) 
 	s.Status.ExpirationTime = given.Spec.ExpirationTime.DeepCopy()
 	if given.Status.Phase == v1alpha1.GrantActive {
 		s.Status.Phase = v1alpha1.RequestActive
+		mirrorTask(s, given)
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonApproved, approvedBy(given))
 		reason, message := v1alpha1.ReasonGranted, fmt.Sprintf("%s in %s for %s until %s",
 			given.Spec.Summary.Role, given.Spec.Summary.Scope, given.Spec.Summary.Subjects, given.Spec.ExpirationTime.UTC().Format(time.RFC3339))
@@ -249,7 +252,7 @@ func (r *RequestReconciler) lapse(ctx context.Context, s *requestStep) error {
 	}
 	message := fmt.Sprintf("not decided within %s; ask again", timeout)
 	if c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionApproved); c != nil && c.Reason == v1alpha1.ReasonWaitingForTask {
-		message = fmt.Sprintf("%s %s did not appear within %s; ask again", s.Spec.Task.Kind, s.Spec.Task.Name, timeout)
+		message = fmt.Sprintf("%s %s did not begin within %s (%s); ask again", s.Spec.Task.Kind, s.Spec.Task.Name, timeout, c.Message)
 	}
 	s.end(v1alpha1.RequestLapsed, v1alpha1.ReasonLapsed, message)
 	return nil
@@ -338,7 +341,7 @@ func (r *RequestReconciler) findLive(ctx context.Context, s *requestStep, begin 
 	if err != nil {
 		return policy.Match{}, err
 	}
-	want, err := reader{cache: r.Live, live: r.Live}.resolve(ctx, s.AccessRequest)
+	want, err := reader{cache: r.Live, live: r.Live, tasks: r.Tasks}.resolve(ctx, s.AccessRequest)
 	if err != nil {
 		return policy.Match{}, err
 	}
@@ -368,31 +371,10 @@ func (r *RequestReconciler) started(s *requestStep) bool {
 	s.Status.Phase = v1alpha1.RequestApproved
 	s.wait = 0
 	s.until(s.Spec.StartTime.Time)
+	if s.Spec.Task != nil {
+		s.until(s.now.Add(lookAgain))
+	}
 	s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonWaitingForStart, "approved; waits for "+s.Spec.StartTime.UTC().Format(time.RFC3339))
-	return false
-}
-
-// taskIsThere holds an approved request back until its task exists, and fails
-// one whose task is over.
-func (r *RequestReconciler) taskIsThere(s *requestStep, want *resolved) bool {
-	ref := s.Spec.Task
-	if ref == nil {
-		return true
-	}
-	r.Tasks.Watch(*ref)
-	if want.task == nil {
-		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonWaitingForTask, fmt.Sprintf("approved; waits for %s %s to exist", ref.Kind, ref.Name))
-		return false
-	}
-	state, why, err := evaluateTask(*ref, want.task)
-	switch {
-	case err != nil:
-		s.end(v1alpha1.RequestFailed, v1alpha1.ReasonInvalid, "task.completeWhen: "+err.Error())
-	case state != task.Running:
-		s.end(v1alpha1.RequestFailed, v1alpha1.ReasonTaskOver, "the task is over already: "+why)
-	default:
-		return true
-	}
 	return false
 }
 

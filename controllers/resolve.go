@@ -14,11 +14,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -27,6 +25,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/task"
 )
 
 // maxNamespaces bounds how many namespaces a selector may select.
@@ -49,8 +48,11 @@ type resolved struct {
 	rulesHash string
 	// shown is the role, or the rules, as people read them.
 	shown
-	// task, nil while it does not exist.
-	task *unstructured.Unstructured
+	// task, nil while it does not exist, and when it is complete; taskHeld is what
+	// holds it back.
+	task         *unstructured.Unstructured
+	completeWhen *task.CompleteWhen
+	taskHeld     string
 }
 
 // reader reads from the cache, and from the API server what the cache does not
@@ -58,6 +60,8 @@ type resolved struct {
 type reader struct {
 	cache client.Reader
 	live  client.Reader
+	// tasks are nil in tests without one.
+	tasks *Tasks
 }
 
 // Get is for objects that are not written to: what it reads belongs to the cache.
@@ -354,37 +358,23 @@ func (h *roleHashes) of(role heldRole) string {
 	return hash
 }
 
-// resolveTask reads the task live: whether it is over must not be told from an
-// old copy.
+// resolveTask looks whether the task may be one, and reads it.
 func (r reader) resolveTask(ctx context.Context, request *v1alpha1.AccessRequest, out *resolved) error {
 	ref := request.Spec.Task
 	if ref == nil {
 		return nil
 	}
-	task, err := r.task(ctx, request.Namespace, *ref)
-	if err != nil || task == nil {
+	completeWhen, err := r.admitTask(ctx, *ref)
+	if err != nil {
 		return err
 	}
-	out.task, out.ask.Task = task, task.Object
-	return nil
-}
-
-// task reads a task, nil when it does not exist.
-func (r reader) task(ctx context.Context, namespace string, ref v1alpha1.TaskRef) (*unstructured.Unstructured, error) {
-	task := &unstructured.Unstructured{}
-	task.SetGroupVersionKind(schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind))
-	err := r.live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, task)
-	switch {
-	case err == nil:
-		return task, nil
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	case meta.IsNoMatchError(err):
-		return nil, missingf(v1alpha1.ReasonWaitingForKind, v1alpha1.ReasonInvalid, "task: the API server knows no kind %s of %s", ref.Kind, ref.APIVersion)
-	case apierrors.IsForbidden(err):
-		return nil, missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "task: the broker may not read objects of kind %s: an administrator lists the kinds in the ClusterRole access-broker-task-kinds", ref.Kind)
+	r.tasks.Watch(ctx, r, request.Namespace, *ref)
+	object, err := r.task(ctx, request.Namespace, *ref)
+	if err != nil || object == nil {
+		return err
 	}
-	return nil, fmt.Errorf("read task %s %s/%s: %w", ref.Kind, namespace, ref.Name, err)
+	out.task, out.ask.Task, out.completeWhen = object, object.Object, completeWhen
+	return nil
 }
 
 // asMap is an object as CEL expressions see it.

@@ -86,7 +86,6 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	c, live := mgr.GetClient(), mgr.GetAPIReader()
 	policies := &Policies{Client: c, Live: live}
-	tasks := &TaskWatcher{Cache: mgr.GetCache(), Client: c}
 	admissionPolicies, err := NewAdmission(c)
 	if err != nil {
 		return err
@@ -104,6 +103,10 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	backlog := &Backlog{start: make(chan struct{})}
 	w := wiring{client: c}
+	tasks, err := NewTasks(mgr.GetConfig(), mgr.GetHTTPClient(), w)
+	if err != nil {
+		return err
+	}
 
 	err = builder.ControllerManagedBy(mgr).Named("policy").
 		For(&v1alpha1.AccessPolicy{}).
@@ -114,7 +117,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return fmt.Errorf("policy controller: %w", err)
 	}
 	reconciler := &RequestReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Tasks: tasks, Settle: o.Settle, Retention: o.Retention.Requests, Backlog: backlog, Metrics: measures}
-	requests, err := builder.ControllerManagedBy(mgr).Named("request").
+	err = builder.ControllerManagedBy(mgr).Named("request").
 		Watches(&v1alpha1.AccessRequest{}, reconciler.inTurn()).
 		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(w.openRequests)).
 		Watches(&v1alpha1.AccessGrant{}, handler.EnqueueRequestsFromMapFunc(requestOfGrant)).
@@ -122,19 +125,19 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(w.requestsAwaiting)).
 		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(w.requestsAwaiting)).
+		WatchesRawSource(tasks.source(w.requestsBy(indexTask))).
 		WithOptions(options(maxRequestBackoff)).
-		Build(reconciler)
+		Complete(reconciler)
 	if err != nil {
 		return fmt.Errorf("request controller: %w", err)
 	}
-	tasks.add(requests, w.requestsBy(indexTask))
 
 	granting := &GrantReconciler{
 		Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Admission: admissionPolicies, Tasks: tasks,
 		Retention: o.Retention.Grants, Backlog: backlog, Metrics: measures, handedOver: make(chan event.GenericEvent, maxConcurrent),
 	}
 	// What grants own is watched for those whose grant has ended or is gone.
-	_, err = builder.ControllerManagedBy(mgr).Named("grant").
+	err = builder.ControllerManagedBy(mgr).Named("grant").
 		For(&v1alpha1.AccessGrant{}).
 		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding)).
 		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding)).
@@ -142,11 +145,11 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Watches(&rbacv1.Role{}, first(grantOfOwned)).
 		WatchesRawSource(source.Channel(granting.handedOver, handler.TypedFuncs[client.Object, reconcile.Request]{GenericFunc: behindAll})).
 		WithOptions(options(maxBackoff)).
-		Build(granting)
+		Complete(granting)
 	if err != nil {
 		return fmt.Errorf("grant controller: %w", err)
 	}
-	judge, err := builder.ControllerManagedBy(mgr).Named("judge").
+	err = builder.ControllerManagedBy(mgr).Named("judge").
 		For(&v1alpha1.AccessGrant{}).
 		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding)).
 		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding)).
@@ -156,12 +159,12 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Watches(&rbacv1.Role{}, first(w.grantsOfRole)).
 		WatchesMetadata(&corev1.Namespace{}, first(w.grantsOfObject)).
 		WatchesMetadata(&corev1.ServiceAccount{}, first(w.grantsOfObject)).
+		WatchesRawSource(tasks.source(w.grantsBy(indexTask))).
 		WithOptions(options(maxBackoff)).
-		Build(reconcile.Func(granting.Judge))
+		Complete(reconcile.Func(granting.Judge))
 	if err != nil {
 		return fmt.Errorf("judge: %w", err)
 	}
-	tasks.add(judge, w.grantsBy(indexTask))
 
 	expirer := &Expirer{Client: c, Live: live, Clock: clk, Backlog: backlog, Metrics: measures}
 	everywhere := options(maxBackoff)

@@ -34,7 +34,13 @@ const (
 	indexObject       = "object"      // grants by namespace or ServiceAccount
 	indexBindingGrant = "label-grant" // bindings by grant
 	open              = "true"        // the one value of indexOpen
+	anyTask           = "*"           // a value of indexTask for all that name a task
 )
+
+// taskKey is what requests and grants are indexed by.
+func taskKey(apiVersion, kind, namespace, name string) string {
+	return fmt.Sprintf("%s/%s/%s/%s", apiVersion, kind, namespace, name)
+}
 
 func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	for _, index := range []struct {
@@ -55,7 +61,7 @@ func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			if r.Spec.Task == nil {
 				return nil
 			}
-			return []string{taskKey(r.Spec.Task.APIVersion, r.Spec.Task.Kind, r.Namespace, r.Spec.Task.Name)}
+			return []string{anyTask, taskKey(r.Spec.Task.APIVersion, r.Spec.Task.Kind, r.Namespace, r.Spec.Task.Name)}
 		})},
 		{&v1alpha1.AccessRequest{}, indexAwaited, ofOpenRequest(awaitedObjects)},
 		{&v1alpha1.AccessGrant{}, indexRole, ofLiveGrant(func(g *v1alpha1.AccessGrant) []string { return roleKeys(g.Spec.RoleRef) })},
@@ -64,7 +70,7 @@ func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			if g.Spec.Task == nil {
 				return nil
 			}
-			return []string{taskKey(g.Spec.Task.APIVersion, g.Spec.Task.Kind, g.Spec.RequestRef.Namespace, g.Spec.Task.Name)}
+			return []string{anyTask, taskKey(g.Spec.Task.APIVersion, g.Spec.Task.Kind, g.Spec.RequestRef.Namespace, g.Spec.Task.Name)}
 		})},
 		{&v1alpha1.AccessGrant{}, indexObject, ofLiveGrant(func(g *v1alpha1.AccessGrant) []string {
 			var keys []string
@@ -195,14 +201,22 @@ func (w wiring) openRequests(ctx context.Context, _ client.Object) []reconcile.R
 }
 
 func (w wiring) requestsOfRole(ctx context.Context, o client.Object) []reconcile.Request {
-	return w.requestsBy(indexRole)(ctx, roleKeyOf(o))
+	return append(w.requestsBy(indexRole)(ctx, roleKeyOf(o)), ofTaskKinds(ctx, o, w.requestsBy(indexTask))...)
 }
 
 func (w wiring) grantsOfRole(ctx context.Context, o client.Object) []reconcile.Request {
 	if owners := grantOfOwned(ctx, o); owners != nil {
 		return owners
 	}
-	return w.grantsBy(indexRole)(ctx, roleKeyOf(o))
+	return append(w.grantsBy(indexRole)(ctx, roleKeyOf(o)), ofTaskKinds(ctx, o, w.grantsBy(indexTask))...)
+}
+
+// ofTaskKinds are all that name a task, when the list of kinds changes.
+func ofTaskKinds(ctx context.Context, o client.Object, by func(context.Context, string) []reconcile.Request) []reconcile.Request {
+	if roleKeyOf(o) != v1alpha1.ClusterRoleKind+"/"+TaskKindsRole {
+		return nil
+	}
+	return by(ctx, anyTask)
 }
 
 func (w wiring) grantsOfPolicy(ctx context.Context, o client.Object) []reconcile.Request {

@@ -230,8 +230,9 @@ type TaskRef struct {
 	// +kubebuilder:validation:Pattern=`^[^\p{C}\p{Z}/%]+$`
 	// +kubebuilder:validation:XValidation:rule="!(self in ['.', '..'])",message="name must not be . or .."
 	Name string `json:"name"`
-	// completeWhen is a CEL expression over `object`, true when the task is
-	// complete; for kinds without a Complete, Succeeded or Failed condition.
+	// completeWhen is a CEL expression over `object`, `request` and `granted`,
+	// the moment of the grant, true when the task is over. Where it is given it
+	// alone decides. A kind whose end is not known needs it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048

@@ -26,6 +26,10 @@ const (
 	// force when the access was given. Without them nobody but the API server's
 	// audit log knows who really asked and who really decided.
 	ConditionAdmissionEnforced = "AdmissionEnforced"
+	// ConditionTaskWatched is there, and False, while it cannot be told whether
+	// the task is over: completeWhen errs, or the task cannot be read. The access
+	// then lasts to its deadline. An AccessRequest carries it too.
+	ConditionTaskWatched = "TaskWatched"
 )
 
 // ConditionReady tells whether an AccessPolicy can be used, with all its roles.
@@ -71,13 +75,19 @@ const (
 	ReasonWaitingForApproval = "WaitingForApproval"
 	// ReasonWaitingForStart: approved, startTime not reached.
 	ReasonWaitingForStart = "WaitingForStartTime"
-	// ReasonWaitingForTask: the task does not exist yet.
+	// ReasonWaitingForTask: the task does not exist yet, or is held back.
 	ReasonWaitingForTask = "WaitingForTask"
 	// ReasonGrantedBefore: a request of this name and content was granted, and
 	// deleted by the broker when its retention was over.
 	ReasonGrantedBefore = "GrantedBefore"
 	// ReasonTaskOver: the task was over before the grant.
 	ReasonTaskOver = "TaskOver"
+	// ReasonCompleteWhenErrs: completeWhen cannot be evaluated.
+	ReasonCompleteWhenErrs = "CompleteWhenErrs"
+	// ReasonTaskUnreadable: the broker may not read the task any more.
+	ReasonTaskUnreadable = "TaskUnreadable"
+	// ReasonTaskNotServed: the API server serves no version of the task's kind.
+	ReasonTaskNotServed = "TaskKindNotServed"
 	// ReasonApproved: enough decisions.
 	ReasonApproved = "Approved"
 	// ReasonAutomatic: the policy asks for no approval.

@@ -37,7 +37,7 @@ const (
 	maxRegexp = 500  // instructions of a compiled regular expression
 
 	costLimit  = 100_000 // cel's own unit: a step, or ten characters read
-	valueLimit = 5_000   // elements of any one value, all levels counted
+	valueLimit = 5_000   // elements of any one value, all levels counted; see input
 	valueDepth = 64      // levels of any one value
 	charsEach  = 40      // characters of a string that count as one element
 	checkEvery = 100     // turns of a loop between two looks at the context
@@ -73,6 +73,8 @@ type Program struct {
 	program cel.Program
 	source  *celast.SourceInfo
 	reads   map[string]bool
+	// keys of the selections that the expression names all by itself, by node.
+	keys map[int64][]string
 }
 
 // Reads tells whether the expression reads a variable.
@@ -114,11 +116,7 @@ func Compile(expr string, vars ...string) (_ *Program, err error) {
 		cel.InterruptCheckFrequency(checkEvery),
 		cel.CostLimit(costLimit),
 		cel.MemoryLimit(valueLimit),
-		cel.MemoryTracking(types.MemoryTrackerSizeCalculator(types.NewSizeCalculator(
-			types.SizeCalculatorMaxTraversal(valueLimit),
-			types.SizeCalculatorMaxDepth(valueDepth),
-			types.SizeCalculatorStringUnitLength(charsEach),
-		))),
+		cel.MemoryTracking(types.MemoryTrackerSizeCalculator(calculator())),
 	)
 	if err != nil {
 		return nil, errors.New(printable(err.Error()))
@@ -127,7 +125,7 @@ func Compile(expr string, vars ...string) (_ *Program, err error) {
 	for _, name := range celast.MatchDescendants(root, celast.KindMatcher(celast.IdentKind)) {
 		reads[name.AsIdent()] = true
 	}
-	return &Program{program: program, source: tree.SourceInfo(), reads: reads}, nil
+	return &Program{program: program, source: tree.SourceInfo(), reads: reads, keys: keysOf(root)}, nil
 }
 
 // Eval evaluates the program over the variables it was compiled with: JSON
@@ -141,9 +139,13 @@ func (p *Program) Eval(ctx context.Context, vars map[string]any) (result bool, e
 	if ctx.Err() != nil {
 		return false, fmt.Errorf("not evaluated: %w", context.Cause(ctx))
 	}
-	out, _, err := p.program.ContextEval(ctx, vars)
+	in, values := newInput(), make(map[string]any, len(vars))
+	for name, value := range vars {
+		values[name] = in.NativeToValue(value)
+	}
+	out, _, err := p.program.ContextEval(ctx, values)
 	if err != nil {
-		return false, p.explain(ctx, err)
+		return false, &evalError{p.explain(ctx, err), p.explainWithoutValues(err)}
 	}
 	result, ok := out.Value().(bool)
 	if !ok {
@@ -157,6 +159,17 @@ func (p *Program) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("evaluation stopped: %w", context.Cause(ctx))
 	}
+	if cause := limitExceeded(err); cause != nil {
+		return cause
+	}
+	var located *types.Err
+	if errors.As(err, &located) {
+		return at(p.source.GetStartLocation(located.NodeID()), located.Error())
+	}
+	return errors.New(printable(err.Error()))
+}
+
+func limitExceeded(err error) error {
 	var cancelled interpreter.EvalCancelledError
 	if errors.As(err, &cancelled) {
 		switch cancelled.Cause {
@@ -166,11 +179,7 @@ func (p *Program) explain(ctx context.Context, err error) error {
 			return fmt.Errorf("a value in the evaluation is larger than the limit of %d elements", valueLimit)
 		}
 	}
-	var located *types.Err
-	if errors.As(err, &located) {
-		return at(p.source.GetStartLocation(located.NodeID()), located.Error())
-	}
-	return errors.New(printable(err.Error()))
+	return nil
 }
 
 // at is an error at a place in the source, where that is known.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/task"
 )
 
 var days = regexp.MustCompile(`^([0-9]{1,4})d`)
@@ -160,6 +161,22 @@ func parseTask(text string, mapper meta.RESTMapper) (*v1alpha1.TaskRef, error) {
 		return nil, fmt.Errorf("a task lies in the namespace of its request; a %s lies in none", gvk.Kind)
 	}
 	return &v1alpha1.TaskRef{APIVersion: gvk.GroupVersion().String(), Kind: gvk.Kind, Name: name}, nil
+}
+
+// checkTask says before it is sent what the broker would say: how a task ends must
+// be known, or told in an expression that compiles.
+func checkTask(ref *v1alpha1.TaskRef) error {
+	kind := schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind).GroupKind()
+	if ref.CompleteWhen == "" {
+		if !task.Known(kind) {
+			return fmt.Errorf("when a %s is over is not known: say it with --complete-when, for example: --complete-when %q", kind.Kind, task.Example(kind))
+		}
+		return nil
+	}
+	if _, err := task.Compile(ref.CompleteWhen); err != nil {
+		return fmt.Errorf("--complete-when: %w", err)
+	}
+	return nil
 }
 
 // parseRule reads verbs, resources and, if any, names, each separated by

@@ -220,7 +220,13 @@ func TestSpec(t *testing.T) {
 		_, err := a.spec(now)
 		fails(t, err, name)
 	}
-	for _, a := range []ask{{task: "x"}, {rules: []string{"x"}}} {
+	for _, a := range []ask{
+		{task: "x"},
+		{rules: []string{"x"}},
+		{task: "deployment/api"}, // when is it over?
+		{task: "job/migrate", completeWhen: "object.status ="},
+		{task: "job/migrate", completeWhen: "object.status.phase + 1"},
+	} {
 		fails(t, a.lookUp(&v1alpha1.AccessRequestSpec{}, discover), a.task)
 	}
 }

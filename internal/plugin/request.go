@@ -99,7 +99,7 @@ Exit status with --wait:
 	f.BoolVar(&a.cluster, "cluster", false, "The access holds in the whole cluster.")
 	f.StringArrayVar(&a.subjects, "subject", nil, "Who gets the access instead of you: user:NAME, group:NAME or sa:NAMESPACE/NAME. May be repeated.")
 	f.StringVar(&a.task, "task", "", "The access ends with this object of the request's namespace: job/NAME, pod/NAME or KIND.GROUP/NAME.")
-	f.StringVar(&a.completeWhen, "complete-when", "", "When the task is complete, in CEL over object, for kinds that do not say so in their conditions.")
+	f.StringVar(&a.completeWhen, "complete-when", "", "When the task is complete, in CEL over object, request and granted; it alone decides then. Kinds whose end is not known need it.")
 	f.StringVar(&a.duration, "for", "", "How long, such as 30m, 1h30m or 2d. By default as long as the policy says.")
 	f.StringVar(&a.start, "start", "", "Not before: a time such as 2026-05-04T10:00:00Z, or +10m from now.")
 	f.StringVar(&a.reason, "reason", "", "Why, in one line. Required.")
@@ -277,6 +277,9 @@ func (a ask) lookUp(spec *v1alpha1.AccessRequestSpec, discover func() (meta.REST
 			return fmt.Errorf("--task: %w", err)
 		}
 		spec.Task.CompleteWhen = a.completeWhen
+		if err := checkTask(spec.Task); err != nil {
+			return err
+		}
 	}
 	for _, text := range a.rules {
 		rules, err := parseRule(text, mapper)

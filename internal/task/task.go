@@ -1,6 +1,6 @@
-// Package task tells from a task's object whether the task is over. It is
-// pure: the caller reads the object, and it is the caller who sees that the
-// object is gone or was replaced by another of the same name.
+// Package task tells from a task's object whether the task has begun and whether
+// it is over. It is pure: the caller reads the object, and it is the caller who
+// sees that the object is gone or was replaced by another of the same name.
 package task
 
 import (
@@ -8,24 +8,22 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
+	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/accessbroker/accessbroker/internal/expression"
 )
-
-// Variable is the name under which a completeWhen expression sees the object.
-const Variable = "object"
 
 // State is how far a task has come.
 type State string
 
 const (
-	// Running is a task that is not over: not started yet, at work, or on its
-	// way out but still there.
+	// Held is a task that somebody holds back: suspended, queued, gated.
+	Held State = "Held"
+	// Running is a task that is not over: at work, about to be, or on its way out
+	// but still there.
 	Running State = "Running"
 	// Completed is a task that did what it was for.
 	Completed State = "Completed"
@@ -33,96 +31,102 @@ const (
 	Failed State = "Failed"
 )
 
-// outcomes are the conditions that say a task is over. Job has the first two,
-// and SuccessCriteriaMet and FailureTarget, which come while its pods still
-// run and so end nothing (KEP-3998); Tekton has the last two, with the status
-// Unknown while it runs.
-var outcomes = map[condition]State{
-	{"Complete", metav1.ConditionTrue}:   Completed,
-	{"Failed", metav1.ConditionTrue}:     Failed,
-	{"Succeeded", metav1.ConditionTrue}:  Completed,
-	{"Succeeded", metav1.ConditionFalse}: Failed,
+// Over tells whether a task has come to its end.
+func (s State) Over() bool { return s == Completed || s == Failed }
+
+// CompleteWhen is a compiled completeWhen expression.
+type CompleteWhen struct{ program *expression.Program }
+
+// Compile compiles a completeWhen expression.
+func Compile(expr string) (*CompleteWhen, error) {
+	program, err := expression.Compile(expr, "object", "request", "granted")
+	if err != nil {
+		return nil, err
+	}
+	return &CompleteWhen{program}, nil
 }
 
-type condition struct {
-	kind   string
-	status metav1.ConditionStatus
+// Access is what a completeWhen sees beside the object.
+type Access struct {
+	// Request as expressions see it.
+	Request map[string]any
+	// Granted is the moment of the grant; before it, that at which the access
+	// would begin.
+	Granted time.Time
 }
 
-// phases are those in which a Pod is over; it has no conditions for it.
-var phases = map[corev1.PodPhase]State{
-	corev1.PodSucceeded: Completed,
-	corev1.PodFailed:    Failed,
-}
-
-// Evaluate says how far the task has come, and the same in words for people. A
-// Pod goes by its phase and everything else by its conditions, a failure
-// before a success. With completeWhen, compiled over Variable, that expression
-// alone says what is complete; failed is still what the object says. A status
-// that is missing or malformed is that of a running task, and so is a
-// deletionTimestamp. The error is completeWhen's, and then there is no state.
-func Evaluate(obj *unstructured.Unstructured, completeWhen *expression.Program) (State, string, error) {
+// Evaluate says how far the task has come, and the same in words for people.
+// With completeWhen that expression alone says when it is over, and it is
+// complete then; otherwise the kind decides, if it is Known. A status that is
+// missing or malformed is that of a running task, and so is a deletionTimestamp.
+//
+// An error is that completeWhen cannot be evaluated; the state is then that of a
+// task that is not over.
+func Evaluate(obj *unstructured.Unstructured, completeWhen *CompleteWhen, access Access) (State, string, error) {
 	if obj == nil {
 		return "", "", errors.New("there is no task")
 	}
-	name := describe(obj)
-	state, reason := outcome(obj)
-	if completeWhen != nil && state != Failed {
-		// The expression is bounded by its own limits; nothing here waits.
-		complete, err := completeWhen.Eval(context.Background(), map[string]any{Variable: obj.Object})
-		if err != nil {
-			return "", "", fmt.Errorf("completeWhen of %s: %w", name, err)
-		}
-		state = Running
+	name, kind := describe(obj), kinds[obj.GroupVersionKind().GroupKind()]
+	var (
+		state  = Running
+		reason string
+		failed error
+	)
+	switch {
+	case completeWhen != nil:
+		complete, err := completeWhen.eval(obj, access)
 		if complete {
 			state = Completed
 		}
+		if err != nil {
+			// Whoever wrote the expression may not be one who may read the task.
+			failed = fmt.Errorf("completeWhen of %s: %s", name, expression.WithoutValues(err))
+		}
+	case kind.outcome != nil:
+		state, reason = kind.outcome(obj.Object)
 	}
-	switch {
-	case state == Completed:
+	if state == Completed {
 		return state, name + " is complete", nil
-	case state == Failed:
-		return state, name + " failed" + reason, nil
-	case obj.GetDeletionTimestamp() != nil:
-		return state, name + " is being deleted", nil
-	default:
-		return state, name + " is running", nil
 	}
-}
-
-// outcome is what the object itself says, and the reason it gives, in
-// parentheses.
-func outcome(obj *unstructured.Unstructured) (State, string) {
-	if obj.GroupVersionKind().GroupKind() == (schema.GroupKind{Kind: "Pod"}) {
-		if state, over := phases[corev1.PodPhase(text(obj.Object, "status", "phase"))]; over {
-			return state, parenthesised(text(obj.Object, "status", "reason"))
-		}
-		return Running, ""
+	if state == Failed {
+		return state, name + " failed" + parenthesised(reason), nil
 	}
-	state, reason := Running, ""
-	// The typed accessors of unstructured copy, and panic on what is not JSON.
-	list, _, _ := unstructured.NestedFieldNoCopy(obj.Object, "status", "conditions")
-	items, _ := list.([]any)
-	for _, item := range items {
-		fields, _ := item.(map[string]any)
-		is, over := outcomes[condition{text(fields, "type"), metav1.ConditionStatus(text(fields, "status"))}]
-		if over && state != Failed {
-			state, reason = is, parenthesised(text(fields, "reason"))
+	if kind.held != nil {
+		if why := kind.held(obj.Object); why != "" {
+			return Held, name + " " + why, failed
 		}
 	}
-	return state, reason
+	if obj.GetDeletionTimestamp() != nil {
+		return state, name + " is being deleted", failed
+	}
+	return state, name + " is running", failed
 }
 
-// text is the string at a path, or empty when there is none.
-func text(object map[string]any, path ...string) string {
-	value, _, _ := unstructured.NestedFieldNoCopy(object, path...)
-	s, _ := value.(string)
-	return s
+// eval asks the expression. That a task which has just begun has no status yet
+// is no error; that it has one without the field that is asked for is.
+func (c *CompleteWhen) eval(obj *unstructured.Unstructured, access Access) (bool, error) {
+	// The expression is bounded by its own limits; nothing here waits.
+	complete, err := c.program.Eval(context.Background(), map[string]any{
+		"object": obj.Object, "request": access.Request, "granted": access.Granted,
+	})
+	if err == nil {
+		return complete, nil
+	}
+	status, has := obj.Object["status"]
+	fields, isMap := status.(map[string]any)
+	begun := has && status != nil && (!isMap || len(fields) > 0)
+	if !begun && (has || strings.HasSuffix(err.Error(), "no such key: status")) {
+		return false, nil
+	}
+	return false, err
 }
 
 // camelCase is what a reason is by the conventions of the API; anything else
 // is free text, which does not belong into a message.
 var camelCase = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`)
+
+// qualifiedName is a name as labels have it.
+var qualifiedName = regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9_./]{0,316}$`)
 
 func parenthesised(reason string) string {
 	if !camelCase.MatchString(reason) {

@@ -80,6 +80,9 @@ func (p *Process) Start(ctx context.Context) error {
 	return nil
 }
 
+// Ready asks the running program once whether it serves.
+func (p *Process) Ready(ctx context.Context) error { return p.ready(ctx) }
+
 // Stop asks the program to end, and kills it if it does not within seconds.
 // It does nothing when the program is not running.
 func (p *Process) Stop() {

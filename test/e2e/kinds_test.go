@@ -2,34 +2,30 @@ package e2e
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/test/env"
 )
 
-// A kind that the broker has never heard of: the administrator lets it read the
-// kind, and the kind's own conditions end the access.
+// A kind that the broker has never heard of: the administrator lists it, and the
+// request says when it is over.
 func TestTaskOfAnotherKind(t *testing.T) {
 	t.Parallel()
 	newMigrationKind(t)
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "access-broker-task-kinds"}}
-	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(role), role); err != nil {
-		t.Fatal(err)
-	}
-	role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{"example.com"}, Resources: []string{"migrations"}, Verbs: []string{"get", "list", "watch"}})
-	if err := e.Admin.Update(t.Context(), role); err != nil {
-		t.Fatal(err)
-	}
+	listKind(t, "example.com", "migrations", "get", "list", "watch")
 
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, automatic(nil))
@@ -38,7 +34,7 @@ func TestTaskOfAnotherKind(t *testing.T) {
 	}}
 	env.Create(t, e.Admin, migration.DeepCopy())
 	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
-		s.Task = &v1alpha1.TaskRef{APIVersion: "example.com/v1", Kind: "Migration", Name: "ledger"}
+		s.Task = &v1alpha1.TaskRef{APIVersion: "example.com/v1", Kind: "Migration", Name: "ledger", CompleteWhen: succeeded}
 	})
 	active := e.WaitFor(t, request, v1alpha1.RequestActive)
 	if !env.Can(t, alice, ns) {
@@ -55,26 +51,70 @@ func TestTaskOfAnotherKind(t *testing.T) {
 	}
 }
 
-func newMigrationKind(t *testing.T) {
+// succeeded is true when an object has the condition.
+const succeeded = "object.status.?conditions.orValue([]).exists(c, c.type == 'Succeeded' && c.status == 'True')"
+
+func newMigrationKind(t *testing.T) { newKind(t, "example.com", "Migration", "Namespaced", "v1") }
+
+// newKind makes a kind of any shape that is served in these versions, stored in the
+// last one.
+func newKind(t *testing.T, group, kind, scope string, versions ...string) *unstructured.Unstructured {
 	t.Helper()
-	env.Create(t, e.Admin, &unstructured.Unstructured{Object: map[string]any{
+	plural := strings.ToLower(kind) + "s"
+	var served []any
+	for i, version := range versions {
+		served = append(served, map[string]any{
+			"name": version, "served": true, "storage": i == len(versions)-1,
+			"subresources": map[string]any{"status": map[string]any{}},
+			"schema":       map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+		})
+	}
+	crd := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-		"metadata": map[string]any{"name": "migrations.example.com"},
+		"metadata": map[string]any{"name": plural + "." + group},
 		"spec": map[string]any{
-			"group": "example.com", "scope": "Namespaced",
-			"names": map[string]any{"plural": "migrations", "singular": "migration", "kind": "Migration", "listKind": "MigrationList"},
-			"versions": []any{map[string]any{
-				"name": "v1", "served": true, "storage": true,
-				"subresources": map[string]any{"status": map[string]any{}},
-				"schema":       map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-			}},
+			"group": group, "scope": scope,
+			"names":    map[string]any{"plural": plural, "singular": strings.ToLower(kind), "kind": kind, "listKind": kind + "List"},
+			"versions": served,
 		},
-	}})
+	}}
+	if strings.HasSuffix(group, ".k8s.io") {
+		crd.SetAnnotations(map[string]string{"api-approved.kubernetes.io": "unapproved, a test"})
+	}
+	env.Create(t, e.Admin, crd)
 	eventually(t, "the new kind is served", func(ctx context.Context) bool {
 		list := &unstructured.UnstructuredList{}
-		list.SetAPIVersion("example.com/v1")
-		list.SetKind("MigrationList")
+		list.SetAPIVersion(group + "/" + versions[0])
+		list.SetKind(kind + "List")
 		return e.Admin.List(ctx, list) == nil
+	})
+	return crd
+}
+
+// listKind adds a kind to the list of kinds that a task may be of, and waits until
+// the broker may do what is listed.
+func listKind(t *testing.T, group, resource string, verbs ...string) {
+	t.Helper()
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error { // tests add kinds at the same time
+		role := &rbacv1.ClusterRole{}
+		if err := e.Admin.Get(t.Context(), client.ObjectKey{Name: "access-broker-task-kinds"}, role); err != nil {
+			return err
+		}
+		role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs})
+		return e.Admin.Update(t.Context(), role)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resource == rbacv1.ResourceAll {
+		resource = "probe"
+	}
+	eventually(t, "the broker may read the kind", func(ctx context.Context) bool {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User:               "system:serviceaccount:" + env.BrokerNamespace + ":" + env.BrokerServiceAccount,
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Group: group, Resource: resource, Verb: verbs[0], Namespace: "default"},
+		}}
+		return e.Admin.Create(ctx, review) == nil && review.Status.Allowed
 	})
 }
 

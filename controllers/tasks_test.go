@@ -1,0 +1,203 @@
+package controllers
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/env"
+)
+
+// What the administrator's list says of a kind.
+func TestKindList(t *testing.T) {
+	rule := func(group, resource string, verbs ...string) rbacv1.PolicyRule {
+		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
+	}
+	named := rule("batch", "jobs", "get", "list", "watch")
+	named.ResourceNames = []string{"migrate"}
+	for name, tc := range map[string]struct {
+		list              kindList
+		group, kind, want string
+	}{
+		"listed":                       {kindList{rule("batch", "jobs", "get", "list", "watch")}, "batch", "Job", ""},
+		"in two rules":                 {kindList{rule("batch", "jobs", "get"), rule("batch", "jobs", "list", "watch")}, "batch", "Job", ""},
+		"any verb":                     {kindList{rule("batch", "jobs", "*")}, "batch", "Job", ""},
+		"not listed":                   {kindList{rule("batch", "cronjobs", "*")}, "batch", "Job", "get list watch"},
+		"in another group":             {kindList{rule("batch.volcano.sh", "jobs", "*")}, "batch", "Job", "get list watch"},
+		"its status alone":             {kindList{rule("batch", "jobs/status", "*")}, "batch", "Job", "get list watch"},
+		"no watch":                     {kindList{rule("batch", "jobs", "get", "list")}, "batch", "Job", "watch"},
+		"some objects by name":         {kindList{named}, "batch", "Job", "get list watch"},
+		"all of a group of others":     {kindList{rule("example.com", "*", "*")}, "example.com", "Migration", ""},
+		"all, of others":               {kindList{rule("*", "*", "*")}, "example.com", "Migration", ""},
+		"all, a known task":            {kindList{rule("*", "*", "*")}, "", "Pod", ""},
+		"all of the core, a Pod":       {kindList{rule("", "*", "*")}, "", "Pod", ""},
+		"all of the core, a ConfigMap": {kindList{rule("", "*", "*")}, "", "ConfigMap", "get list watch"},
+		"a ConfigMap by name":          {kindList{rule("", "configmaps", "*")}, "", "ConfigMap", ""},
+		"all, a Lease":                 {kindList{rule("*", "*", "*")}, "coordination.k8s.io", "Lease", "get list watch"},
+		"a Lease by name":              {kindList{rule("coordination.k8s.io", "leases", "*")}, "coordination.k8s.io", "Lease", ""},
+		"all, a RoleBinding":           {kindList{rule("*", "*", "*")}, "rbac.authorization.k8s.io", "RoleBinding", "get list watch"},
+		"all, a JobSet":                {kindList{rule("*", "*", "*")}, "jobset.x-k8s.io", "JobSet", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			missing := tc.list.missing(schema.GroupKind{Group: tc.group, Kind: tc.kind}, strings.ToLower(tc.kind)+"s")
+			if got := strings.Join(missing, " "); got != tc.want {
+				t.Errorf("missing is %q, want %q", got, tc.want)
+			}
+		})
+	}
+	for kind, never := range map[schema.GroupKind]bool{
+		{Group: "jit.accessbroker.dev", Kind: "AccessGrant"}:   true,
+		{Group: "jit.accessbroker.dev", Kind: "AccessRequest"}: true,
+		{Group: "jit.accessbroker.dev", Kind: "Whatever"}:      true,
+		{Kind: "Secret"}:                       true,
+		{Group: "example.com", Kind: "Secret"}: false,
+		{Group: "batch", Kind: "Job"}:          false,
+	} {
+		if got := neverTask(kind) != ""; got != never {
+			t.Errorf("%s is never a task: %v, want %v", kind, got, never)
+		}
+	}
+}
+
+func (w *world) useTasks() {
+	w.t.Helper()
+	tasks, err := NewTasks(broker.GetConfig(), broker.GetHTTPClient(), wiring{client: broker.GetClient()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.requests.Tasks, w.grants.Tasks = tasks, tasks // which are never told of a change here
+}
+
+func (w *world) lookAt(request *v1alpha1.AccessRequest) reconcile.Result {
+	w.t.Helper()
+	w.fresh(request)
+	result, err := w.requests.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(request)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return result
+}
+
+// A task is looked at every minute, whatever the watch tells, while a request
+// waits for it and while a grant lasts with it.
+func TestTaskIsLookedAtEveryMinute(t *testing.T) {
+	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) })
+	w.useTasks()
+	request := w.ask(func(s *v1alpha1.AccessRequestSpec) {
+		s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
+	})
+	w.lookAt(request)
+	if again := w.lookAt(request).RequeueAfter; again <= 0 || again > time.Minute {
+		t.Errorf("a request that waits for its task is looked at again after %s", again)
+	}
+	job := env.NewJob(w.namespace, "migrate")
+	job.Spec.Suspend = ptr.To(true)
+	w.create(job)
+	if again := w.lookAt(request).RequeueAfter; again <= 0 || again > time.Minute {
+		t.Errorf("a request whose task is held back is looked at again after %s", again)
+	}
+	e.Patch(t, job.DeepCopy(), `{"spec":{"suspend":false}}`)
+	w.lookAt(request)
+	g := w.grantOf(request)
+	for range 2 { // gives, then is Active
+		if again := w.reconcileGrant(g).RequeueAfter; again <= 0 || again > time.Minute {
+			t.Errorf("a grant with a task is looked at again after %s", again)
+		}
+	}
+	e.FinishJob(t, w.namespace, "migrate", "Succeeded")
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(job), job)
+		return job.Status.CompletionTime != nil, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.reconcileGrant(g)
+	if got := w.grantOf(request).Status.EndReason; got != v1alpha1.EndTaskCompleted {
+		t.Errorf("the grant ended with %q", got)
+	}
+}
+
+// A kind that the API server serves no more is no answer about an object of it,
+// until it has been gone for so long that its objects must be.
+func TestKindIsServedNoMore(t *testing.T) {
+	crd := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+		"metadata": map[string]any{"name": "moves.example.com"},
+		"spec": map[string]any{
+			"group": "example.com", "scope": "Namespaced",
+			"names": map[string]any{"plural": "moves", "singular": "move", "kind": "Move", "listKind": "MoveList"},
+			"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "schema": map[string]any{
+				"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+			}}},
+		},
+	}}
+	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) })
+	w.useTasks()
+	w.create(crd)
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: TaskKindsRole}}
+	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(role), role); err != nil {
+		t.Fatal(err)
+	}
+	role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{"example.com"}, Resources: []string{"moves"}, Verbs: []string{"*"}})
+	if err := e.Admin.Update(t.Context(), role); err != nil {
+		t.Fatal(err)
+	}
+	w.fresh(role)
+	task := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "example.com/v1", "kind": "Move", "metadata": map[string]any{"namespace": w.namespace, "name": "ledger"}, "done": false,
+	}}
+	eventually := func(what string, holds func(context.Context) bool) {
+		t.Helper()
+		err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) { return holds(ctx), nil })
+		if err != nil {
+			t.Fatalf("waiting until %s: %v", what, err)
+		}
+	}
+	eventually("the kind is served", func(ctx context.Context) bool { return e.Admin.Create(ctx, task.DeepCopy()) == nil })
+	eventually("the broker may read it", func(ctx context.Context) bool {
+		return broker.GetAPIReader().Get(ctx, client.ObjectKeyFromObject(task), task) == nil
+	})
+	request := w.ask(func(s *v1alpha1.AccessRequestSpec) {
+		s.Task = &v1alpha1.TaskRef{APIVersion: "example.com/v1", Kind: "Move", Name: "ledger", CompleteWhen: "object.done"}
+	})
+	w.reconcileRequest(request)
+	g := w.grantOf(request)
+	w.reconcileGrant(g)
+
+	if err := unstructured.SetNestedField(crd.Object, false, "spec", "versions"); err != nil {
+		t.Fatal(err)
+	}
+	e.Patch(t, crd, `{"spec":{"versions":[{"name":"v1","served":false,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}]}}`)
+	eventually("the kind is served no more", func(ctx context.Context) bool {
+		return notServed(e.Admin.Get(ctx, client.ObjectKeyFromObject(task), task.DeepCopy()))
+	})
+	w.reconcileGrant(g)
+	told := meta.FindStatusCondition(w.grantOf(request).Status.Conditions, v1alpha1.ConditionTaskWatched)
+	if told == nil || told.Reason != v1alpha1.ReasonTaskNotServed || !w.can() {
+		t.Fatalf("alice has access: %v, and is told %v", w.can(), told)
+	}
+	w.clock.SetTime(w.clock.Now().Add(unservedFor - time.Second))
+	w.reconcileGrant(g)
+	if !w.can() {
+		t.Fatal("the access ended though the kind may come back")
+	}
+	w.clock.SetTime(w.clock.Now().Add(2 * time.Second))
+	w.reconcileGrant(g)
+	w.wantLost()
+	if got := w.grantOf(request).Status.EndReason; got != v1alpha1.EndTaskGone {
+		t.Errorf("the grant ended with %q", got)
+	}
+}
