@@ -135,6 +135,11 @@ func (w *world) use(c client.Client, live client.Reader) {
 	w.requests = &RequestReconciler{Client: c, Live: live, Clock: w.clock, Journal: journal, Policies: policies}
 	w.grants = &GrantReconciler{Client: c, Live: live, Clock: w.clock, Journal: journal, Policies: policies, Admission: admission}
 	w.expirer = &Expirer{Client: c, Live: live, Clock: w.clock}
+	tasks, err := NewTasks(broker.GetConfig(), broker.GetHTTPClient(), wiring{client: broker.GetClient()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.requests.Tasks, w.grants.Tasks = tasks, tasks // which are never told of a change here
 }
 
 // failing is the broker's client with some calls failing.
@@ -232,9 +237,12 @@ func (w *world) tryGrant(g *v1alpha1.AccessGrant) (reconcile.Result, error) {
 	w.fresh(&v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: g.Spec.RequestRef.Namespace, Name: g.Spec.RequestRef.Name}})
 	w.fresh(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name}})
 	key := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)}
-	_, err := w.grants.Judge(w.t.Context(), key)
+	judged, err := w.grants.Judge(w.t.Context(), key)
 	w.fresh(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name}})
 	result, recordErr := w.grants.Reconcile(w.t.Context(), key)
+	if judged.RequeueAfter > 0 && judged.RequeueAfter < result.RequeueAfter {
+		result = judged
+	}
 	return result, errors.Join(err, recordErr)
 }
 

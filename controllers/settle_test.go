@@ -71,9 +71,15 @@ var missingNow = map[string]struct {
 	},
 	"kind of task": {
 		func(s *v1alpha1.AccessRequestSpec) {
-			s.Task = &v1alpha1.TaskRef{APIVersion: "example.com/v1", Kind: "Later", Name: "x"}
+			s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Later", Name: "x"}
 		},
 		"WaitingForKind", v1alpha1.RequestFailed, "Invalid", "knows no kind Later",
+	},
+	"permission to watch the kind of task": {
+		func(s *v1alpha1.AccessRequestSpec) {
+			s.Task = &v1alpha1.TaskRef{APIVersion: "example.com/v1", Kind: "Later", Name: "x"}
+		},
+		"WaitingForPermission", v1alpha1.RequestFailed, "NotSupported", "Later is not among the kinds that a task may be of",
 	},
 }
 

@@ -71,15 +71,6 @@ func TestKindList(t *testing.T) {
 	}
 }
 
-func (w *world) useTasks() {
-	w.t.Helper()
-	tasks, err := NewTasks(broker.GetConfig(), broker.GetHTTPClient(), wiring{client: broker.GetClient()})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.requests.Tasks, w.grants.Tasks = tasks, tasks // which are never told of a change here
-}
-
 func (w *world) lookAt(request *v1alpha1.AccessRequest) reconcile.Result {
 	w.t.Helper()
 	w.fresh(request)
@@ -94,7 +85,6 @@ func (w *world) lookAt(request *v1alpha1.AccessRequest) reconcile.Result {
 // waits for it and while a grant lasts with it.
 func TestTaskIsLookedAtEveryMinute(t *testing.T) {
 	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) })
-	w.useTasks()
 	request := w.ask(func(s *v1alpha1.AccessRequestSpec) {
 		s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
 	})
@@ -145,7 +135,6 @@ func TestKindIsServedNoMore(t *testing.T) {
 		},
 	}}
 	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) })
-	w.useTasks()
 	w.create(crd)
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: TaskKindsRole}}
 	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(role), role); err != nil {

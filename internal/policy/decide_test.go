@@ -116,7 +116,7 @@ func TestWeigh(t *testing.T) {
 		"one person with what is unseen": {list(approve("b\u200bob"), approve("bob\ufe0f"), approve("bob")), nil, waiting("1", "1", list("b\u200bob"), " (not counted: bob\ufe0f has approved already; bob has approved already)")},
 		"one person in full width":       {list(approve("ｂｏｂ"), approve("bob")), nil, waiting("1", "1", list("ｂｏｂ"), " (not counted: bob has approved already)")},
 		"one person by name and group":   {list(approve("zoe", of()), approve("ZOE")), nil, Outcome{Approvers: list("zoe"), Message: "1 of 2 approvals; 1 more of group:sre (not counted: ZOE has approved already)"}},
-		"stale, and may again":           {list(approve("zoe", of(), seeing("old"))), nil, waiting("0", "2", nil, " (not counted: zoe approved before the role changed and must approve again)")},
+		"stale, and may again":           {list(approve("zoe", of(), seeing("old"))), nil, waiting("0", "2", nil, " (not counted: zoe approved before the role changed, or something it is for was replaced, and must approve again)")},
 		"an approver is the requester":   {nil, list(decidedBy(user("alice"), user("bob"), user("carol"))), Outcome{Message: "0 of 2 approvals; 2 more of bob, carol"}},
 		"an approver looks like them":    {nil, list(decidedBy(user("Alice"), user("bob"), user("carol"))), Outcome{Message: "0 of 2 approvals; 2 more of bob, carol"}},
 		"an approver is a subject":       {nil, list(givenTo(user("bob"), account("ops", "bot")), decidedBy(user("bob"), account("ops", "bot"), group("sre"))), Outcome{Message: "0 of 2 approvals; 2 more of group:sre"}},

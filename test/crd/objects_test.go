@@ -110,6 +110,14 @@ spec:
   - {kind: User, apiGroup: rbac.authorization.k8s.io, name: bob}
   - {kind: ServiceAccount, name: robot, namespace: ops}
   rules: ["get pods web", "get /metrics"]
+  pins:
+    roleUID: 4a5b
+    namespaces:
+    - {name: payments, uid: 6c7d, roleUID: 8e9f}
+    subjects:
+    - {kind: User, apiGroup: rbac.authorization.k8s.io, name: bob}
+    - {kind: ServiceAccount, name: robot, namespace: ops, uid: 1a2b}
+    task: {uid: 3c4d, hashBefore: fedcba}
   rulesHash: abcdef
   risks:
   - {kind: ReadsSecrets, message: reads every Secret of the namespace}

@@ -61,3 +61,41 @@ func (e *Env) Freeze(t testing.TB, g *v1alpha1.AccessGrant, operations ...admiss
 	}
 	return thaw
 }
+
+// CreateOlder makes an object of RBAC that the admission policies let nobody
+// write: one that is older than they are. They are in force again when it returns.
+func (e *Env) CreateOlder(t testing.TB, o client.Object) {
+	t.Helper()
+	binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "access-broker-bindings"}}
+	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(binding), binding); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Admin.Delete(t.Context(), binding.DeepCopy()); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(err error) bool { return apierrors.IsForbidden(err) }
+	eventually := func(what string, condition func(ctx context.Context) (bool, error)) {
+		t.Helper()
+		if err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, Patience, true, condition); err != nil {
+			t.Fatalf("waiting for %s: %v", what, err)
+		}
+	}
+	eventually("the older object", func(ctx context.Context) (bool, error) {
+		err := e.Admin.Create(ctx, o)
+		if refused(err) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	binding.ResourceVersion, binding.UID = "", ""
+	if err := e.Admin.Create(t.Context(), binding); err != nil {
+		t.Fatal(err)
+	}
+	another := o.DeepCopyObject().(client.Object)
+	another.SetName(o.GetName() + "-another")
+	another.SetResourceVersion("")
+	another.SetUID("")
+	eventually("the admission policies", func(ctx context.Context) (bool, error) {
+		return refused(e.Admin.Create(ctx, another.DeepCopyObject().(client.Object), client.DryRunAll)), nil
+	})
+}
