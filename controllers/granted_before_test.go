@@ -40,9 +40,12 @@ func (w *world) wantNotGrantedAgain(request *v1alpha1.AccessRequest) {
 	if w.can() {
 		w.t.Error("alice has the access again, and nobody asked")
 	}
+	w.requests.Retention = time.Hour
 	now := w.clock.Now()
 	w.clock.SetTime(now.Add(1000 * 24 * time.Hour))
-	w.reconcileRequest(anew)
+	for range 2 {
+		w.reconcileRequest(anew)
+	}
 	w.clock.SetTime(now)
 	w.request(anew) // fails when it is gone: it would be made anew for ever
 }
