@@ -116,7 +116,8 @@ func (r reader) admitKind(ctx context.Context, kind schema.GroupVersionKind) (*m
 
 func (r reader) listedKind(ctx context.Context, kind schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	role := &rbacv1.ClusterRole{}
-	if err := r.Get(ctx, client.ObjectKey{Name: TaskKindsRole}, role); client.IgnoreNotFound(err) != nil {
+	err := r.Get(ctx, client.ObjectKey{Name: TaskKindsRole}, role)
+	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("read ClusterRole %s: %w", TaskKindsRole, err)
 	}
 	list := kindList(role.Rules)
@@ -177,9 +178,9 @@ func (l kindList) missing(kind schema.GroupKind, resource string) []string {
 	missing := slices.Clone(taskVerbs)
 	wild := task.Known(kind) || !builtIn(kind.Group)
 	for _, rule := range l {
-		if len(rule.ResourceNames) > 0 ||
-			!slices.Contains(rule.APIGroups, kind.Group) && !slices.Contains(rule.APIGroups, rbacv1.APIGroupAll) ||
-			!slices.Contains(rule.Resources, resource) && !(wild && slices.Contains(rule.Resources, rbacv1.ResourceAll)) {
+		group := slices.Contains(rule.APIGroups, kind.Group) || slices.Contains(rule.APIGroups, rbacv1.APIGroupAll)
+		named := slices.Contains(rule.Resources, resource) || wild && slices.Contains(rule.Resources, rbacv1.ResourceAll)
+		if !group || !named || len(rule.ResourceNames) > 0 {
 			continue
 		}
 		missing = slices.DeleteFunc(missing, func(verb string) bool {
@@ -261,7 +262,7 @@ func (e *untold) Error() string { return e.message }
 
 // taskTrouble takes what is to be told of the task out of what went wrong.
 func taskTrouble(err error) (*untold, error) {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what errors.Join made, taken apart
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		if trouble := (*untold)(nil); errors.As(err, &trouble) {
 			return trouble, nil

@@ -285,7 +285,7 @@ func TestEvaluateDeleted(t *testing.T) {
 }
 
 // FuzzEvaluate: no JSON object, however malformed, makes it panic or gets
-// anything but one of the three states, and an expression that is never true
+// anything but one of the four states, and an expression that is never true
 // lets nothing complete.
 func FuzzEvaluate(f *testing.F) {
 	for _, seed := range []string{
