@@ -141,7 +141,11 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 			return again(err)
 		}
 	}
-	return reconcile.Result{RequeueAfter: g.Spec.ExpirationTime.Sub(now) + overdueGrace}, nil
+	look := g.Spec.ExpirationTime.Sub(now) + overdueGrace
+	if g.Spec.Task != nil {
+		look = min(look, lookAgain)
+	}
+	return reconcile.Result{RequeueAfter: look}, nil
 }
 
 // struckFor is why and when the access of a grant was struck.

@@ -41,6 +41,9 @@ var (
 	alice, dave, bob, carol, erin, mallory, nora, stolen client.Client
 )
 
+// zoe is an approver who does nothing.
+var zoe = v1alpha1.Subject{Kind: "User", Name: "zoe"}
+
 // atOnce is how many attacks run at a time: they wait more than they work.
 const atOnce = "12"
 

@@ -276,7 +276,9 @@ func TestUnguarded(t *testing.T) {
 	})
 	attack(t, "approval by a member of a subject group", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Subjects = v1alpha1.SubjectsAny })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+			s.Subjects, s.Approvers = v1alpha1.SubjectsAny, append(s.Approvers, zoe) // or nobody could approve
+		})
 		request := e.WaitMatched(t, asks(t, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{{Kind: "Group", Name: "sre"}} }))
 		decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
 		says(t, request, "bob would benefit")

@@ -158,6 +158,7 @@ func TestAccessRequestStatus(t *testing.T) {
 		lengths("status.rules", 0, 512, func(int) string { return "get pods" }),
 		bounded("status.pins.roleUID", 0, 64),
 		references("status.pins.namespaces.0"), bounded("status.pins.namespaces.0.roleUID", 0, 64),
+		testCase{"one namespace pinned twice", set("status.pins.namespaces", []any{object{"name": "ns-1", "uid": "1"}, object{"name": "ns-1", "uid": "2"}}), "status.pins.namespaces[1]: …Duplicate value"},
 		lengths("status.pins.namespaces", 0, 1024, func(i int) object { return object{"name": numbered("ns-")(i), "uid": "1"} }),
 		subjects("status.pins.subjects.0"), bounded("status.pins.subjects.0.uid", 0, 64),
 		lengths("status.pins.subjects", 0, 16, func(i int) object { return object{"kind": "User", "name": numbered("u")(i)} }),
