@@ -8,6 +8,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // Ballot is all that decisions are weighed by.
@@ -92,7 +93,7 @@ func Weigh(b Ballot) Outcome {
 	if out.Denied || out.Withdrawn || out.Revoked {
 		out.Message = out.verb() + " by " + out.By
 		if out.Comment != "" {
-			out.Message += ": " + out.Comment
+			out.Message += ": " + text.Trim(out.Comment)
 		}
 		return out
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // Request is all of an AccessRequest that a policy decides on.
@@ -150,7 +151,7 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 	p.checkSubjects(r, add)
 	m.elsewhere = len(m.why) - known
 	if d := p.duration(r); d > p.Spec.MaxDuration.Duration {
-		add("allows at most %s", p.Spec.MaxDuration.Duration)
+		add("allows at most %s", text.Duration(p.Spec.MaxDuration.Duration))
 	}
 	if p.Spec.Task == v1alpha1.TaskRequired && !r.HasTask {
 		add("requires a task")
@@ -258,7 +259,7 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 			}
 			if !holds {
 				refused = true
-				why := c.Message
+				why := text.Trim(c.Message)
 				if why == "" {
 					why = c.Expression
 				}
