@@ -60,8 +60,9 @@ use are listed, and that is said; with -A it is an error.`,
 			requests, err := c.requests(cmd.Context(), ask)
 			if ask && !everywhere && apierrors.IsForbidden(err) {
 				ask = false
-				fmt.Fprintf(o.ErrOut, "You may not list requests in all namespaces: only namespace %s is looked at. -n names another.\n", clean(c.namespace))
-				requests, err = c.requests(cmd.Context(), ask)
+				if requests, err = c.requests(cmd.Context(), ask); err == nil {
+					fmt.Fprintf(o.ErrOut, "You may not list requests in all namespaces: only namespace %s is looked at. -n names another.\n", clean(c.namespace))
+				}
 			}
 			if err != nil {
 				return err

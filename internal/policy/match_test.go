@@ -216,8 +216,29 @@ func TestFindAmong(t *testing.T) {
 			why("b", "allows at most 1m and requires a task"),
 		},
 		"nearest, the fewest faults": {list(compiled("a", roles(clusterRole("view")), taskRequired), compiled("b", roles(clusterRole("view")))), nil, why("b", "allows view")},
-		"nearest, by name in a tie":  {list(compiled("b", roles(clusterRole("view"))), compiled("a", roles(clusterRole("admin")))), nil, why("a", "allows admin")},
-		"nearest, two strangers":     {list(compiled("b", requesters(group("ops"))), compiled("a", requesters(group("qa")), taskRequired)), nil, why("b", "is for group:ops")},
+		// Real cases: what one would have to change is least.
+		"nearest, a longer maximum": {
+			list(compiled("a", func(s *v1alpha1.AccessPolicySpec) { s.MaxDuration.Duration = time.Minute }), compiled("b")), list(lasting(2 * time.Hour)),
+			why("b", "allows at most 1h"),
+		},
+		"nearest, only longer before elsewhere": {
+			list(compiled("a", roles(clusterRole("view")), namespaces("web")), compiled("b")), list(lasting(2 * time.Hour)),
+			why("b", "allows at most 1h"),
+		},
+		"nearest, the role of that name": {
+			list(compiled("a", roles(clusterRole("view"))), compiled("b", roles(role("edit")))), nil,
+			why("b", "allows Role edit"),
+		},
+		"nearest, only a condition": {
+			list(compiled("a", roles(clusterRole("view"))), compiled("b", onlyIf("hours", "false", "9 to 17"))), nil,
+			why("b", `has the condition "hours" (9 to 17), which does not hold`),
+		},
+		"nearest, everybody's policy is no stranger's": {
+			list(compiled("a", requesters(group("ops"))), compiled("b", requesters(group("dev"), group("qa")), roles(clusterRole("view")))), nil,
+			why("b", "allows view"),
+		},
+		"nearest, by name in a tie": {list(compiled("b", roles(clusterRole("view"))), compiled("a", roles(clusterRole("admin")))), nil, why("a", "allows admin")},
+		"nearest, two strangers":    {list(compiled("b", requesters(group("ops"))), compiled("a", requesters(group("qa")), taskRequired)), nil, why("b", "is for group:ops")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request := newRequest(test.request...)
@@ -255,6 +276,14 @@ func TestFindEachNamespace(t *testing.T) {
 			check(t, test.want, find(policy, newRequest(in(test.in...)), noon))
 		})
 	}
+}
+
+// TestNearestInNamespaces: of two policies that cover not all of the namespaces,
+// the one that covers more is closest.
+func TestNearestInNamespaces(t *testing.T) {
+	policies := list(compiled("a", namespaces("web")), compiled("b", namespaces("payments", "billing")))
+	check(t, refused(`no policy lets alice (group dev) request ClusterRole edit in billing, payments, web; closest is "b", which does not cover namespace web`),
+		find(policies, newRequest(in(namespace("billing"), namespace("payments"), namespace("web"))), noon))
 }
 
 // TestFindWorkingHours: eight in Berlin is another hour in UTC before and after
