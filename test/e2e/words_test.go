@@ -95,7 +95,7 @@ func TestNoErrorsFromANamespaceThatGoes(t *testing.T) {
 	}
 	env.Delete(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})
 	env.MustDecide(t, bob, request, v1alpha1.VerdictDeny)
-	e.WaitFor(t, request, v1alpha1.RequestDenied)
+	e.WaitUntil(t, request, "an end", func(r *v1alpha1.AccessRequest) bool { return r.Status.Phase.Ended() })
 
 	// The broker writes Events when it has time: one of the two lines comes.
 	err = wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(context.Context) (bool, error) {
