@@ -26,8 +26,8 @@ func TestExplain(t *testing.T) {
 		"lines":  {errors.New("one\n\ttwo"), "one\n  two"},
 		"hinted": {hintf("Do this.", "not %s", "that"), "not that\nDo this."},
 		"a policy's refusal": {
-			apierrors.NewForbidden(resource, "fix", errors.New("ValidatingAdmissionPolicy 'access-broker-decisions' with binding 'access-broker-decisions' denied request: alice would benefit: nobody decides about his own")),
-			"alice would benefit: nobody decides about his own",
+			apierrors.NewForbidden(resource, "fix", errors.New("ValidatingAdmissionPolicy 'access-broker-decisions' with binding 'access-broker-decisions' denied request: alice would benefit: nobody decides on their own request")),
+			"alice would benefit: nobody decides on their own request",
 		},
 		"not installed": {
 			apierrors.NewGenericServerResponse(http.StatusNotFound, "get", resource, "", "404 page not found", 0, true),

@@ -34,7 +34,7 @@ type Outcome struct {
 	Withdrawn bool
 	// Revoked: an approver took the access away; By is who.
 	Revoked bool
-	// By is who denied, withdrew or revoked, with his comment.
+	// By is who denied, withdrew or revoked, with their comment.
 	By, Comment string
 	// Approvers whose approval counts.
 	Approvers []string
@@ -43,7 +43,7 @@ type Outcome struct {
 }
 
 // Weigh counts decisions. It believes nothing that it can check again: who
-// decided must be an approver now, must not benefit, counts once however his
+// decided must be an approver now, must not benefit, counts once however their
 // name is spelt, and must have seen this request and these rules. A decision
 // to take access away needs less: a Release by whom the access is for, a
 // Revoke or Deny by any approver.

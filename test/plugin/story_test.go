@@ -104,7 +104,7 @@ func TestDenyAndRevoke(t *testing.T) {
 
 	ask(t, ns, "yes")
 	bob.run(t, "revoke", "yes", "-n", ns).ends(t, 1, "error: there is nothing to revoke yet; an approver ends a pending request with the verdict Deny").not(t, "ValidatingAdmissionPolicy")
-	alice.run(t, "approve", "yes", "-n", ns).ends(t, 1, "nobody decides about his own").not(t, "ValidatingAdmissionPolicy")
+	alice.run(t, "approve", "yes", "-n", ns).ends(t, 1, "nobody decides on their own request").not(t, "ValidatingAdmissionPolicy")
 	bob.run(t, "approve", "yes", "-n", ns, "-o", "name").ok(t, "accessrequest.jit.accessbroker.dev/yes\n")
 	e.WaitFor(t, request(ns, "yes"), v1alpha1.RequestActive)
 	bob.run(t, "release", "yes", "-n", ns).ends(t, 1, "an approver uses Revoke")
