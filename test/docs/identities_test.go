@@ -18,11 +18,9 @@ import (
 
 const awsRole = "arn:aws:sts::111122223333:assumed-role/"
 
-// TestOnePerson plays docs/identities.md: one engineer with two roles of AWS.
-func TestOnePerson(t *testing.T) {
-	e := running(t)
-	e.kubectl(t, "apply", "-f", "config/samples/one-person.yaml")
-	e.kubectl(t, "wait", "--for=condition=Ready", "--timeout=30s", "accesspolicy/one-person")
+// onePerson plays docs/identities.md, one engineer with two roles of AWS, when
+// TestSamples has applied the policy.
+func onePerson(t *testing.T, e *installed) {
 	ns := e.NewNamespace(t, map[string]string{"team": "payments"})
 	operator := func(session string) client.Client { return as(t, e, awsRole+"Operator/"+session, "aws-operators") }
 	lead := func(session string) client.Client { return as(t, e, awsRole+"Lead/"+session, "aws-operators") }

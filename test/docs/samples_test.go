@@ -125,6 +125,7 @@ func TestSamples(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) { a.run(t, e) })
 	}
 	t.Run("ci job", func(t *testing.T) { ciJob(t, e) })
+	t.Run("one person", func(t *testing.T) { onePerson(t, e) })
 	t.Run("cron job", func(t *testing.T) { cronJob(t, e) })
 
 	commandsOf(t, e, "docs/policies.md")
