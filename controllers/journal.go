@@ -2,9 +2,7 @@ package controllers
 
 import (
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // maxNote is what events.k8s.io/v1 allows for a note.
@@ -47,7 +46,7 @@ func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
 		zap.String("kind", "AccessRequest"), zap.String("namespace", r.Namespace), zap.String("name", r.Name), zap.String("uid", string(r.UID)),
 		zap.String("phase", string(r.Status.Phase)), zap.String("note", note),
 		zap.String("requester", r.Spec.Requester.Username), zap.Strings("groups", r.Spec.Requester.Groups),
-		zap.String("role", role), zap.String("policy", policy), zap.String("reason", r.Spec.Reason), zap.String("ticket", r.Spec.Ticket),
+		zap.String("role", role), zap.String("policy", policy), zap.String("reason", text.Trim(r.Spec.Reason)), zap.String("ticket", text.Trim(r.Spec.Ticket)),
 		zap.Strings("decisions", decisions(r.Status.Decisions)), zap.String("grant", r.Status.GrantName))
 }
 
@@ -117,20 +116,8 @@ func truncate(s string, most int) string {
 	return strings.ToValidUTF8(s[:most-3], "") + "..."
 }
 
-// visible writes a text on one line, and what a terminal would act on instead
-// of showing it as an escape: names of groups and what people put into rules
-// and expressions get into messages as they are.
+// visible writes a text on one line, safe to look at: names of groups and what
+// people put into rules and expressions get into messages as they are.
 func visible(s string) string {
-	var out strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '\n':
-			out.WriteByte(' ')
-		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
-			out.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		default:
-			out.WriteRune(r)
-		}
-	}
-	return out.String()
+	return text.Visible(strings.ReplaceAll(text.Trim(s), "\n", " "))
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/policy"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // defaultPendingTimeout holds for a request that no policy has been matched to.
@@ -250,9 +251,9 @@ func (r *RequestReconciler) lapse(ctx context.Context, s *requestStep) error {
 		s.until(deadline)
 		return nil
 	}
-	message := fmt.Sprintf("not decided within %s; ask again", timeout)
+	message := fmt.Sprintf("not decided within %s; ask again", text.Duration(timeout))
 	if c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionApproved); c != nil && c.Reason == v1alpha1.ReasonWaitingForTask {
-		message = fmt.Sprintf("%s %s did not begin within %s (%s); ask again", s.Spec.Task.Kind, s.Spec.Task.Name, timeout, c.Message)
+		message = fmt.Sprintf("%s %s did not begin within %s (%s); ask again", s.Spec.Task.Kind, s.Spec.Task.Name, text.Duration(timeout), c.Message)
 	}
 	s.end(v1alpha1.RequestLapsed, v1alpha1.ReasonLapsed, message)
 	return nil

@@ -26,6 +26,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/rbac"
 	"github.com/accessbroker/accessbroker/internal/task"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // maxNamespaces bounds how many namespaces a selector may select.
@@ -78,7 +79,7 @@ func (r reader) Get(ctx context.Context, key client.ObjectKey, object client.Obj
 func (r reader) resolve(ctx context.Context, request *v1alpha1.AccessRequest) (*resolved, error) {
 	spec := &request.Spec
 	if spec.StartTime != nil && spec.StartTime.Sub(request.CreationTimestamp.Time) > maxStartAhead {
-		return nil, impossiblef(v1alpha1.ReasonInvalid, "startTime is more than %s after the request: ask again nearer to it", maxStartAhead)
+		return nil, impossiblef(v1alpha1.ReasonInvalid, "startTime is more than %s after the request: ask again nearer to it", text.Duration(maxStartAhead))
 	}
 	object, err := asMap(request)
 	if err != nil {

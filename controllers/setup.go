@@ -96,7 +96,11 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 			return fmt.Errorf("watch admission policies: %w", err)
 		}
 	}
-	journal := Journal{Recorder: mgr.GetEventRecorder("access-broker"), Audit: o.Audit}
+	recorder, err := newRecorder(mgr)
+	if err != nil {
+		return err
+	}
+	journal := Journal{Recorder: recorder, Audit: o.Audit}
 	measures, err := NewMetrics(metrics.Registry, c, clk, o.Version)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)

@@ -56,7 +56,7 @@ type remaining struct {
 
 // askForAccess asks the API server whether the subjects of a grant have its
 // access, by at most that many questions. A subject that is the requester is
-// asked for with his groups; the groups of any other user are not known.
+// asked for with their groups; the groups of any other user are not known.
 func askForAccess(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant, most int) (remaining, error) {
 	all, err := questionsOf(g)
 	if err != nil {
@@ -232,7 +232,7 @@ func listed(items []string) string {
 	return text
 }
 
-// reviewOf is a subject as the API server would authenticate him.
+// reviewOf is a subject as the API server would authenticate them.
 func reviewOf(g *v1alpha1.AccessGrant, s v1alpha1.Subject) authorizationv1.SubjectAccessReviewSpec {
 	username, _ := identity.Username(s)
 	review := authorizationv1.SubjectAccessReviewSpec{User: username, Groups: identity.Groups(s)}

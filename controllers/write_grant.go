@@ -15,6 +15,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/policy"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // grant writes the AccessGrant: the intent, with its deadline, before any
@@ -87,8 +88,8 @@ func newGrant(request *v1alpha1.AccessRequest, want *resolved, match *policy.Mat
 		Namespaces:     want.namespaces,
 		Cluster:        want.ask.Cluster,
 		PolicyRef:      *policyRef(match.Policy),
-		Reason:         request.Spec.Reason,
-		Ticket:         request.Spec.Ticket,
+		Reason:         text.Trim(request.Spec.Reason),
+		Ticket:         text.Trim(request.Spec.Ticket),
 		RoleRules:      want.lines,
 		RulesHash:      want.rulesHash,
 		NotBefore:      metav1.NewTime(now.Truncate(time.Second)),
@@ -96,6 +97,7 @@ func newGrant(request *v1alpha1.AccessRequest, want *resolved, match *policy.Mat
 	}
 	for _, d := range request.Status.Decisions {
 		if d.Verdict == v1alpha1.VerdictApprove && slices.Contains(approvers, d.Username) {
+			d.Comment = text.Trim(d.Comment)
 			given.Spec.Decisions = append(given.Spec.Decisions, d)
 		}
 	}

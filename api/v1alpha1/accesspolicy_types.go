@@ -62,7 +62,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.namespaces) || self.clusterScope == 'Allowed'",message="at least one of namespaces and clusterScope: Allowed is required"
 // +kubebuilder:validation:XValidation:rule="self.requiredApprovals == 0 || (has(self.approvers) && size(self.approvers) > 0)",message="approvers are required when requiredApprovals is above 0"
 // +kubebuilder:validation:XValidation:rule="!has(self.approvers) || self.approvers.exists(a, a.kind == 'Group') || self.requiredApprovals <= size(self.approvers)",message="requiredApprovals is more than the approvers could ever give"
-// +kubebuilder:validation:XValidation:rule="!has(self.defaultDuration) || duration(self.defaultDuration) <= duration(self.maxDuration)",message="defaultDuration must not be above maxDuration"
+// +kubebuilder:validation:XValidation:rule="!has(self.defaultDuration) || ![self.defaultDuration, self.maxDuration].all(d, size(d) > 0 && d.matches('^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$')) || duration(self.defaultDuration) <= duration(self.maxDuration)",message="defaultDuration must not be above maxDuration"
 type AccessPolicySpec struct {
 	// requesters may use the policy.
 	// +required
@@ -109,28 +109,25 @@ type AccessPolicySpec struct {
 	// maxDuration of the access. A request for more is denied, never shortened.
 	// +required
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=16
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$`
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="maxDuration must be between 1s and 720h"
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0`,message="maxDuration must be written like 90s, 30m or 1h30m: whole hours, minutes and seconds, in this order; a day is 24h"
+	// +kubebuilder:validation:XValidation:rule=`!(self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0) || (duration(self) >= duration('1s') && duration(self) <= duration('720h'))`,message="maxDuration must be between 1s and 720h"
 	MaxDuration metav1.Duration `json:"maxDuration"`
 	// defaultDuration of the access when the request names none; by default
 	// maxDuration.
 	// +optional
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=16
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$`
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="defaultDuration must be at least 1s"
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0`,message="defaultDuration must be written like 90s, 30m or 1h30m: whole hours, minutes and seconds, in this order; a day is 24h"
+	// +kubebuilder:validation:XValidation:rule=`!(self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0) || (duration(self) >= duration('1s'))`,message="defaultDuration must be at least 1s"
 	DefaultDuration *metav1.Duration `json:"defaultDuration,omitempty"`
 	// pendingTimeout after which an undecided request lapses.
 	// +optional
 	// +kubebuilder:default="24h"
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=16
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$`
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="pendingTimeout must be between 1s and 720h"
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0`,message="pendingTimeout must be written like 90s, 30m or 1h30m: whole hours, minutes and seconds, in this order; a day is 24h"
+	// +kubebuilder:validation:XValidation:rule=`!(self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0) || (duration(self) >= duration('1s') && duration(self) <= duration('720h'))`,message="pendingTimeout must be between 1s and 720h"
 	PendingTimeout *metav1.Duration `json:"pendingTimeout,omitempty"`
 	// maxPendingPerRequester bounds how many requests of one requester may
 	// wait for decisions under this policy at a time. What needs none, or has
@@ -168,8 +165,7 @@ type PolicyNamespaces struct {
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
-	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
-	Names []string `json:"names,omitempty"`
+	Names []NamespaceName `json:"names,omitempty"`
 	// selector of namespaces by label; an empty one selects all.
 	// +optional
 	Selector *NamespaceSelector `json:"selector,omitempty"`
@@ -182,7 +178,7 @@ type PolicyCondition struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')`,message="name must be one word, such as working-hours: lower-case letters, digits and -"
 	Name string `json:"name"`
 	// expression in CEL, true or false.
 	// +required
@@ -192,8 +188,7 @@ type PolicyCondition struct {
 	// message told to the requester when the expression is false.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$`
-	Message string `json:"message,omitempty"`
+	Message Line `json:"message,omitempty"`
 }
 
 // AccessPolicyStatus says whether the policy can be used.

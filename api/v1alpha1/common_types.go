@@ -40,13 +40,11 @@ type Subject struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$`
-	Name string `json:"name"`
+	Name Name `json:"name"`
 	// namespace of a ServiceAccount.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
-	Namespace string `json:"namespace,omitempty"`
+	Namespace NamespaceName `json:"namespace,omitempty"`
 }
 
 // PolicyRule is an RBAC rule with bounds. Its fields are those of
@@ -109,7 +107,7 @@ type RoleRef struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[^\p{C}\p{Z}/%*]+$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[^\p{C}\p{Z}/%*]*$')`,message="name must be that of one role, such as edit: without spaces, invisible characters, /, % and wildcards"
 	// +kubebuilder:validation:XValidation:rule="!(self in ['.', '..'])",message="name must not be . or .."
 	Name string `json:"name"`
 }
@@ -123,8 +121,7 @@ type UserInfo struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$`
-	Username string `json:"username"`
+	Username Name `json:"username"`
 	// uid that the authenticator gave, if any; one of more than 1024 characters
 	// is left out.
 	// +optional
@@ -173,7 +170,7 @@ type NamespaceSelector struct {
 	// matchLabels that a namespace must carry.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k.indexOf('/') <= 253 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys must be label keys"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.indexOf('/') <= 253 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys must be the keys of labels, such as team or example.com/team"
 	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
 	// matchExpressions that must all hold.
 	// +optional
@@ -185,7 +182,7 @@ type NamespaceSelector struct {
 // LabelValue is the value of a label.
 //
 // +kubebuilder:validation:MaxLength=63
-// +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
+// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')`,message="must be the value of a label, such as payments: letters, digits, -, _ and ., with a letter or a digit at either end"
 type LabelValue string
 
 // NamespaceSelectorRequirement is one expression of a NamespaceSelector.
@@ -196,9 +193,7 @@ type NamespaceSelectorRequirement struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=317
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`
-	// +kubebuilder:validation:XValidation:rule="self.indexOf('/') <= 253",message="the part before / must not be longer than 253 characters"
-	Key string `json:"key"`
+	Key Label `json:"key"`
 	// operator: In, NotIn, Exists or DoesNotExist.
 	// +required
 	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
@@ -216,18 +211,18 @@ type TaskRef struct {
 	// apiVersion of the task, such as batch/v1.
 	// +required
 	// +kubebuilder:validation:MaxLength=317
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[a-z0-9]+$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[a-z0-9]+$')`,message="apiVersion must be written like v1 or batch/v1: the group, /, and the version"
 	APIVersion string `json:"apiVersion"`
 	// kind of the task, such as Job.
 	// +required
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9]*$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[A-Za-z][A-Za-z0-9]*$')`,message="kind must be one word, such as Job: letters and digits"
 	Kind string `json:"kind"`
 	// name of the task.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[^\p{C}\p{Z}/%]+$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[^\p{C}\p{Z}/%]*$')`,message="name must be that of one object, such as migrate: without spaces, invisible characters, / and %"
 	// +kubebuilder:validation:XValidation:rule="!(self in ['.', '..'])",message="name must not be . or .."
 	Name string `json:"name"`
 	// completeWhen is a CEL expression over `object`, `request` and `granted`,
@@ -288,8 +283,7 @@ type Decision struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$`
-	Username string `json:"username"`
+	Username Name `json:"username"`
 	// groups of the decider; stamped. Those that the approvers or the subjects
 	// name come first and are never left out; an approval keeps up to 512 others
 	// of 16384 characters together, other verdicts need none.
@@ -309,8 +303,7 @@ type Decision struct {
 	// comment for the record.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:Pattern=`^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$`
-	Comment string `json:"comment,omitempty"`
+	Comment Line `json:"comment,omitempty"`
 	// requestUID of the request that the decider saw. When given it must be
 	// this request's.
 	// +optional

@@ -34,7 +34,7 @@ func story(s *stage.Stage) []act {
 		},
 		types{
 			who: "alice", command: approve,
-			expect: "nobody can approve himself", refused: true, shows: []string{"nobody decides on their own request"},
+			expect: "nobody can approve their own request", refused: true, shows: []string{"nobody decides on their own request"},
 		},
 		say("Bob is a site reliability engineer. He looks at it and approves."),
 		types{who: "bob", command: `kubectl get areq -n payments`, expect: "bob sees who asks for what", shows: []string{"alice", "edit", "Pending"}},

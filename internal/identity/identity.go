@@ -86,7 +86,7 @@ func Among(subjects []v1alpha1.Subject, username string, groups []string) bool {
 }
 
 // Benefits tells whether somebody would profit from access that the requester
-// asks for the subjects: he is the requester, a subject, or a member of a
+// asks for the subjects: they are the requester, a subject, or a member of a
 // subject group. Look-alike names count as the same person.
 func Benefits(username string, groups []string, requester string, subjects []v1alpha1.Subject) bool {
 	if SamePerson(username, requester) {

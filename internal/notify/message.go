@@ -3,10 +3,8 @@ package notify
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -17,6 +15,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // Data is what a notification says: the data of the CloudEvent. What a phase
@@ -89,12 +88,12 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 		Rules:     r.Spec.Rules,
 		Scope:     scopeText(r),
 		StartTime: r.Spec.StartTime,
-		Reason:    r.Spec.Reason, Ticket: r.Spec.Ticket,
+		Reason:    text.Trim(r.Spec.Reason), Ticket: text.Trim(r.Spec.Ticket),
 		RequiredApprovals: r.Status.RequiredApprovals,
 		Decisions:         decisionsOf(r.Status.Decisions),
 	}
 	if r.Spec.Duration != nil {
-		d.Duration = r.Spec.Duration.Duration.String()
+		d.Duration = text.Duration(r.Spec.Duration.Duration)
 	}
 	if r.Status.Policy != nil {
 		d.Policy = r.Status.Policy.Name
@@ -132,7 +131,7 @@ func grantData(g *v1alpha1.AccessGrant, t transition) Data {
 		Grant:     g.Name,
 		Requester: g.Spec.Requester.Username,
 		Subjects:  g.Spec.Summary.Subjects, Role: g.Spec.Summary.Role, Scope: g.Spec.Summary.Scope,
-		Reason: g.Spec.Reason, Ticket: g.Spec.Ticket, Policy: g.Spec.PolicyRef.Name,
+		Reason: text.Trim(g.Spec.Reason), Ticket: text.Trim(g.Spec.Ticket), Policy: g.Spec.PolicyRef.Name,
 		Decisions:      decisionsOf(g.Spec.Decisions),
 		ExpirationTime: &g.Spec.ExpirationTime,
 	}
@@ -179,7 +178,7 @@ func scopeText(r *v1alpha1.AccessRequest) string {
 func decisionsOf(list []v1alpha1.Decision) []Decision {
 	var out []Decision
 	for _, d := range list {
-		out = append(out, Decision{Verdict: string(d.Verdict), Username: d.Username, Comment: d.Comment})
+		out = append(out, Decision{Verdict: string(d.Verdict), Username: d.Username, Comment: text.Trim(d.Comment)})
 	}
 	return out
 }
@@ -303,14 +302,4 @@ var slackEntities = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
 // slackEscape keeps people's text from being a link, a mention or a command of
 // its own, and shows what could not be seen.
-func slackEscape(s string) string {
-	var out strings.Builder
-	for _, r := range slackEntities.Replace(s) {
-		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
-			out.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-			continue
-		}
-		out.WriteRune(r)
-	}
-	return out.String()
-}
+func slackEscape(s string) string { return text.Visible(slackEntities.Replace(s)) }

@@ -11,6 +11,7 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // completionTimeout: somebody has pressed Tab and waits.
@@ -117,7 +118,7 @@ func (o *options) completePolicies(cmd *cobra.Command, _ []string, _ string) ([]
 		policies, err := c.policies(ctx)
 		var words []string
 		for _, p := range forMe(policies, me) {
-			words = append(words, described(p.Name, offered(&p.Spec)+" in "+covered(&p.Spec)+", at most "+span(p.Spec.MaxDuration.Duration)))
+			words = append(words, described(p.Name, offered(&p.Spec)+" in "+covered(&p.Spec)+", at most "+text.Duration(p.Spec.MaxDuration.Duration)))
 		}
 		return words, err
 	})
@@ -150,4 +151,4 @@ func (o *options) completeNamespaces(cmd *cobra.Command, _ []string, typed strin
 }
 
 // described is a completion with a word on it. A shell shows that on the terminal.
-func described(word, text string) string { return cobra.CompletionWithDesc(word, clean(text)) }
+func described(word, what string) string { return cobra.CompletionWithDesc(word, clean(what)) }

@@ -99,6 +99,9 @@ func (o *options) newDecideCommand(d deciding, cmd *cobra.Command) *cobra.Comman
 		if err != nil {
 			return err
 		}
+		if err := checkLine("--comment", comment, maxComment); err != nil {
+			return usagef(cmd, "%w", err)
+		}
 		c, err := o.connect()
 		if err != nil {
 			return err

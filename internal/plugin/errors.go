@@ -102,7 +102,7 @@ func explain(err error, role string) string {
 		return "Access Broker is not installed on this cluster: the API server has no " + v1alpha1.GroupVersion.Group + "\n" +
 			"An administrator installs it with 'kubectl apply -k config/default'. Is it the right --context?"
 	case apierrors.IsNotFound(err):
-		return message + "\nSee 'kubectl access list --all', with -A for all namespaces."
+		return message + "\nSee 'kubectl access list --all' for your requests, in all namespaces."
 	case apierrors.IsForbidden(err) && strings.Contains(message, "cannot impersonate"):
 		return message + "\nYou may not act as somebody else: leave --as and --as-group out."
 	case apierrors.IsForbidden(err) && role != "":

@@ -36,7 +36,7 @@ func TestExplain(t *testing.T) {
 		},
 		"not found": {
 			apierrors.NewNotFound(resource, "fix"),
-			"accessrequests.jit.accessbroker.dev \"fix\" not found\nSee 'kubectl access list --all', with -A for all namespaces.",
+			"accessrequests.jit.accessbroker.dev \"fix\" not found\nSee 'kubectl access list --all' for your requests, in all namespaces.",
 		},
 		"forbidden": {
 			apierrors.NewForbidden(resource, "", errors.New(`User "eve" cannot list resource`)),

@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 func (o *options) newListCommand() *cobra.Command {
@@ -19,15 +21,22 @@ func (o *options) newListCommand() *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List my requests, or what waits for my decision",
-		Long: `List my requests: those that I made and those that give me access.
+		Long: `List my requests: those that I made and those that give me access, in
+whatever namespace they are. -n names one namespace.
 
 Those that are over are left out unless --all asks for them. With --to-approve,
-list what waits for my decision instead.`,
-		Example: `  # Mine, in all namespaces, those that are over too
-  kubectl access list -A --all
+list what waits for my decision instead.
+
+If you may not list the requests of all namespaces, those of the namespace in
+use are listed, and that is said; with -A it is an error.`,
+		Example: `  # Mine, those that are over too
+  kubectl access list --all
 
   # What waits for me?
-  kubectl access list --to-approve -A`,
+  kubectl access list --to-approve
+
+  # In one namespace
+  kubectl access list -n payments`,
 		Annotations: map[string]string{roleAnnotation: "access-requester, or access-approver to decide,"},
 		Args:        noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -46,10 +55,19 @@ list what waits for my decision instead.`,
 			if err != nil {
 				return err
 			}
-			requests, err := c.requests(cmd.Context(), everywhere)
+			// Without -n and -A: everywhere, if that is allowed.
+			ask := everywhere || *o.config.Namespace == ""
+			requests, err := c.requests(cmd.Context(), ask)
+			if ask && !everywhere && apierrors.IsForbidden(err) {
+				ask = false
+				if requests, err = c.requests(cmd.Context(), ask); err == nil {
+					fmt.Fprintf(o.ErrOut, "You may not list requests in all namespaces: only namespace %s is looked at. -n names another.\n", clean(c.namespace))
+				}
+			}
 			if err != nil {
 				return err
 			}
+			everywhere := ask
 			requests = keep(requests, func(r *v1alpha1.AccessRequest) bool {
 				if toApprove {
 					return waitsForMe(r, me)
@@ -68,21 +86,21 @@ list what waits for my decision instead.`,
 		},
 	}
 	out = newOutput(cmd, "", "wide")
-	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "Look in all namespaces.")
+	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "Look in all namespaces, or fail.")
 	cmd.Flags().BoolVar(&toApprove, "to-approve", false, "What waits for my decision.")
 	cmd.Flags().BoolVar(&all, "all", false, "Those that are over, too.")
 	return cmd
 }
 
 func nothing(namespace string, everywhere, toApprove bool) string {
-	text := "You have no requests"
+	what := "You have no requests"
 	if toApprove {
-		text = "Nothing waits for your decision"
+		what = "Nothing waits for your decision"
 	}
 	if everywhere {
-		return text + "."
+		return what + "."
 	}
-	return text + " in namespace " + namespace + "; -A looks in all."
+	return what + " in namespace " + clean(namespace) + "."
 }
 
 // requestTable lists requests, the newest last.
@@ -164,17 +182,14 @@ func scopeOf(r *v1alpha1.AccessRequest) string {
 }
 
 func durationOf(spec *v1alpha1.AccessRequestSpec) string {
-	text := ""
+	var parts []string
 	if spec.Duration != nil {
-		text = span(spec.Duration.Duration)
+		parts = append(parts, text.Duration(spec.Duration.Duration))
 	}
 	if spec.Task != nil {
-		if text != "" {
-			text += ", "
-		}
-		text += strings.ToLower(spec.Task.Kind) + "/" + spec.Task.Name
+		parts = append(parts, strings.ToLower(spec.Task.Kind)+"/"+spec.Task.Name)
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
 
 func expiresOf(r *v1alpha1.AccessRequest, now time.Time) string {

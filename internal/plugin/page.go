@@ -11,6 +11,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // pageWidth is how long lists on a page may get before they are wrapped.
@@ -28,13 +29,14 @@ func (w *writer) field(label, value string) {
 	}
 }
 
-func (w *writer) heading(text string) {
-	fmt.Fprintf(w, "\n%s\n", w.style.paint(bold, text))
+func (w *writer) heading(title string) {
+	fmt.Fprintf(w, "\n%s\n", w.style.paint(bold, title))
 }
 
-func (w *writer) item(text string) { fmt.Fprintf(w, "  %s\n", clean(text)) }
+func (w *writer) item(value string) { fmt.Fprintf(w, "  %s\n", clean(value)) }
 
 // page is all that somebody needs to know about a request to decide about it.
+// What matters to who decides is in the first lines, the full lists come after.
 func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w := &writer{style: s}
 	phase := phaseOf(r)
@@ -45,21 +47,25 @@ func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	if len(r.Spec.Subjects) > 0 {
 		w.field("For whom", strings.Join(identity.Strings(subjects), ", "))
 	}
-	w.field("Why", r.Spec.Reason)
-	w.field("Ticket", r.Spec.Ticket)
 	w.field("What", roleOf(&r.Spec))
 	w.field("Where", whereOf(r))
 	w.field("How long", howLong(r, now))
+	w.field("Why", r.Spec.Reason)
+	w.field("Ticket", r.Spec.Ticket)
+	w.worst(r)
+	what := count(rulesOf(r))
+	w.field("Can change", what.changes())
+	w.field("Rights", what.rights())
 	w.field("Policy", policyOf(r))
 	w.field("Who decides", strings.Join(identity.Strings(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, subjects)), ", "))
 	w.field("Grant", r.Status.GrantName)
 	w.decisions(r)
-	w.rules(r)
 	w.risks(r)
 	if c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionStandingAccess); c != nil && c.Status == "True" {
 		w.heading("Access that is there anyway")
 		w.item(c.Message)
 	}
+	w.rules(r)
 	if len(r.Status.Conditions) > 0 {
 		w.heading("Conditions")
 		for _, c := range r.Status.Conditions {
@@ -100,7 +106,7 @@ func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
 	case until != nil:
 		parts = append(parts, "until "+stamp(until.Time)+", "+left(until.Time, now))
 	case r.Spec.Duration != nil:
-		parts = append(parts, span(r.Spec.Duration.Duration)+" from the grant on")
+		parts = append(parts, text.Duration(r.Spec.Duration.Duration)+" from the grant on")
 	default:
 		parts = append(parts, "as long as the policy says")
 	}
@@ -108,11 +114,11 @@ func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
 		parts = append(parts, "not before "+stamp(start.Time))
 	}
 	if task := r.Spec.Task; task != nil {
-		text := "no longer than " + task.Kind + " " + task.Name + " runs"
+		until := "no longer than " + task.Kind + " " + task.Name + " runs"
 		if task.CompleteWhen != "" {
-			text += " (complete when " + task.CompleteWhen + ")"
+			until += " (complete when " + task.CompleteWhen + ")"
 		}
-		parts = append(parts, text)
+		parts = append(parts, until)
 	}
 	return strings.Join(parts, "; ")
 }
@@ -140,27 +146,31 @@ func (w *writer) decisions(r *v1alpha1.AccessRequest) {
 	}
 	w.heading("Decisions")
 	for _, d := range r.Status.Decisions {
-		text := string(d.Verdict) + " by " + person(d.Username, d.Groups)
+		decided := string(d.Verdict) + " by " + person(d.Username, d.Groups)
 		if d.Comment != "" {
-			text += ": " + d.Comment
+			decided += ": " + text.Trim(d.Comment)
 		}
 		if d.Verdict == v1alpha1.VerdictApprove && d.RulesHash != r.Status.RulesHash && d.RulesHash != r.Status.Pins.HashBefore() {
-			text += " (does not count: the role has changed since, or something it is for was replaced)"
+			decided += " (does not count: the role has changed since, or something it is for was replaced)"
 		}
-		w.item(text)
+		w.item(decided)
 	}
 }
 
 // ownLimit bounds how much is shown of rules that the broker has not seen yet.
 var ownLimit = rbac.Limit{Lines: 100, Bytes: 16 << 10}
 
-// rules are shown as the broker wrote them, or as they are asked for as long as
-// it has not.
-func (w *writer) rules(r *v1alpha1.AccessRequest) {
-	lines := r.Status.Rules
-	if len(lines) == 0 {
-		lines = rbac.Show(v1alpha1.RBACRules(r.Spec.Rules), ownLimit).Stored("spec.rules has all of them")
+// rulesOf are the rules as the broker wrote them, or as they are asked for as
+// long as it has not.
+func rulesOf(r *v1alpha1.AccessRequest) []string {
+	if len(r.Status.Rules) > 0 {
+		return r.Status.Rules
 	}
+	return rbac.Show(v1alpha1.RBACRules(r.Spec.Rules), ownLimit).Stored("spec.rules has all of them")
+}
+
+func (w *writer) rules(r *v1alpha1.AccessRequest) {
+	lines := rulesOf(r)
 	if len(lines) == 0 {
 		return
 	}
@@ -188,16 +198,36 @@ func (w *writer) rules(r *v1alpha1.AccessRequest) {
 	}
 }
 
-// risks are told in every case: that none is known is no proof that there is none.
+// maxWorst is how many risks the first lines have room for.
+const maxWorst = 3
+
+// worst are the risks in the first lines: all, or how many there are. That none
+// is known is told too: it is no proof that there is none.
+func (w *writer) worst(r *v1alpha1.AccessRequest) {
+	known := knownRisks(r)
+	if len(known) == 0 && r.Status.RulesHash != "" { // else the broker has not looked yet
+		w.field("Risks", rbac.NoneKnown.Message)
+	}
+	for i, risk := range known {
+		label, message := "", clean(risk.Message)
+		if i == 0 {
+			label = "Risks"
+		}
+		if more := len(known) - i; i == maxWorst-1 && more > 1 {
+			fmt.Fprintf(w, "%-12s%s\n", label, fmt.Sprintf("and %d more, below", more))
+			return
+		}
+		fmt.Fprintf(w, "%-12s%s %s\n", label, w.style.paint(red, "!"), message)
+	}
+}
+
+// risks are listed whole when the first lines had no room for all.
 func (w *writer) risks(r *v1alpha1.AccessRequest) {
-	if r.Status.RulesHash == "" {
-		return // the broker has not looked yet
+	known := knownRisks(r)
+	if len(known) <= maxWorst {
+		return
 	}
 	w.heading("Risks: the holder could")
-	known := knownRisks(r)
-	if len(known) == 0 {
-		w.item(rbac.NoneKnown.Message)
-	}
 	for _, risk := range known {
 		fmt.Fprintf(w, "  %s %s\n", w.style.paint(red, "!"), clean(risk.Message))
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,64 +15,83 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/task"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
+
+// Bounds of what people write, in characters; the API server has them too.
+const (
+	maxReason  = 1024
+	maxTicket  = 256
+	maxComment = 1024
+)
+
+// checkLine says what the API server would, before anything is sent.
+func checkLine(flag, line string, most int) error {
+	if n := utf8.RuneCountInString(line); n > most {
+		return fmt.Errorf("%s is %d characters long, at most %d are allowed", flag, n, most)
+	}
+	if fault := text.Fault(line); fault != "" {
+		return fmt.Errorf("%s %s", flag, fault)
+	}
+	return nil
+}
 
 var days = regexp.MustCompile(`^([0-9]{1,4})d`)
 
 // parseDuration reads 30m, 1h30m or 2d, in whole seconds.
-func parseDuration(text string) (time.Duration, error) {
+func parseDuration(word string) (time.Duration, error) {
 	var d time.Duration
-	rest := text
-	if match := days.FindStringSubmatch(text); match != nil {
+	rest := word
+	if match := days.FindStringSubmatch(word); match != nil {
 		n, err := strconv.Atoi(match[1])
 		if err != nil {
 			return 0, err
 		}
-		d, rest = time.Duration(n)*24*time.Hour, text[len(match[0]):]
+		d, rest = time.Duration(n)*24*time.Hour, word[len(match[0]):]
 	}
 	if rest != "" {
 		more, err := time.ParseDuration(rest)
 		if err != nil || strings.HasPrefix(rest, "-") || strings.HasPrefix(rest, "+") {
-			return 0, fmt.Errorf("%q is not a duration: write it as 30m, 1h30m or 2d", text)
+			return 0, fmt.Errorf("%q is not a duration: write it as 30m, 1h30m or 2d", word)
 		}
 		d += more
 	}
 	if d < time.Second || d%time.Second != 0 {
-		return 0, fmt.Errorf("%q is not a duration of whole seconds", text)
+		return 0, fmt.Errorf("%q is not a duration of whole seconds", word)
 	}
 	return d, nil
 }
 
 // parseMoment reads a time, or a span of time from now on.
-func parseMoment(text string, now time.Time) (time.Time, error) {
-	if after, ok := strings.CutPrefix(text, "+"); ok {
+func parseMoment(word string, now time.Time) (time.Time, error) {
+	if after, ok := strings.CutPrefix(word, "+"); ok {
 		d, err := parseDuration(after)
 		return now.Add(d).Truncate(time.Second), err
 	}
-	t, err := time.Parse(time.RFC3339, text)
+	t, err := time.Parse(time.RFC3339, word)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is not a time: write it as 2026-05-04T10:00:00Z, or as +10m from now", text)
+		return time.Time{}, fmt.Errorf("%q is not a time: write it as 2026-05-04T10:00:00Z, or as +10m from now", word)
 	}
 	return t, nil
 }
 
 // parseSince reads a time, or a span of time back from now.
-func parseSince(text string, now time.Time) (time.Time, error) {
-	if d, err := parseDuration(text); err == nil {
+func parseSince(word string, now time.Time) (time.Time, error) {
+	if d, err := parseDuration(word); err == nil {
 		return now.Add(-d), nil
 	}
-	t, err := time.Parse(time.RFC3339, text)
+	t, err := time.Parse(time.RFC3339, word)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is neither a span of time, such as 24h or 7d, nor a time, such as 2026-05-04T10:00:00Z", text)
+		return time.Time{}, fmt.Errorf("%q is neither a span of time, such as 24h or 7d, nor a time, such as 2026-05-04T10:00:00Z", word)
 	}
 	return t, nil
 }
 
 // parseRole reads NAME, Role/NAME or ClusterRole/NAME. kind is that of a bare
 // name, "" for a ClusterRole.
-func parseRole(text, kind string) (*v1alpha1.RoleRef, error) {
-	ref := &v1alpha1.RoleRef{Name: text}
-	given, name, qualified := strings.Cut(text, "/")
+func parseRole(word, kind string) (*v1alpha1.RoleRef, error) {
+	ref := &v1alpha1.RoleRef{Name: word}
+	given, name, qualified := strings.Cut(word, "/")
 	if qualified {
 		ref.Name = name
 	} else if given = kind; given == "" {
@@ -86,16 +106,16 @@ func parseRole(text, kind string) (*v1alpha1.RoleRef, error) {
 	case ref.Kind == "":
 		return nil, fmt.Errorf("%q is not a kind of role: there are Role and ClusterRole", given)
 	case ref.Name == "":
-		return nil, fmt.Errorf("%q lacks the name of a role", text)
+		return nil, fmt.Errorf("%q lacks the name of a role", word)
 	case qualified && kind != "" && !strings.EqualFold(kind, ref.Kind):
-		return nil, fmt.Errorf("%q is not a %s", text, kind)
+		return nil, fmt.Errorf("%q is not a %s", word, kind)
 	}
 	return ref, nil
 }
 
 // parseSubject reads user:NAME, group:NAME or sa:NAMESPACE/NAME.
-func parseSubject(text string) (v1alpha1.Subject, error) {
-	kind, name, _ := strings.Cut(text, ":")
+func parseSubject(word string) (v1alpha1.Subject, error) {
+	kind, name, _ := strings.Cut(word, ":")
 	if name != "" {
 		switch kind {
 		case "user":
@@ -108,12 +128,12 @@ func parseSubject(text string) (v1alpha1.Subject, error) {
 			}
 		}
 	}
-	return v1alpha1.Subject{}, fmt.Errorf("%q is not a subject: write user:NAME, group:NAME or sa:NAMESPACE/NAME", text)
+	return v1alpha1.Subject{}, fmt.Errorf("%q is not a subject: write user:NAME, group:NAME or sa:NAMESPACE/NAME", word)
 }
 
 // parseSelector reads what kubectl's -l does.
-func parseSelector(text string) (*v1alpha1.NamespaceSelector, error) {
-	parsed, err := metav1.ParseToLabelSelector(text)
+func parseSelector(word string) (*v1alpha1.NamespaceSelector, error) {
+	parsed, err := metav1.ParseToLabelSelector(word)
 	if err != nil {
 		return nil, err
 	}
@@ -136,10 +156,10 @@ func parseSelector(text string) (*v1alpha1.NamespaceSelector, error) {
 
 // parseTask reads job/migrate or KIND.GROUP/NAME, and asks the mapper, which
 // knows what the cluster has, for the rest.
-func parseTask(text string, mapper meta.RESTMapper) (*v1alpha1.TaskRef, error) {
-	kind, name, ok := strings.Cut(text, "/")
+func parseTask(word string, mapper meta.RESTMapper) (*v1alpha1.TaskRef, error) {
+	kind, name, ok := strings.Cut(word, "/")
 	if !ok || kind == "" || name == "" {
-		return nil, fmt.Errorf("%q is not a task: write it as job/migrate, or as KIND.GROUP/NAME", text)
+		return nil, fmt.Errorf("%q is not a task: write it as job/migrate, or as KIND.GROUP/NAME", word)
 	}
 	full, short := schema.ParseResourceArg(kind)
 	var gvk schema.GroupVersionKind
@@ -184,16 +204,16 @@ func checkTask(ref *v1alpha1.TaskRef) error {
 // RESOURCE[.GROUP][/SUBRESOURCE], or a path such as /metrics. Each group
 // becomes a rule of its own: one rule would ask for every resource in every
 // group. The mapper finds the group of a resource that names none.
-func parseRule(text string, mapper meta.RESTMapper) ([]v1alpha1.PolicyRule, error) {
-	fields := strings.Fields(text)
+func parseRule(word string, mapper meta.RESTMapper) ([]v1alpha1.PolicyRule, error) {
+	fields := strings.Fields(word)
 	if len(fields) < 2 || len(fields) > 3 {
-		return nil, fmt.Errorf("%q is not a rule: write verbs, resources and, if any, names, as in 'get,list pods/log' or 'patch deployments.apps api'", text)
+		return nil, fmt.Errorf("%q is not a rule: write verbs, resources and, if any, names, as in 'get,list pods/log' or 'patch deployments.apps api'", word)
 	}
 	lists := make([][]string, len(fields))
 	for i, field := range fields {
 		lists[i] = strings.Split(field, ",")
 		if slices.Contains(lists[i], "") {
-			return nil, fmt.Errorf("%q is not a rule: a comma separates two words, without spaces", text)
+			return nil, fmt.Errorf("%q is not a rule: a comma separates two words, without spaces", word)
 		}
 	}
 	var names []string
@@ -220,7 +240,7 @@ func parseRule(text string, mapper meta.RESTMapper) ([]v1alpha1.PolicyRule, erro
 	}
 	if paths.NonResourceURLs != nil {
 		if names != nil {
-			return nil, fmt.Errorf("%q is not a rule: a path has no names", text)
+			return nil, fmt.Errorf("%q is not a rule: a path has no names", word)
 		}
 		rules = append(rules, paths)
 	}

@@ -64,7 +64,7 @@ when the time is up, the task is done, or somebody says stop.`,
   kubectl access request edit -n payments --for 1h --reason "INC-42: stuck consumers" --wait
 
   # What waits for me, and what is it?
-  kubectl access list --to-approve -A
+  kubectl access list --to-approve
   kubectl access show edit-x7k2p -n payments
   kubectl access approve edit-x7k2p -n payments -m "go ahead"
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 func (o *options) newPoliciesCommand() *cobra.Command {
@@ -77,17 +78,17 @@ func policyTable(policies []v1alpha1.AccessPolicy, wide bool) table {
 	for i := range policies {
 		p := &policies[i]
 		row := []string{
-			p.Name, offered(&p.Spec), covered(&p.Spec), span(p.Spec.MaxDuration.Duration),
+			p.Name, offered(&p.Spec), covered(&p.Spec), text.Duration(p.Spec.MaxDuration.Duration),
 			needed(&p.Spec), strings.Join(identity.Strings(p.Spec.Approvers), ","), readiness(p),
 		}
 		if wide {
 			var conditions []string
 			for _, c := range p.Spec.Conditions {
-				text := c.Name
+				condition := c.Name
 				if c.Message != "" {
-					text += ": " + c.Message
+					condition += ": " + text.Trim(c.Message)
 				}
-				conditions = append(conditions, text)
+				conditions = append(conditions, condition)
 			}
 			row = append(row, strings.Join(identity.Strings(p.Spec.Requesters), ","), string(p.Spec.Subjects), string(p.Spec.Task), strings.Join(conditions, "; "))
 		}

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // ask is what the flags of `request` say.
@@ -206,12 +207,15 @@ func (a ask) spec(now time.Time) (v1alpha1.AccessRequestSpec, error) {
 	case a.completeWhen != "" && a.task == "":
 		return spec, errors.New("--complete-when is about a --task")
 	}
-	var err error
+	err := errors.Join(checkLine("--reason", a.reason, maxReason), checkLine("--ticket", a.ticket, maxTicket))
+	if err != nil {
+		return spec, err
+	}
 	if spec.Scope, err = a.scope(); err != nil {
 		return spec, err
 	}
-	for _, text := range a.subjects {
-		subject, err := parseSubject(text)
+	for _, word := range a.subjects {
+		subject, err := parseSubject(word)
 		if err != nil {
 			return spec, fmt.Errorf("--subject: %w", err)
 		}
@@ -281,8 +285,8 @@ func (a ask) lookUp(spec *v1alpha1.AccessRequestSpec, discover func() (meta.REST
 			return err
 		}
 	}
-	for _, text := range a.rules {
-		rules, err := parseRule(text, mapper)
+	for _, rule := range a.rules {
+		rules, err := parseRule(rule, mapper)
 		if err != nil {
 			return fmt.Errorf("--rules: %w", err)
 		}
@@ -323,7 +327,7 @@ func (o *options) wait(ctx context.Context, c *cluster, request *v1alpha1.Access
 	}, func(err error) { line.show("connection lost, trying again: " + err.Error()) })
 	switch {
 	case errors.Is(err, errTimeout):
-		return last, &ended{exitTimeout, fmt.Sprintf("no decision within %s, the request still waits: %s", span(timeout), progress(last, time.Now()))}
+		return last, &ended{exitTimeout, fmt.Sprintf("no decision within %s, the request still waits: %s", text.Duration(timeout), progress(last, time.Now()))}
 	case errors.Is(err, context.Canceled):
 		return last, &ended{exitInterrupted, fmt.Sprintf("interrupted; the request still waits: 'kubectl access release %s -n %s' withdraws it", request.Name, request.Namespace)}
 	case err != nil:

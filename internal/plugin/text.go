@@ -12,48 +12,20 @@ import (
 	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/cli-runtime/pkg/printers"
+
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// clean makes text from the cluster safe to look at: what a terminal would
-// obey, and what would be read other than it is written or not be seen at all,
-// is escaped as Go does it.
-func clean(text string) string {
-	if !strings.ContainsFunc(text, dangerous) {
-		return text
-	}
-	var b strings.Builder
-	for i, r := range text {
-		switch {
-		case r == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)):
-			fmt.Fprintf(&b, `\x%02x`, text[i])
-		case !dangerous(r):
-			b.WriteRune(r)
-		case r < utf8.RuneSelf:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		case r <= 0xffff:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		}
-	}
-	return b.String()
-}
+// clean makes text from the cluster safe to look at.
+func clean(s string) string { return text.Visible(text.Trim(s)) }
 
 // cleanLines is clean for text that may have several lines.
-func cleanLines(text string) string {
-	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(text, "\t", "  ")), "\n")
+func cleanLines(s string) string {
+	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(s, "\t", "  ")), "\n")
 	for i := range lines {
 		lines[i] = clean(lines[i])
 	}
 	return strings.Join(lines, "\n")
-}
-
-// brailleBlank looks like a space without being one to Unicode.
-const brailleBlank = '\u2800'
-
-func dangerous(r rune) bool {
-	return r == utf8.RuneError || r == brailleBlank || !unicode.IsPrint(r) ||
-		unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
 // style is how text is laid out on a stream.
@@ -189,18 +161,6 @@ func left(until, now time.Time) string {
 		return "time is up"
 	}
 	return duration.HumanDuration(until.Sub(now)) + " left"
-}
-
-// span writes a duration without the zeros of Go: 1h, not 1h0m0s.
-func span(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // Ballot is all that decisions are weighed by.
@@ -36,7 +37,7 @@ type Outcome struct {
 	Withdrawn bool
 	// Revoked: an approver took the access away; By is who.
 	Revoked bool
-	// By is who denied, withdrew or revoked, with his comment.
+	// By is who denied, withdrew or revoked, with their comment.
 	By, Comment string
 	// Approvers whose approval counts.
 	Approvers []string
@@ -45,7 +46,7 @@ type Outcome struct {
 }
 
 // Weigh counts decisions. It believes nothing that it can check again: who
-// decided must be an approver now, must not benefit, counts once however his
+// decided must be an approver now, must not benefit, counts once however their
 // name is spelt, and must have seen this request and these rules. A decision
 // to take access away needs less: a Release by whom the access is for, a
 // Revoke or Deny by any approver.
@@ -95,7 +96,7 @@ func Weigh(b Ballot) Outcome {
 	if out.Denied || out.Withdrawn || out.Revoked {
 		out.Message = out.verb() + " by " + out.By
 		if out.Comment != "" {
-			out.Message += ": " + out.Comment
+			out.Message += ": " + text.Trim(out.Comment)
 		}
 		return out
 	}

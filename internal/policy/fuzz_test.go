@@ -30,12 +30,17 @@ func durationPattern(f *testing.F) *regexp.Regexp {
 	if err != nil {
 		f.Fatal(err)
 	}
-	pattern, found, err := unstructured.NestedString(versions[0].(map[string]any),
-		"schema", "openAPIV3Schema", "properties", "spec", "properties", "duration", "pattern")
-	if err != nil || !found {
-		f.Fatalf("the CRD has no pattern: %v", err)
+	rules, _, err := unstructured.NestedSlice(versions[0].(map[string]any),
+		"schema", "openAPIV3Schema", "properties", "spec", "properties", "duration", "x-kubernetes-validations")
+	if err != nil || len(rules) == 0 {
+		f.Fatalf("the CRD has no rules: %v", err)
 	}
-	return regexp.MustCompile(pattern)
+	rule, _, _ := unstructured.NestedString(rules[0].(map[string]any), "rule")
+	found := regexp.MustCompile(`matches\(r'(.*?)'\)`).FindStringSubmatch(rule)
+	if found == nil {
+		f.Fatalf("the first rule matches no pattern: %s", rule)
+	}
+	return regexp.MustCompile(found[1])
 }
 
 // FuzzDuration: whatever the pattern admits decodes, comes back the same when

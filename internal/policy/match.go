@@ -13,6 +13,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // Request is all of an AccessRequest that a policy decides on.
@@ -160,6 +161,12 @@ type miss struct {
 	stranger bool
 	// elsewhere is how many of role, scope and subjects the policy is not about.
 	elsewhere int
+	// outside is how many of the namespaces it does not cover.
+	outside int
+	// otherRole is false when it allows a role of that name.
+	otherRole bool
+	// over is how much longer than its maximum the access is to last.
+	over time.Duration
 	// why in words that go after "which", none when the policy allows it.
 	why     []string
 	unknown error
@@ -169,11 +176,30 @@ type miss struct {
 // where and for whom fits.
 func (m *miss) about() bool { return !m.stranger && m.elsewhere == 0 }
 
+// before tells which policy misses less: one for the requester, then one about
+// what is asked, then the one with the fewest misses, and among those with as
+// many the one that falls short by less.
 func (m *miss) before(other *miss) bool {
-	if m.stranger != other.stranger {
-		return !m.stranger
+	return cmp.Or(
+		isLess(m.stranger, other.stranger),
+		cmp.Compare(m.elsewhere, other.elsewhere),
+		cmp.Compare(len(m.why), len(other.why)),
+		isLess(m.otherRole, other.otherRole),
+		cmp.Compare(m.outside, other.outside),
+		cmp.Compare(m.over, other.over),
+		strings.Compare(m.policy.Name, other.policy.Name),
+	) < 0
+}
+
+// isLess orders false before true.
+func isLess(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
 	}
-	return cmp.Or(cmp.Compare(m.elsewhere, other.elsewhere), cmp.Compare(len(m.why), len(other.why)), strings.Compare(m.policy.Name, other.policy.Name)) < 0
+	return 1
 }
 
 // check holds a request against every part of a policy. Conditions come last
@@ -193,8 +219,10 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 	p.checkScope(r, add)
 	p.checkSubjects(r, add)
 	m.elsewhere = len(m.why) - known
+	m.outside, m.otherRole = len(p.outside(r)), !p.names(r.RoleRef)
 	if d := p.duration(r); d > p.Spec.MaxDuration.Duration {
-		add("allows at most %s", p.Spec.MaxDuration.Duration)
+		m.over = d - p.Spec.MaxDuration.Duration
+		add("allows at most %s", text.Duration(p.Spec.MaxDuration.Duration))
 	}
 	if p.Spec.Task == v1alpha1.TaskRequired && !r.HasTask {
 		add("requires a task")
@@ -243,15 +271,25 @@ func (p *Policy) checkScope(r Request, add addFunc) {
 		}
 		return
 	}
+	if outside := p.outside(r); len(outside) > 0 {
+		add("does not cover namespace %s", strings.Join(outside, ", "))
+	}
+}
+
+// outside are the namespaces of a request that the policy does not cover.
+func (p *Policy) outside(r Request) []string {
 	var outside []string
 	for _, ns := range r.Namespaces {
 		if !p.covers(ns) {
 			outside = append(outside, ns.Name)
 		}
 	}
-	if len(outside) > 0 {
-		add("does not cover namespace %s", strings.Join(outside, ", "))
-	}
+	return outside
+}
+
+// names tells whether the policy allows a role of that name, of whatever kind.
+func (p *Policy) names(ref *v1alpha1.RoleRef) bool {
+	return ref == nil || slices.ContainsFunc(p.Spec.Roles, func(role v1alpha1.RoleRef) bool { return role.Name == ref.Name })
 }
 
 func (p *Policy) covers(ns Namespace) bool {
@@ -311,7 +349,7 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 			}
 			if !holds {
 				refused = true
-				why := c.Message
+				why := text.Trim(c.Message)
 				if why == "" {
 					why = c.Expression
 				}

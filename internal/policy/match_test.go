@@ -136,10 +136,10 @@ func TestFindOne(t *testing.T) {
 
 		"duration asked for":        {nil, list(lasting(30 * time.Minute)), allowed("prod-edit", 30*time.Minute)},
 		"duration at the maximum":   {nil, list(lasting(time.Hour)), allowed("prod-edit", time.Hour)},
-		"duration over the maximum": {nil, list(lasting(time.Hour + time.Second)), but("allows at most 1h0m0s")},
+		"duration over the maximum": {nil, list(lasting(time.Hour + time.Second)), but("allows at most 1h")},
 		"duration by default":       {list(byDefault(10 * time.Minute)), nil, allowed("prod-edit", 10*time.Minute)},
 		"duration over the default": {list(byDefault(10 * time.Minute)), list(lasting(20 * time.Minute)), allowed("prod-edit", 20*time.Minute)},
-		"default over the maximum":  {list(byDefault(2 * time.Hour)), nil, but("allows at most 1h0m0s")},
+		"default over the maximum":  {list(byDefault(2 * time.Hour)), nil, but("allows at most 1h")},
 
 		"task, where it is required": {list(taskRequired), list(withTask(nil)), allowed("prod-edit", time.Hour)},
 		"no task, where it is":       {list(taskRequired), nil, but("requires a task")},
@@ -162,7 +162,7 @@ func TestFindOne(t *testing.T) {
 		"condition on the moment":          {list(onlyIf("now", "now == timestamp('2026-07-15T12:00:00Z')", "")), nil, allowed("prod-edit", time.Hour)},
 		"no namespace to a cluster's":      {list(clusterWide, onlyIf("ns", "namespaceObject == null", "")), list(everywhere), allowed("prod-edit", time.Hour)},
 		"condition false for the cluster":  {list(clusterWide, onlyIf("ns", "namespaceObject != null", "not all of it")), list(everywhere), refused(`no policy lets alice (group dev) request ClusterRole edit in the whole cluster; closest is "prod-edit", which has the condition "ns" (not all of it), which does not hold`)},
-		"all that is wrong":                {list(taskRequired), list(asker("bob"), wants(clusterRole("admin")), in(namespace("web")), lasting(2*time.Hour), subjects(user("carol"))), refused(`no policy lets bob request ClusterRole admin in web; closest is "prod-edit", which is for group:dev and allows view, edit and does not cover namespace web and allows access for the requester only, not for carol and allows at most 1h0m0s and requires a task`)},
+		"all that is wrong":                {list(taskRequired), list(asker("bob"), wants(clusterRole("admin")), in(namespace("web")), lasting(2*time.Hour), subjects(user("carol"))), refused(`no policy lets bob request ClusterRole admin in web; closest is "prod-edit", which is for group:dev and allows view, edit and does not cover namespace web and allows access for the requester only, not for carol and allows at most 1h and requires a task`)},
 		"conditions only if all else fits": {list(taskRequired, onlyIf("b", "false", "never")), nil, but("requires a task")},
 
 		"not ready":                      {list(broken), nil, unknown(`policy "prod-edit" cannot be used: condition "broken": 1:1: undeclared reference to 'nope'`)},
@@ -242,11 +242,32 @@ func TestFindAmong(t *testing.T) {
 		"nearest, what it is about before how": {
 			list(compiled("a", roles(clusterRole("view"))), compiled("b", taskRequired, func(s *v1alpha1.AccessPolicySpec) { s.MaxDuration.Duration = time.Minute })),
 			list(lasting(time.Hour)),
-			why("b", "allows at most 1m0s and requires a task"),
+			why("b", "allows at most 1m and requires a task"),
 		},
 		"nearest, the fewest faults": {list(compiled("a", roles(clusterRole("view")), taskRequired), compiled("b", roles(clusterRole("view")))), nil, why("b", "allows view")},
-		"nearest, by name in a tie":  {list(compiled("b", roles(clusterRole("view"))), compiled("a", roles(clusterRole("admin")))), nil, why("a", "allows admin")},
-		"nearest, two strangers":     {list(compiled("b", requesters(group("ops"))), compiled("a", requesters(group("qa")), taskRequired)), nil, why("b", "is for group:ops")},
+		// Real cases: what one would have to change is least.
+		"nearest, a longer maximum": {
+			list(compiled("a", func(s *v1alpha1.AccessPolicySpec) { s.MaxDuration.Duration = time.Minute }), compiled("b")), list(lasting(2 * time.Hour)),
+			why("b", "allows at most 1h"),
+		},
+		"nearest, only longer before elsewhere": {
+			list(compiled("a", roles(clusterRole("view")), namespaces("web")), compiled("b")), list(lasting(2 * time.Hour)),
+			why("b", "allows at most 1h"),
+		},
+		"nearest, the role of that name": {
+			list(compiled("a", roles(clusterRole("view"))), compiled("b", roles(role("edit")))), nil,
+			why("b", "allows Role edit"),
+		},
+		"nearest, only a condition": {
+			list(compiled("a", roles(clusterRole("view"))), compiled("b", onlyIf("hours", "false", "9 to 17"))), nil,
+			why("b", `has the condition "hours" (9 to 17), which does not hold`),
+		},
+		"nearest, everybody's policy is no stranger's": {
+			list(compiled("a", requesters(group("ops"))), compiled("b", requesters(group("dev"), group("qa")), roles(clusterRole("view")))), nil,
+			why("b", "allows view"),
+		},
+		"nearest, by name in a tie": {list(compiled("b", roles(clusterRole("view"))), compiled("a", roles(clusterRole("admin")))), nil, why("a", "allows admin")},
+		"nearest, two strangers":    {list(compiled("b", requesters(group("ops"))), compiled("a", requesters(group("qa")), taskRequired)), nil, why("b", "is for group:ops")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request := newRequest(test.request...)
@@ -284,6 +305,14 @@ func TestFindEachNamespace(t *testing.T) {
 			check(t, test.want, find(policy, newRequest(in(test.in...)), noon))
 		})
 	}
+}
+
+// TestNearestInNamespaces: of two policies that cover not all of the namespaces,
+// the one that covers more is closest.
+func TestNearestInNamespaces(t *testing.T) {
+	policies := list(compiled("a", namespaces("web")), compiled("b", namespaces("payments", "billing")))
+	check(t, refused(`no policy lets alice (group dev) request ClusterRole edit in billing, payments, web; closest is "b", which does not cover namespace web`),
+		find(policies, newRequest(in(namespace("billing"), namespace("payments"), namespace("web"))), noon))
 }
 
 // TestFindWorkingHours: eight in Berlin is another hour in UTC before and after
@@ -346,7 +375,7 @@ func TestAllows(t *testing.T) {
 		"condition does not hold": {list(onlyIf("a", "false", "never")), nil, result{Why: `has the condition "a" (never), which does not hold`}},
 		"cannot tell":             {list(cannotTell), nil, result{Err: `condition "unclear": 1:13: no such key: absent`}},
 		"not ready":               {list(approvals(2), approvers(user("bob"))), nil, result{Err: "requiredApprovals is 2, but the approvers can give no more than 1"}},
-		"not ready, plainly not":  {list(broken), list(lasting(2 * time.Hour)), result{Why: "allows at most 1h0m0s"}},
+		"not ready, plainly not":  {list(broken), list(lasting(2 * time.Hour)), result{Why: "allows at most 1h"}},
 		"whatever its name":       {nil, list(under("another")), result{OK: true}},
 	} {
 		t.Run(name, func(t *testing.T) {

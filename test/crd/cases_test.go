@@ -2,7 +2,10 @@ package crd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // The parts that several kinds share, each tested wherever it occurs.
@@ -19,19 +22,61 @@ var unseen = map[string]string{
 	"tag": "\U000e0041",
 }
 
-// visible are cases of one line of text that shows what it holds.
+// languages are texts that people write.
+var languages = []string{
+	"x", "Zoë Müller, 日本語 😀 <a href=x>'\"\\$(id)", "INC-42\n", "déploiement\u00a0: urgent",
+	"\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", // Persian, with a non-joiner
+	"\u0915\u094d\u200d\u0937",                         // Hindi, with a joiner
+	"👩\u200d🚒 👨\u200d👩\u200d👧 🏳\ufe0f\u200d🌈 ❤\ufe0f 1\ufe0f\u20e3 👍🏽", "葛\U000e0100城",
+}
+
+// deceits are texts that are read other than they are written.
+var deceits = []string{
+	"\n\nx", "x\n\n", "INC-4\u200d2", "ad\u200cmin", "а\u200dб", "INC-4\ufe0f2", "😀\ufe0f\ufe0e", "\ufe0f", "a\u3164", "\u2800x", "a\u034fb", "🏴\U000e0067\U000e007f",
+}
+
+// visible are cases of one line of text that shows what it holds. The API
+// server says of each what the plugin does.
 func visible(path string, size int) []testCase {
 	out := cases(
-		ok(path, "x"),
-		ok(path, "Zoë Müller, 日本語 😀 <a href=x>'\"\\$(id)"),
 		ok(path, strings.Repeat("x", size)),
 		ok(path, strings.Repeat("日", size)), // characters, not bytes
 		no(path, strings.Repeat("x", size+1), "Too long"),
 		no(path, strings.Repeat("日", size+1), "Too long"),
 	)
+	add := func(name, value string) {
+		want := accepted
+		if fault := text.Fault(value); fault != "" {
+			want = field(path) + ": …" + fault
+		}
+		out = append(out, testCase{path + " with " + name, set(path, value), want})
+	}
+	for _, value := range slices.Concat(languages, deceits) {
+		add(show(value), value)
+	}
+	for name, character := range unseen {
+		add(name+" at the end", "x"+character)
+		add(name+" inside", "a"+character+"b")
+		if character != "\n" { // which alone is blank
+			add(name+" alone", character)
+		}
+	}
+	return out
+}
+
+// named are cases of the name of somebody.
+func named(path string, size int) []testCase {
+	out := cases(
+		ok(path, "x"),
+		ok(path, "Zoë Müller, 日本語 😀 <a href=x>'\"\\$(id)"),
+		ok(path, strings.Repeat("x", size)),
+		ok(path, strings.Repeat("日", size)),
+		no(path, strings.Repeat("x", size+1), "Too long"),
+		no(path, strings.Repeat("日", size+1), "Too long"),
+	)
 	for name, character := range unseen {
 		for where, value := range map[string]string{"at the end": "x" + character, "inside": "a" + character + "b", "alone": character} {
-			out = append(out, testCase{path + " with " + name + " " + where, set(path, value), field(path) + ": …should match"})
+			out = append(out, testCase{path + " with " + name + " " + where, set(path, value), field(path) + ": …must be a name of visible characters"})
 		}
 	}
 	return out
@@ -123,10 +168,10 @@ func durations(path, tooShort, tooLong string) []testCase {
 		"1H", "1M", "1h30", "hm", "30m1h", "1h1h", "1w", "PT1H", "1h30m0.5s", "99999s", "10000h", "2592000s", "1e3s", "0x1h", "1_0h", "inf",
 		"forever", "١h", "１h", "1ℎ", "1һ", "1\u200bh", "0h0h", "1h;2h", "30m00m",
 	} {
-		out = append(out, no(path, v, "should match"))
+		out = append(out, no(path, v, "must be written like 90s, 30m or 1h30m"))
 	}
 	for _, v := range []string{"", "1", "0", "h", "∞"} {
-		out = append(out, no(path, v, "should be at least 2 chars long"))
+		out = append(out, no(path, v, "must be written like 90s, 30m or 1h30m"))
 	}
 	for _, v := range []string{"0s", "0h", "00s", "0h0m0s"} {
 		out = append(out, testCase{path + " = " + show(v), set(path, v), tooShort})
@@ -230,14 +275,14 @@ func subjects(path string) []testCase {
 	for _, namespace := range []string{"Ops", "a/b", "a.b", "-a", "a b", "a\nb", "a:b", "*"} {
 		out = append(out, testCase{
 			"namespace " + show(namespace), to("kind", "ServiceAccount", "name", "robot", "namespace", namespace),
-			at + ".namespace: …should match",
+			at + ".namespace: …must be the name of a namespace, such as payments",
 		})
 	}
 	for i := range out {
 		out[i].name = path + ": " + out[i].name
 	}
 	plain := to("kind", "User", "name", "carol")
-	for _, tc := range cases(choice(path+".kind", "User", "Group"), visible(path+".name", 2048)) {
+	for _, tc := range cases(choice(path+".kind", "User", "Group"), named(path+".name", 2048)) {
 		out = append(out, testCase{tc.name, both(plain, tc.edit), tc.want})
 	}
 	return out
@@ -259,7 +304,7 @@ func roleRefs(path string) []testCase {
 		out = append(out, ok(name, v))
 	}
 	for _, v := range []string{"*", "pod*", "a/b", "../x", "a%2fb", "a b", "a\u00a0b", " ", "a\nb", "a\x00b", "a\u202eb", "a\u200bb", "a\ue000b"} {
-		out = append(out, no(name, v, "should match"))
+		out = append(out, no(name, v, "name must be that of one role, such as edit"))
 	}
 	return out
 }
@@ -320,13 +365,13 @@ func selectors(path string) []testCase {
 	for _, key := range badKeys(prefix, longest) {
 		out = append(out,
 			testCase{"key " + show(key), expression(object{"key": key, "operator": "Exists"}), field(first) + ".key: "},
-			testCase{"matchLabels key " + show(key), set(labels, object{key: "x"}), field(labels) + ": …keys must be label keys"},
+			testCase{"matchLabels key " + show(key), set(labels, object{key: "x"}), field(labels) + ": …keys must be the keys of labels"},
 		)
 	}
 	for _, value := range []string{"a b", "-a", "a-", "a/b", "ä", "a\n", "*"} {
 		out = append(out,
-			testCase{"value " + show(value), expression(object{"key": "env", "operator": "In", "values": []string{value}}), field(first) + ".values[0]: …should match"},
-			testCase{"matchLabels value " + show(value), set(labels, object{"a": value}), field(labels) + ".a: …should match"},
+			testCase{"value " + show(value), expression(object{"key": "env", "operator": "In", "values": []string{value}}), field(first) + ".values[0]: …must be the value of a label"},
+			testCase{"matchLabels value " + show(value), set(labels, object{"a": value}), field(labels) + "[a]: …must be the value of a label"},
 		)
 	}
 	out = append(out,
@@ -370,7 +415,7 @@ func namespaceNames(path string, most int) []testCase {
 		no(path, "payments", "must be of type array"),
 	)
 	for _, v := range []string{"Payments", "a.b", "a_b", "a/b", "-a", "a-", "a b", "a\n", "ä", "*", "a\u200b"} {
-		out = append(out, testCase{path + " with " + show(v), set(path, []string{v}), field(path) + "[0]: …should match"})
+		out = append(out, testCase{path + " with " + show(v), set(path, []string{v}), field(path) + "[0]: …must be the name of a namespace, such as payments"})
 	}
 	return out
 }
@@ -381,7 +426,7 @@ func users(path string) []testCase {
 	return cases(
 		missing(path+".username"),
 		no(path+".username", "", "should be at least 1 chars long"),
-		visible(path+".username", 2048),
+		named(path+".username", 2048),
 		bounded(path+".uid", 0, 1024),
 		lengths(groups, 0, 1024, numbered("g")),
 		testCase{"longest group", set(groups, []string{strings.Repeat("g", 2048)}), accepted},
@@ -410,7 +455,7 @@ func decisions(path string) []testCase {
 		missing(path+".username"),
 		missing(path+".verdict"),
 		no(path+".username", "", "should be at least 1 chars long"),
-		visible(path+".username", 2048),
+		named(path+".username", 2048),
 		choice(path+".verdict", "Approve", "Deny", "Revoke", "Release"),
 		ok(path+".comment", ""),
 		visible(path+".comment", 1024),
@@ -430,7 +475,7 @@ func tasks(path string) []testCase {
 	version, kind, name := path+".apiVersion", path+".kind", path+".name"
 	out := cases(
 		missing(version), missing(kind), missing(name),
-		no(version, "", "should match"), no(kind, "", "should match"),
+		no(version, "", "apiVersion must be written like v1 or batch/v1"), no(kind, "", "kind must be one word, such as Job"),
 		no(version, strings.Repeat("a", 316)+"/v1", "Too long"), no(kind, strings.Repeat("K", 64), "Too long"),
 		ok(kind, strings.Repeat("K", 63)),
 		no(name, "", "should be at least 1 chars long"), no(name, strings.Repeat("n", 254), "Too long"), ok(name, strings.Repeat("n", 253)),
@@ -442,16 +487,16 @@ func tasks(path string) []testCase {
 		out = append(out, ok(version, v))
 	}
 	for _, v := range []string{"batch", "batch/1", "/v1", "batch/", "a/b/v1", "Batch/v1", "batch/V1", "batch/v1 ", "batch/v", "-a/v1", "a../v1", "batch/v1\n"} {
-		out = append(out, no(version, v, "should match"))
+		out = append(out, no(version, v, "apiVersion must be written like v1 or batch/v1"))
 	}
 	for _, v := range []string{"jobs/status", "1Job", "Job ", "J-b", "Jöb", "Job\n"} {
-		out = append(out, no(kind, v, "should match"))
+		out = append(out, no(kind, v, "kind must be one word, such as Job"))
 	}
 	for _, v := range []string{"migrate", "A:b", "...", "a.b"} {
 		out = append(out, ok(name, v))
 	}
 	for _, v := range []string{"a/b", "../x", "a%2fb", "a b", "a\n", "a\u202eb", "a\u200bb"} {
-		out = append(out, no(name, v, "should match"))
+		out = append(out, no(name, v, "name must be that of one object, such as migrate"))
 	}
 	return out
 }

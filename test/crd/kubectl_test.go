@@ -168,7 +168,7 @@ func TestKubectlApplySaysWhatIsWrong(t *testing.T) {
 	if err == nil {
 		t.Fatalf("applied:\n%s", out)
 	}
-	mustContain(t, string(out), "spec.duration", "1d", "should match")
+	mustContain(t, string(out), "spec.duration", "1d", "must be written like 90s, 30m or 1h30m")
 }
 
 func mustContain(t *testing.T, out string, wanted ...string) {

@@ -155,7 +155,7 @@ func TestAccessPolicy(t *testing.T) {
 			ok(first+".expression", "this is (no CEL"),
 		)
 		for _, v := range []string{"Working", "a b", "a.b", "a_b", "-a", "a\n"} {
-			table = append(table, no(first+".name", v, "should match"))
+			table = append(table, no(first+".name", v, "must be one word, such as working-hours"))
 		}
 		policySpec.check(t, table)
 	})

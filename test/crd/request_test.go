@@ -107,8 +107,8 @@ func TestAccessRequest(t *testing.T) {
 			ok("spec.policyName", "a.b-1"), ok("spec.policyName", strings.Repeat("p", 253)),
 			no("spec.policyName", strings.Repeat("p", 254), "Too long"),
 			no("spec.policyName", "", "should be at least 1 chars long"),
-			no("spec.policyName", "Prod", "should match"), no("spec.policyName", "a/b", "should match"),
-			no("spec.policyName", "a\nb", "should match"), no("spec.policyName", "a\u202eb", "should match"), no("spec.policyName", "*", "should match"),
+			no("spec.policyName", "Prod", "must be the name of an AccessPolicy, such as break-glass"), no("spec.policyName", "a/b", "must be the name of an AccessPolicy, such as break-glass"),
+			no("spec.policyName", "a\nb", "must be the name of an AccessPolicy, such as break-glass"), no("spec.policyName", "a\u202eb", "must be the name of an AccessPolicy, such as break-glass"), no("spec.policyName", "*", "must be the name of an AccessPolicy, such as break-glass"),
 		))
 	})
 
@@ -117,11 +117,14 @@ func TestAccessRequest(t *testing.T) {
 		requestSpec.check(t, moments("spec.startTime", "spec.startTime"))
 		requestSpec.check(t, cases(
 			// Go would drop the fraction, and the offset is not one of a place on Earth.
-			no("spec.startTime", "2026-10-01T08:00:00.5Z", "should match"),
-			no("spec.startTime", "2026-10-01T08:00:00,5Z", "should match"),
+			no("spec.startTime", "2027-02-29T08:00:00Z", "must be a time with its zone"), no("spec.startTime", "2100-02-29T08:00:00Z", "must be a time with its zone"),
+			ok("spec.startTime", "2400-02-29T08:00:00Z"), ok("spec.startTime", "2024-02-29T08:00:00Z"), no("spec.startTime", "2026-04-31T08:00:00Z", "must be a time with its zone"),
+			no("spec.startTime", "1999-12-31T23:59:59Z", "must be a time with its zone"), no("spec.startTime", "2000-01-01T00:00:00+00:01", "must be in the years 2000 to 2999"),
+			no("spec.startTime", "2026-10-01T08:00:00.5Z", "must be a time with its zone, such as 2026-05-04T22:00:00Z"),
+			no("spec.startTime", "2026-10-01T08:00:00,5Z", "must be a time with its zone, such as 2026-05-04T22:00:00Z"),
 			no("spec.startTime", "2026-10-01T08:00:00.000000001Z", "Too long"),
-			no("spec.startTime", "2026-10-01T08:00:00+15:00", "should match"),
-			no("spec.startTime", "2026-10-01T08:00:00-24:00", "should match"),
+			no("spec.startTime", "2026-10-01T08:00:00+15:00", "must be a time with its zone, such as 2026-05-04T22:00:00Z"),
+			no("spec.startTime", "2026-10-01T08:00:00-24:00", "must be a time with its zone, such as 2026-05-04T22:00:00Z"),
 		))
 	})
 
@@ -130,12 +133,13 @@ func TestAccessRequest(t *testing.T) {
 			missing("spec.reason"),
 			no("spec.reason", "", "should be at least 1 chars long"),
 			no("spec.reason", " ", "reason must not be blank"),
+			no("spec.reason", "\n", "reason must not be blank"),
 			no("spec.reason", " \u00a0\u3000 ", "reason must not be blank"),
 			no("spec.reason", strings.Repeat("x", 1<<20), "Too long"),
 			no("spec.reason", strings.Repeat("x\n", 1<<19), "Too long"),
 			no("spec.reason", []string{"x"}, "must be of type string"),
 			visible("spec.reason", 1024),
-			ok("spec.ticket", ""),
+			ok("spec.ticket", ""), ok("spec.ticket", "\n"),
 			ok("spec.ticket", "https://example.com/browse/INC-42?x=1#y"),
 			no("spec.ticket", strings.Repeat("x", 1<<20), "Too long"),
 			visible("spec.ticket", 256),

@@ -136,6 +136,7 @@ func TestSamples(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) { a.run(t, e) })
 	}
 	t.Run("ci job", func(t *testing.T) { ciJob(t, e) })
+	t.Run("one person", func(t *testing.T) { onePerson(t, e) })
 
 	commandsOf(t, e, "docs/policies.md")
 	e.kubectl(t, "wait", "--for=condition=Ready", "--timeout=30s", "accesspolicy/cluster-admin")

@@ -48,7 +48,7 @@ func TestWhatCannotBeGranted(t *testing.T) {
 		{"too long", func(s *v1alpha1.AccessRequestSpec) {
 			s.Duration = &metav1.Duration{Duration: 2 * time.Hour}
 			s.PolicyName = p.Name
-		}, v1alpha1.RequestDenied, "allows at most 1h0m0s"},
+		}, v1alpha1.RequestDenied, "allows at most 1h"},
 		{"unknown policy", func(s *v1alpha1.AccessRequestSpec) { s.PolicyName = "nosuch" }, v1alpha1.RequestDenied, `there is no policy "nosuch"`},
 		{"rules", func(s *v1alpha1.AccessRequestSpec) {
 			s.RoleRef = nil

@@ -55,7 +55,8 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 			return 1, err
 		}
 	}
-	if broker, err = e.Broker(ctx, "broker"); err != nil {
+	// It tells at this level what it leaves out on purpose.
+	if broker, err = e.Broker(ctx, "broker", "--log-level=debug"); err != nil {
 		return 1, err
 	}
 	return env.Run(ctx, m, broker)

@@ -2,7 +2,7 @@
 {{- $out := list -}}
 {{- range .Validation -}}
 {{- if hasPrefix "Required:" . }}{{ $out = prepend $out "required" }}
-{{- else if regexMatch "^(Optional|Pattern|Type|Format|XValidation|items:Pattern):" . }}
+{{- else if regexMatch "^(Optional|Pattern|Type|Format|XValidation|Schemaless|items:Pattern):" . }}
 {{- else }}{{ $out = append $out (. | replace "|" "\\|") }}{{ end -}}
 {{- end -}}
 {{ join ", " $out }}

@@ -1,0 +1,118 @@
+package text
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What people write, and what they must not.
+func TestFault(t *testing.T) {
+	for _, s := range []string{
+		"", "x", "INC-42: stuck consumers", "INC-42\n", "Zoë Müller, 日本語 😀 <a href=x>'\"\\$(id)",
+		"障害　対応",                // an ideographic space
+		"déploiement : urgent", // a no-break space
+		"می‌خواهم سرویس پرداخت را ببینم",            // Persian, with a non-joiner
+		"क्‍ष और श्री",                              // Hindi, with a joiner
+		"ශ්‍රී ලංකා",                                // Sinhala
+		"🚒 on call 👩‍🚒, 👨‍👩‍👧‍👦 and 🏳️‍🌈 ❤️ 1️⃣ 👍🏽", // emoji of several characters
+		"葛\U000e0100城", // a Japanese name, with a variation selector
+		"👁️‍🗨️", "ه‍",
+	} {
+		if fault := Fault(s); fault != "" {
+			t.Errorf("%q: %s", s, fault)
+		}
+		if got := Visible(Trim(s)); got != Trim(s) {
+			t.Errorf("%q is shown as %q", s, got)
+		}
+	}
+	for s, want := range map[string]string{
+		"a\nb": "a line break", "\n\n": "a line break", "a\n\n": "a line break", "a\tb": "a tab", "a\r\n": "a carriage return",
+		"a\x1b[2K": "a control character", "a\u0085b": "a control character", "\x7f": "a control character",
+		"approve \u202egnp.exe": "U+202E RIGHT-TO-LEFT OVERRIDE, which hides what is written",
+		"a\u2066b\u2069":        "U+2066 LEFT-TO-RIGHT ISOLATE", "a\u200fb": "U+200F RIGHT-TO-LEFT MARK",
+		"INC-4\u200b2": "U+200B ZERO WIDTH SPACE, which is not seen", "a\ufeff": "U+FEFF BYTE ORDER MARK", "a\u00adb": "U+00AD SOFT HYPHEN",
+		"a\u2060b": "U+2060 WORD JOINER", "\u2028": "U+2028 LINE SEPARATOR", "\u3164": "U+3164 HANGUL FILLER",
+		"\U0001f3f4\U000e0067\U000e007f": "a tag character", "a\ufff9b": "one that is not seen", "a\u034fb": "one that is not seen",
+		// A joiner that joins nothing makes two texts that look the same.
+		"INC-4\u200d2": "a joiner", "ad\u200cmin": "a joiner", "\u200dx": "a joiner", "می‌‌خ": "a joiner", "а\u200dб": "a joiner", "я \u200d": "a joiner",
+		// So does a variation selector, and a row of them hides a message.
+		"INC-4\ufe0f2": "a variation selector", "😀\ufe0f\ufe0e": "a variation selector", "\ufe0f": "a variation selector", "a\U000e0120": "a variation selector",
+	} {
+		if got := Fault(s); !strings.Contains(got, want) {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+		if s := Trim(s); Visible(s) == s {
+			t.Errorf("%q is shown as it is", s)
+		}
+	}
+}
+
+// The API server's rule is this one.
+func TestRuleOfTheAPI(t *testing.T) {
+	source, err := os.ReadFile("../../api/v1alpha1/text_types.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"rule=`self.matches(r'" + line + "')`", ".find(r'" + unwanted + "')"} {
+		if !strings.Contains(string(source), part) {
+			t.Errorf("v1alpha1.Line has no %s", part)
+		}
+	}
+	for character, what := range named {
+		if !strings.Contains(string(source), "': 'contains "+what+"'") {
+			t.Errorf("v1alpha1.Line does not say %q of %q", what, character)
+		}
+	}
+}
+
+func TestVisible(t *testing.T) {
+	for input, want := range map[string]string{
+		"plain, Ünïcode, 漢字 👍":        "plain, Ünïcode, 漢字 👍",
+		"\x1b[31mred\x1b[0m":          `\x1b[31mred\x1b[0m`,
+		"two\nlines\tand\rmore":       `two\nlines\tand\rmore`,
+		"\u009b31m":                   `\u009b31m`,
+		"\u202eevil":                  `\u202eevil`,
+		"a\u200bb\u2060c\ufeffd":      `a\u200bb\u2060c\ufeffd`,
+		"no\u00a0break, \u3164 blank": "no\u00a0break, \\u3164 blank",
+		"a\u2800b\ufe0f\U000e0041":    `a\u2800b\ufe0f\U000e0041`,
+		"\u2028\u2029":                `\u2028\u2029`,
+		"bad \xff utf-8":              `bad \xff utf-8`,
+		"\ufffd":                      `\ufffd`,
+		"a\u200db 👩\u200d\u200d🚒":     "a\\u200db 👩\u200d\\u200d🚒",
+		"👩\u202e\u200d":               `👩\u202e\u200d`,
+		"👩\ufe0f\ufe0f\u200d":         "👩\ufe0f\\ufe0f\\u200d",
+	} {
+		if got := Visible(input); got != want {
+			t.Errorf("%q: %q, want %q", input, got, want)
+		}
+	}
+}
+
+// FuzzVisible: what is shown is one line that people can read, and is shown
+// as it is when it is shown again.
+func FuzzVisible(f *testing.F) {
+	f.Add("\x1b]0;title\x07 \u202e \xff")
+	f.Add("👩\ufe0f\u200d🚒 می‌خواهم 1\ufe0f\u20e3")
+	f.Fuzz(func(t *testing.T, s string) {
+		out := Visible(s)
+		if fault := Fault(out); fault != "" || strings.Contains(out, "\n") {
+			t.Errorf("%q gives %q: %s", s, out, fault)
+		}
+		if again := Visible(out); again != out {
+			t.Errorf("%q gives %q, and that %q", s, out, again)
+		}
+	})
+}
+
+func TestDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		time.Hour: "1h", time.Minute: "1m", 90 * time.Minute: "1h30m", 90 * time.Second: "1m30s", 10 * time.Minute: "10m",
+		time.Hour + time.Second: "1h0m1s", 30 * time.Second: "30s", 720 * time.Hour: "720h", 0: "0s", 1500 * time.Millisecond: "1.5s",
+	} {
+		if got := Duration(d); got != want {
+			t.Errorf("%s: %s, want %s", d, got, want)
+		}
+	}
+}
