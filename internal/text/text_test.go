@@ -61,7 +61,7 @@ func TestRuleOfTheAPI(t *testing.T) {
 		}
 	}
 	for character, what := range named {
-		if !strings.Contains(string(source), "': 'contains "+what+"'") {
+		if !strings.Contains(string(source), ": 'contains "+what+"'") {
 			t.Errorf("v1alpha1.Line does not say %q of %q", what, character)
 		}
 	}
