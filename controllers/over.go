@@ -222,14 +222,16 @@ func (r *GrantReconciler) roleOver(ctx context.Context, g *v1alpha1.AccessGrant)
 }
 
 func (r *GrantReconciler) widened(ctx context.Context, g *v1alpha1.AccessGrant, held []heldRole) (*grant.End, error) {
-	approved, whole, err := approvedRules(g)
+	// Of a role that is too long to be listed the grant knows a part, and what
+	// lies within it was approved; whatever else a changed role allows counts as
+	// widening.
+	approved, _, err := approvedRules(g)
 	if err != nil {
 		return nil, err
 	}
-	// Of a Role that differs by namespace the grant knows the sum, not what was
-	// approved where, and of one that is too long to be listed a part: any change
-	// of it counts as widening.
-	wider := len(held) > 1 || !whole
+	// Of a Role that differs by namespace the grant knows the sum, not what
+	// was approved where: any change of it counts as widening.
+	wider := len(held) > 1
 	if !wider {
 		covered, _ := rbac.Covers(approved, held[0].rules)
 		wider = !covered

@@ -60,7 +60,7 @@ type AccessGrantSpec struct {
 	// +kubebuilder:validation:MaxItems=512
 	Rules []PolicyRule `json:"rules,omitempty"`
 	// roleRules say what the role allowed when it was approved, line by line, as
-	// the status.rules of the request.
+	// the status.rules of the request, and cut like them.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=512

@@ -160,7 +160,9 @@ type AccessRequestStatus struct {
 	Approvers []Subject `json:"approvers,omitempty"`
 	// rules say what the role allows, expanded, for those who decide: each a line
 	// of verbs, resources and, if it is for some objects only, their names, such
-	// as "get,list pods,pods/log,deployments.apps".
+	// as "get,list pods,pods/log,deployments.apps". Of a role that is too long for
+	// that the most dangerous lines come first, and the last one begins with
+	// "... and" and says how many permissions are left out; rulesHash is over all.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=512
@@ -175,7 +177,9 @@ type AccessRequestStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	RulesHash string `json:"rulesHash,omitempty"`
-	// risks say what the holder of the rules could turn them into.
+	// risks say what the holder of the rules could turn them into, the most
+	// dangerous first. NoneKnown stands for none: the list is never empty once a
+	// policy is matched.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64

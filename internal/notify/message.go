@@ -251,6 +251,10 @@ func slackText(o client.Object, t transition) string {
 			line("and %d risks more", len(d.Risks)-maxRisks)
 			break
 		}
+		if risk == rbac.NoneKnown.Message {
+			line("no risk is known, which does not mean that there is none")
+			continue
+		}
 		line("risk: %s", risk)
 	}
 	if pending && d.RequiredApprovals != nil && *d.RequiredApprovals > 0 {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/rbac"
 )
 
 func pending() *v1alpha1.AccessRequest {
@@ -66,6 +67,12 @@ func TestSlack(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
+	}
+
+	harmless := pending()
+	harmless.Status.Risks = []v1alpha1.Risk{{Kind: rbac.NoneKnown.Kind, Message: rbac.NoneKnown.Message}}
+	if text := slackText(harmless, ofRequest(harmless, nil)[0]); !strings.Contains(text, "\nno risk is known, which does not mean that there is none\n") {
+		t.Errorf("no risk reads as none:\n%s", text)
 	}
 
 	automatic := pending()
