@@ -11,13 +11,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
 )
 
 // measure gives the reconcilers metrics of their own.
@@ -81,21 +79,13 @@ func TestMetrics(t *testing.T) {
 func TestOrphansAreOverdue(t *testing.T) {
 	w := newWorld(t, nil)
 	_, registry := w.measure()
-	// They are older than the admission policies, which let the garbage
-	// collector alone write such a thing now.
-	config := e.ControlPlane.Admin()
-	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:generic-garbage-collector", Groups: []string{"system:masters"}}
-	older, err := env.NewClient(config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	before := gauge(t, registry, "access_broker_overdue_bindings")
 	for _, name := range []string{"no-such-grant", "old-friends"} {
 		binding := &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: map[string]string{v1alpha1.LabelGrant: "no-such-grant"}},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
 		}
-		env.Create(t, older, binding)
+		e.CreateAsBefore(t, binding)
 		t.Cleanup(func() { _ = e.Admin.Delete(context.WithoutCancel(t.Context()), binding) })
 		w.fresh(binding)
 	}

@@ -12,7 +12,6 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -187,21 +186,14 @@ func TestSweepTakesRoles(t *testing.T) {
 }
 
 // stranger is a binding that is not the broker's and yet carries the label of a
-// grant, as one may that is older than the admission policies: they let the
-// garbage collector alone write it now.
+// grant, as one may that is older than the admission policies.
 func (c *cluster) stranger(t *testing.T, ns, grant string) *rbacv1.RoleBinding {
 	t.Helper()
-	config := c.ControlPlane.Admin()
-	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:generic-garbage-collector", Groups: []string{"system:masters"}}
-	older, err := env.NewClient(config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	binding := &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "old-friends", Labels: map[string]string{v1alpha1.LabelGrant: grant}},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "carol"}},
 	}
-	env.Create(t, older, binding)
+	c.CreateAsBefore(t, binding)
 	return binding
 }

@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -234,20 +233,13 @@ func (c *cluster) leftovers(t *testing.T) {
 	broker.Stop()
 	c.kubectl(t, "delete accesspolicies --all")
 
-	// The admission policies let the garbage collector alone write such things.
-	config := c.ControlPlane.Admin()
-	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:generic-garbage-collector", Groups: []string{"system:masters"}}
-	forger, err := env.NewClient(config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	alice := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "alice"}}
 	binding := func(name, grant, role string) *rbacv1.RoleBinding {
 		b := &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name, Labels: map[string]string{v1alpha1.LabelGrant: grant}},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}, Subjects: alice,
 		}
-		env.Create(t, forger, b)
+		c.CreateAsBefore(t, b)
 		return b
 	}
 	binding(over.Name, over.Name, "edit")
