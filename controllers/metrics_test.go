@@ -86,7 +86,7 @@ func TestOrphansAreOverdue(t *testing.T) {
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
 			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "old-friend"}},
 		}
-		e.CreateOlder(t, binding)
+		e.CreateAsBefore(t, binding)
 		t.Cleanup(func() { _ = e.Admin.Delete(context.WithoutCancel(t.Context()), binding) })
 		w.fresh(binding)
 	}

@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -38,6 +40,32 @@ func (e *Env) Somebody(t testing.TB, user rest.ImpersonationConfig) client.Clien
 		t.Fatal(err)
 	}
 	return c
+}
+
+// CreateAsBefore creates an RBAC object in a namespace as it may stand there
+// from before the admission policies were installed, which refuse it to
+// everybody now.
+func (e *Env) CreateAsBefore(t testing.TB, o client.Object) {
+	t.Helper()
+	guard := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "access-broker-bindings"}}
+	e.Patch(t, guard, fmt.Sprintf(`{"spec":{"matchResources":{"namespaceSelector":{"matchExpressions":[{"key":%q,"operator":"NotIn","values":[%q]}]}}}}`, corev1.LabelMetadataName, o.GetNamespace()))
+	err := eventually(t.Context(), Patience, func(ctx context.Context) error { return e.Admin.Create(ctx, o) })
+	e.Patch(t, guard, `{"spec":{"matchResources":null}}`)
+	if err != nil {
+		t.Fatalf("create %T: %v", o, err)
+	}
+	err = eventually(t.Context(), Patience, func(ctx context.Context) error {
+		again := o.DeepCopyObject().(client.Object)
+		again.SetName("probe")
+		again.SetResourceVersion("")
+		if err := e.Admin.Create(ctx, again, client.DryRunAll); !apierrors.IsForbidden(err) {
+			return fmt.Errorf("it is not refused again: %w", errOr(err))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // FinishJob ends a Job, in place of a kubelet, by the phase of its Pod.

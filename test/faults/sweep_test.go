@@ -241,6 +241,6 @@ func (c *cluster) stranger(t *testing.T, ns, grant string) *rbacv1.RoleBinding {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "carol"}},
 	}
-	c.CreateOlder(t, binding)
+	c.CreateAsBefore(t, binding)
 	return binding
 }

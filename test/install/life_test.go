@@ -239,7 +239,7 @@ func (c *cluster) leftovers(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name, Labels: map[string]string{v1alpha1.LabelGrant: grant}},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}, Subjects: alice,
 		}
-		c.CreateOlder(t, b)
+		c.CreateAsBefore(t, b)
 		return b
 	}
 	binding(over.Name, over.Name, "edit")

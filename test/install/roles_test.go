@@ -21,7 +21,7 @@ func (c *cluster) userRoles(t *testing.T) {
 	c.bind(t, "access-policy-admin", "security")
 	for group, may := range map[string]map[string][]string{
 		"dev": { // access-requester
-			"accessrequests":        {"get", "list", "watch", "create", "delete"},
+			"accessrequests":        {"get", "list", "watch", "create", "patch", "delete"},
 			"accessrequests/status": {"get", "patch"},
 			"accesspolicies":        read,
 		},
