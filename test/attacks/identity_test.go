@@ -272,7 +272,10 @@ func TestDecisions(t *testing.T) {
 	// Who benefits.
 	forOthers := func(t *testing.T, subjects ...v1alpha1.Subject) *v1alpha1.AccessRequest {
 		ns := e.NewNamespace(t, nil)
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Subjects = v1alpha1.SubjectsAny })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+			s.Subjects = v1alpha1.SubjectsAny
+			s.Approvers = append(s.Approvers, somebodyElse)
+		})
 		return e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = subjects }))
 	}
 	refused(t, "subject approves", "bob would benefit", func(t *testing.T) error {
@@ -293,7 +296,7 @@ func TestDecisions(t *testing.T) {
 			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "robot"}},
 		})
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.Subjects, s.Approvers = v1alpha1.SubjectsServiceAccounts, []v1alpha1.Subject{robot}
+			s.Subjects, s.Approvers = v1alpha1.SubjectsServiceAccounts, []v1alpha1.Subject{robot, somebodyElse}
 		})
 		client, err := e.AsServiceAccount(t.Context(), ns, "robot")
 		if err != nil {
@@ -312,6 +315,10 @@ func TestDecisions(t *testing.T) {
 		return env.Decide(t, alice, forOthers(t, v1alpha1.Subject{Kind: "User", Name: "dave"}), v1alpha1.VerdictApprove)
 	})
 }
+
+// somebodyElse could approve what the others would get: a request that nobody
+// could approve is refused before anybody tries.
+var somebodyElse = v1alpha1.Subject{Kind: "User", Name: "zoe"}
 
 func TestTiming(t *testing.T) {
 	t.Parallel()

@@ -275,7 +275,10 @@ func TestUnguarded(t *testing.T) {
 	})
 	attack(t, "approval by a member of a subject group", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Subjects = v1alpha1.SubjectsAny })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+			s.Subjects = v1alpha1.SubjectsAny
+			s.Approvers = append(s.Approvers, somebodyElse)
+		})
 		request := e.WaitMatched(t, asks(t, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{{Kind: "Group", Name: "sre"}} }))
 		decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
 		says(t, request, "bob would benefit")
