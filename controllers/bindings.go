@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -15,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/rbac"
 )
@@ -62,23 +62,28 @@ func removeStrays(ctx context.Context, c client.Client, live client.Reader, g *v
 	return errors.Join(errs...)
 }
 
-// removeOrphans takes away bindings of a grant that does not exist any more:
-// somebody took its finalizer off and deleted it without its dependents. That a
-// binding was the grant's is told by its label and by its name, which is the
-// grant's too; one under another name is not the broker's.
-func (r *GrantReconciler) removeOrphans(ctx context.Context, name string) error {
-	gone := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	orphans, err := strayBindings(ctx, r.Client, gone, nil)
-	if err != nil || len(orphans) == 0 {
+// removeLeftovers takes away bindings of a grant that the cache does not have: it
+// has ended, or somebody wrote that it had, to keep the broker away; or somebody
+// took its finalizer off and deleted it without its dependents. That a binding was
+// the grant's is told by its owner, or by its label and its name, which is the
+// grant's too; any other is not the broker's.
+func removeLeftovers(ctx context.Context, c client.Client, live client.Reader, name string) error {
+	g := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	left, err := strayBindings(ctx, c, g, nil)
+	if err != nil || len(left) == 0 {
 		return err
 	}
-	// The cache may only be behind.
-	if err := r.Live.Get(ctx, client.ObjectKey{Name: name}, &v1alpha1.AccessGrant{}); !apierrors.IsNotFound(err) {
-		return err
+	err = live.Get(ctx, client.ObjectKey{Name: name}, g)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read grant: %w", err)
+	}
+	if err == nil && !cached.Ended(g) {
+		return nil // the cache is only behind
 	}
 	var errs []error
-	for _, orphan := range orphans {
-		errs = append(errs, rbac.Remove(ctx, r.Client, r.Live, orphan, ""))
+	for _, binding := range left {
+		binding.GrantUID = g.UID
+		errs = append(errs, rbac.Remove(ctx, c, live, binding, ""))
 	}
 	return errors.Join(errs...)
 }

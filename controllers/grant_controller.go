@@ -45,8 +45,6 @@ type GrantReconciler struct {
 	Admission *Admission
 	// Tasks watches the kinds of tasks; nil in tests that call Reconcile.
 	Tasks *TaskWatcher
-	// Retention of grants that have ended.
-	Retention time.Duration
 	// Backlog is the expirer's and the request controller's.
 	Backlog *Backlog
 	Metrics *Metrics
@@ -82,7 +80,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 		if apierrors.IsNotFound(err) {
 			r.written.Delete(key.Name)
 			r.Metrics.ended(key.Name)
-			return reconcile.Result{}, r.Metrics.removal(r.removeOrphans(ctx, key.Name))
+			return reconcile.Result{}, r.Metrics.removal(removeLeftovers(ctx, r.Client, r.Live, key.Name))
 		}
 		return reconcile.Result{}, fmt.Errorf("read grant: %w", err)
 	}
@@ -91,10 +89,6 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 		return reconcile.Result{RequeueAfter: overdueGrace}, nil
 	}
 	now := r.Clock.Now()
-	if g.Status.Phase == v1alpha1.GrantEnded {
-		r.Metrics.ended(g.Name)
-		return r.retain(ctx, g, now)
-	}
 	held := r.held(g)
 	end, err := r.over(ctx, held, now)
 	if end == nil && err == nil && held.Status.Phase != v1alpha1.GrantActive {
@@ -139,31 +133,13 @@ func (r *GrantReconciler) held(g *v1alpha1.AccessGrant) *v1alpha1.AccessGrant {
 }
 
 // release lets a grant that is over be deleted.
-func (r *GrantReconciler) release(ctx context.Context, g *v1alpha1.AccessGrant) error {
+func release(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant) error {
 	if g.DeletionTimestamp == nil || !controllerutil.ContainsFinalizer(g, v1alpha1.FinalizerRevoke) {
 		return nil
 	}
 	next := g.DeepCopy()
 	controllerutil.RemoveFinalizer(next, v1alpha1.FinalizerRevoke)
-	return client.IgnoreNotFound(r.Client.Patch(ctx, next, client.MergeFromWithOptions(g, client.MergeFromWithOptimisticLock{})))
-}
-
-// retain keeps a grant that has ended: without access, and until it is old
-// enough to be deleted after it was logged whole.
-func (r *GrantReconciler) retain(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (reconcile.Result, error) {
-	if err := errors.Join(r.Metrics.removal(removeStrays(ctx, r.Client, r.Live, g, nil)), r.release(ctx, g)); err != nil {
-		return again(err)
-	}
-	if g.DeletionTimestamp != nil || g.Status.EndedTime == nil {
-		return reconcile.Result{}, nil
-	}
-	stay, up := overstay(g.Status.EndedTime.Time, r.Retention, now)
-	if !up {
-		return reconcile.Result{RequeueAfter: stay}, nil
-	}
-	r.Journal.grant("Deleted", "Forget", "kept for "+r.Retention.String()+" after its end", g)
-	err := r.Client.Delete(ctx, g, client.Preconditions{UID: &g.UID, ResourceVersion: &g.ResourceVersion})
-	return reconcile.Result{}, client.IgnoreNotFound(err)
+	return client.IgnoreNotFound(c.Patch(ctx, next, client.MergeFromWithOptions(g, client.MergeFromWithOptimisticLock{})))
 }
 
 func (r *GrantReconciler) reader() reader { return reader{cache: r.Client, live: r.Live} }
@@ -258,5 +234,5 @@ func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end
 		r.Metrics.ended(g.Name)
 		r.Journal.grant(string(v1alpha1.GrantEnded), "Take", string(end.Reason)+": "+end.Message, next)
 	}
-	return again(r.release(ctx, next))
+	return again(release(ctx, r.Client, next))
 }

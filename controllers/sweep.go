@@ -3,12 +3,12 @@ package controllers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/rbac"
 )
@@ -24,8 +24,8 @@ func Sweep(ctx context.Context, c client.Client, now time.Time) (found []string,
 		return nil, err
 	}
 	var list v1alpha1.AccessGrantList
-	if err := c.List(ctx, &list); err != nil {
-		return nil, fmt.Errorf("list grants: %w", err)
+	if err := cached.Grants(ctx, c, &list); err != nil {
+		return nil, err
 	}
 	grants := make(map[string]*v1alpha1.AccessGrant, len(list.Items))
 	for i := range list.Items {

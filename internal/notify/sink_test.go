@@ -153,7 +153,7 @@ func TestRefusedIsNotInTheWay(t *testing.T) {
 func TestDeletedIsBounded(t *testing.T) {
 	t.Parallel()
 	q := testQueue("http://localhost:1")
-	for i := range maxDeleted + 5 {
+	for i := range maxAway + 5 {
 		g := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{UID: types.UID(fmt.Sprint(i))}}
 		ended := at(1)
 		g.Status = v1alpha1.AccessGrantStatus{Phase: v1alpha1.GrantEnded, EndedTime: &ended}
@@ -161,13 +161,13 @@ func TestDeletedIsBounded(t *testing.T) {
 		q.deleted(g.UID)
 	}
 	q.deleted("unknown")
-	if len(q.pending) != maxDeleted || testutil.ToFloat64(q.dropped) != 5 || testutil.ToFloat64(q.waiting) != maxDeleted {
+	if len(q.pending) != maxAway || testutil.ToFloat64(q.dropped) != 5 || testutil.ToFloat64(q.waiting) != maxAway {
 		t.Errorf("%d kept, %v dropped", len(q.pending), testutil.ToFloat64(q.dropped))
 	}
 	object, step, _ := q.next("0")
 	q.told(object.GetUID(), step)
-	if q.gone != maxDeleted-1 || len(q.pending) != maxDeleted-1 {
-		t.Errorf("%d gone, %d pending", q.gone, len(q.pending))
+	if q.away != maxAway-1 || len(q.pending) != maxAway-1 {
+		t.Errorf("%d away, %d pending", q.away, len(q.pending))
 	}
 }
 
