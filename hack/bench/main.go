@@ -37,11 +37,12 @@ var scenes = [][]row{
 	{{"due", dueInOneSecond}},
 	{{"burst", approvedInABurst}},
 	{{"cost", costByStock}, {"memory", memoryPerGrant}, {"idle", requestsWhenIdle}, {"restart", restartWithOverdue}},
+	{{"ended", startWithEnded}},
 }
 
 // counts say how much is measured.
 type counts struct {
-	approvals, deadlines, lives, due, burst int
+	approvals, deadlines, lives, due, burst, ended int
 	// samples at each of the levels of active grants; the last is the stock
 	// for the rows about memory, idleness and restart.
 	samples, overdue int
@@ -50,8 +51,8 @@ type counts struct {
 }
 
 var (
-	full  = counts{approvals: 200, deadlines: 100, lives: 10, due: 5000, burst: 1000, samples: 50, overdue: 1000, levels: []int{1000, 5000, 10000}, idle: time.Minute}
-	quick = counts{approvals: 30, deadlines: 15, lives: 3, due: 500, burst: 100, samples: 15, overdue: 100, levels: []int{100, 500, 1000}, idle: 20 * time.Second}
+	full  = counts{approvals: 200, deadlines: 100, lives: 10, due: 5000, burst: 1000, ended: 50000, samples: 50, overdue: 1000, levels: []int{1000, 5000, 10000}, idle: time.Minute}
+	quick = counts{approvals: 30, deadlines: 15, lives: 3, due: 500, burst: 100, ended: 5000, samples: 15, overdue: 100, levels: []int{100, 500, 1000}, idle: 20 * time.Second}
 )
 
 func (c counts) stock() int { return c.levels[len(c.levels)-1] }
