@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
@@ -20,8 +22,8 @@ import (
 // What ends leaves the cache, and is not in one that is filled anew; what has not
 // is in both.
 func TestWhatHasEndedIsNotCached(t *testing.T) {
+	kept, held := newWorld(t, nil).active()
 	w := newWorld(t, nil)
-	kept, held := w.active()
 	request, g := w.active()
 	w.clock.SetTime(g.Spec.ExpirationTime.Time)
 	w.reconcileGrant(g)
@@ -39,6 +41,9 @@ func TestWhatHasEndedIsNotCached(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() { _ = restarted.Start(t.Context()) }()
+	if !restarted.GetCache().WaitForCacheSync(t.Context()) {
+		t.Fatal("the cache does not sync")
+	}
 	for name, cache := range map[string]client.Reader{"the running broker": broker.GetCache(), "a new one": restarted.GetCache()} {
 		var requests v1alpha1.AccessRequestList
 		var grants v1alpha1.AccessGrantList
@@ -103,7 +108,7 @@ func TestPagesOfEnded(t *testing.T) {
 	w.reconcileGrant(model)
 	model = w.wantEnded(model, v1alpha1.EndExpired)
 
-	const many = 1100 // pages are of 500
+	const many = 520 // pages are of 500
 	var group errgroup.Group
 	group.SetLimit(8)
 	for i := range many {
@@ -138,11 +143,12 @@ func TestPagesOfEnded(t *testing.T) {
 	if before <= many || len(all.Items) != len(whole.Items) {
 		t.Errorf("%d have ended, %d of %d are read; %d were made", before, len(all.Items), len(whole.Items), many)
 	}
+	journal := Journal{Recorder: events.NewFakeRecorder(10 * many), Audit: zap.NewNop()}
 	look := func(at time.Time) {
 		t.Helper()
 		r := &Ended{
 			Client: broker.GetClient(), Live: broker.GetAPIReader(), Clock: clocktesting.NewFakeClock(at),
-			Journal: w.grants.Journal, Retention: Retention{Grants: time.Hour}, Metrics: metrics,
+			Journal: journal, Retention: Retention{Grants: time.Hour}, Metrics: metrics,
 		}
 		if err := r.Look(t.Context()); err != nil {
 			t.Fatal(err)

@@ -148,12 +148,37 @@ func (u unended) watch(ctx context.Context, o metav1.ListOptions) (watch.Interfa
 	if err != nil {
 		return nil, err
 	}
-	return watch.Filter(events, func(e watch.Event) (watch.Event, bool) {
-		if Ended(e.Object) && (e.Type == watch.Added || e.Type == watch.Modified) {
-			e.Type = watch.Deleted // from the cache
+	return leaving(events), nil
+}
+
+// leaving makes what ends leave the cache, as if it were deleted. Unlike
+// watch.Filter it leaves nothing behind when the watch is stopped.
+func leaving(events watch.Interface) watch.Interface {
+	result := make(chan watch.Event)
+	out := watch.NewProxyWatcher(result)
+	go func() {
+		defer close(result)
+		defer events.Stop()
+		for {
+			select {
+			case <-out.StopChan():
+				return
+			case e, ok := <-events.ResultChan():
+				if !ok {
+					return
+				}
+				if Ended(e.Object) && (e.Type == watch.Added || e.Type == watch.Modified) {
+					e.Type = watch.Deleted
+				}
+				select {
+				case result <- e:
+				case <-out.StopChan():
+					return
+				}
+			}
 		}
-		return e, true
-	}), nil
+	}()
+	return out
 }
 
 // EachEnded passes by every object that has ended, of the kind of a list that
