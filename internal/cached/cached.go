@@ -92,19 +92,19 @@ type unended struct {
 
 func (u unended) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	o.FieldSelector = u.selector
-	list, err := u.ListWithContext(ctx, o)
-	if err == nil {
-		items, err := living(list)
-		if err != nil || len(items) == meta.LenList(list) {
-			return list, err
-		}
-		return list, meta.SetList(list, items)
+	list, err := u.pages(ctx, o)
+	if unsupported(err) {
+		o.FieldSelector = ""
+		list, err = u.pages(ctx, o)
 	}
-	if !unsupported(err) {
-		return nil, err
-	}
-	o.FieldSelector, o.Limit = "", pageSize
-	o.ResourceVersion, o.ResourceVersionMatch = "", "" // from the watch cache it would all come at once
+	return list, err
+}
+
+// pages lists a page at a time: of one list as a whole, the answer and all that
+// is made of it are in memory at the same moment.
+func (u unended) pages(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	o.Limit = pageSize
+	o.ResourceVersion, o.ResourceVersionMatch = "", "" // any other makes the API server answer with all at once
 	var items []runtime.Object
 	for {
 		page, err := u.ListWithContext(ctx, o)
