@@ -199,7 +199,8 @@ func (n *notifier) ended(ctx context.Context, before, after client.Object) {
 // left takes note of an object that has left the cache: it has ended, or is gone.
 func (n *notifier) left(ctx context.Context, before client.Object) error {
 	after := emptyOf(before)
-	if err := n.live.Get(ctx, client.ObjectKeyFromObject(before), after); client.IgnoreNotFound(err) != nil {
+	err := n.live.Get(ctx, client.ObjectKeyFromObject(before), after)
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("read what became of %s: %w", client.ObjectKeyFromObject(before), err)
 	}
 	if after.GetUID() == before.GetUID() {

@@ -176,7 +176,8 @@ func (q *queue) whole(ctx context.Context, o client.Object) (client.Object, erro
 		return o, nil
 	}
 	stored := emptyOf(name.Object)
-	if err := q.live.Get(ctx, client.ObjectKeyFromObject(name), stored); client.IgnoreNotFound(err) != nil {
+	err := q.live.Get(ctx, client.ObjectKeyFromObject(name), stored)
+	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("read what to tell of: %w", err)
 	}
 	if stored.GetUID() != name.GetUID() {
