@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -15,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/rbac"
 )
@@ -111,26 +111,30 @@ func (r *remover) removeStrays(ctx context.Context, g *v1alpha1.AccessGrant, wan
 	}
 }
 
-// removeOrphans takes away bindings of a grant that does not exist any more:
-// somebody took its finalizer off and deleted it without its dependents. That a
-// binding was the grant's is told by its label and by its name, which is the
-// grant's too; one under another name is not the broker's.
-func (r *GrantReconciler) removeOrphans(ctx context.Context, name string) error {
-	gone := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	orphans, err := strayBindings(ctx, r.Client, gone, nil)
-	if err != nil || len(orphans) == 0 {
-		return err
+// removeLeftovers takes away bindings of a grant that the cache does not have: it
+// has ended, or somebody wrote that it had, to keep the broker away; or somebody
+// took its finalizer off and deleted it without its dependents. That a binding was
+// the grant's is told by its owner, or by its label and its name, which is the
+// grant's too; any other is not the broker's.
+func removeLeftovers(ctx context.Context, c client.Client, live client.Reader, name string) (still []string, err error) {
+	g := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	left, err := strayBindings(ctx, c, g, nil)
+	if err != nil || len(left) == 0 {
+		return nil, err
 	}
-	// The cache may only be behind.
-	if err := r.Live.Get(ctx, client.ObjectKey{Name: name}, &v1alpha1.AccessGrant{}); !apierrors.IsNotFound(err) {
-		return err
+	err = live.Get(ctx, client.ObjectKey{Name: name}, g)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read grant: %w", err)
 	}
-	taken := &remover{client: r.Client, live: r.Live}
-	for _, orphan := range orphans {
-		taken.remove(ctx, orphan, "")
+	if err == nil && !cached.Ended(g) {
+		return nil, nil // the cache is only behind
 	}
-	_, err = taken.done()
-	return err
+	taken := &remover{client: c, live: live}
+	for _, binding := range left {
+		binding.GrantUID = g.UID
+		taken.remove(ctx, binding, "")
+	}
+	return taken.done()
 }
 
 // strayBindings are bindings with the grant's label that the grant does not want.

@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/test/env"
 )
@@ -269,25 +270,25 @@ func (w *world) fresh(o client.Object) {
 	version := func(r client.Reader) (string, error) {
 		object := o.DeepCopyObject().(client.Object)
 		err := r.Get(w.t.Context(), key, object)
-		if apierrors.IsNotFound(err) {
-			return "none", nil
+		if apierrors.IsNotFound(err) || err == nil && cached.Ended(object) {
+			return "none", nil // what has ended leaves the cache
 		}
 		return object.GetResourceVersion(), err
 	}
 	err := wait.PollUntilContextTimeout(w.t.Context(), 2*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
 		// The binding of a stranger carries no label, so the cache never has it.
-		cached, err := version(broker.GetClient())
+		known, err := version(broker.GetClient())
 		if err != nil {
 			return false, err
 		}
 		live, err := version(broker.GetAPIReader())
-		if binding, ok := o.(*rbacv1.RoleBinding); ok && cached == "none" && err == nil {
+		if binding, ok := o.(*rbacv1.RoleBinding); ok && known == "none" && err == nil {
 			stored := &rbacv1.RoleBinding{}
 			if e.Admin.Get(w.t.Context(), client.ObjectKeyFromObject(binding), stored) == nil && stored.Labels[v1alpha1.LabelGrant] == "" {
 				return true, nil
 			}
 		}
-		return cached == live, err
+		return known == live, err
 	})
 	if err != nil {
 		w.t.Fatalf("the cache does not follow %T %s: %v", o, key, err)

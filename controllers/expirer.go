@@ -45,12 +45,10 @@ func (r *Expirer) Reconcile(ctx context.Context, key reconcile.Request) (reconci
 	g := &v1alpha1.AccessGrant{}
 	if err := r.Client.Get(ctx, key.NamespacedName, g); err != nil {
 		r.struck.Delete(key.Name)
-		return reconcile.Result{}, client.IgnoreNotFound(err)
-	}
-	if g.Status.Phase == v1alpha1.GrantEnded {
-		r.struck.Delete(key.Name)
-		// Ended is what the broker wrote, or what somebody wrote to keep it away.
-		left, err := removeStrays(ctx, r.Client, r.Live, g)
+		if client.IgnoreNotFound(err) != nil {
+			return reconcile.Result{}, fmt.Errorf("read grant: %w", err)
+		}
+		left, err := removeLeftovers(ctx, r.Client, r.Live, key.Name)
 		return lookAgainAt(left), r.Metrics.removal(err)
 	}
 	now := r.Clock.Now()
@@ -118,7 +116,7 @@ func (r *Expirer) Start(ctx context.Context) error {
 	group.SetLimit(maxConcurrent)
 	for i := range list.Items {
 		g := &list.Items[i]
-		if g.Status.Phase != v1alpha1.GrantEnded && grant.Expired(g, now) != nil {
+		if grant.Expired(g, now) != nil {
 			group.Go(func() error {
 				if struck, err := r.strikeOnce(ctx, g); struck || err != nil {
 					r.Metrics.revoked(g, r.Clock.Now(), err)

@@ -47,8 +47,6 @@ type GrantReconciler struct {
 	Admission *Admission
 	// Tasks are shared with the request controller; nil in tests without one.
 	Tasks *Tasks
-	// Retention of grants that have ended.
-	Retention time.Duration
 	// Backlog is the expirer's and the request controller's.
 	Backlog *Backlog
 	Metrics *Metrics
@@ -93,7 +91,8 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 		if apierrors.IsNotFound(err) {
 			r.written.Delete(key.Name)
 			r.Metrics.ended(key.Name)
-			return reconcile.Result{}, r.Metrics.removal(r.removeOrphans(ctx, key.Name))
+			left, err := removeLeftovers(ctx, r.Client, r.Live, key.Name)
+			return lookAgainAt(left), r.Metrics.removal(err)
 		}
 		return reconcile.Result{}, fmt.Errorf("read grant: %w", err)
 	}
@@ -102,10 +101,6 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, key reconcile.Request) 
 		return reconcile.Result{RequeueAfter: overdueGrace}, nil
 	}
 	now := r.Clock.Now()
-	if g.Status.Phase == v1alpha1.GrantEnded {
-		r.forget(g)
-		return r.retain(ctx, g, now)
-	}
 	if struck, ok := r.ends.Load(g.UID); ok {
 		return r.conclude(ctx, g, struck.(struckFor), now)
 	}
@@ -233,32 +228,13 @@ func (r *GrantReconciler) held(g *v1alpha1.AccessGrant) *v1alpha1.AccessGrant {
 }
 
 // release lets a grant that is over be deleted.
-func (r *GrantReconciler) release(ctx context.Context, g *v1alpha1.AccessGrant) error {
+func release(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant) error {
 	if g.DeletionTimestamp == nil || !controllerutil.ContainsFinalizer(g, v1alpha1.FinalizerRevoke) {
 		return nil
 	}
 	next := g.DeepCopy()
 	controllerutil.RemoveFinalizer(next, v1alpha1.FinalizerRevoke)
-	return client.IgnoreNotFound(r.Client.Patch(ctx, next, client.MergeFromWithOptions(g, client.MergeFromWithOptimisticLock{})))
-}
-
-// retain keeps a grant that has ended: without access, and until it is old
-// enough to be deleted after it was logged whole.
-func (r *GrantReconciler) retain(ctx context.Context, g *v1alpha1.AccessGrant, now time.Time) (reconcile.Result, error) {
-	left, err := removeStrays(ctx, r.Client, r.Live, g)
-	if err := errors.Join(r.Metrics.removal(err), r.release(ctx, g)); err != nil {
-		return again(err)
-	}
-	if g.DeletionTimestamp != nil || g.Status.EndedTime == nil || len(left) > 0 {
-		return lookAgainAt(left), nil
-	}
-	stay, up := overstay(g.Status.EndedTime.Time, r.Retention, now)
-	if !up {
-		return reconcile.Result{RequeueAfter: stay}, nil
-	}
-	r.Journal.grant("Deleted", "Forget", "kept for "+r.Retention.String()+" after its end", g)
-	err = r.Client.Delete(ctx, g, client.Preconditions{UID: &g.UID, ResourceVersion: &g.ResourceVersion})
-	return reconcile.Result{}, client.IgnoreNotFound(err)
+	return client.IgnoreNotFound(c.Patch(ctx, next, client.MergeFromWithOptions(g, client.MergeFromWithOptimisticLock{})))
 }
 
 func (r *GrantReconciler) reader() reader {
@@ -357,7 +333,7 @@ func (r *GrantReconciler) take(ctx context.Context, g *v1alpha1.AccessGrant, end
 		r.forget(g)
 		r.Journal.grant(string(v1alpha1.GrantEnded), "Take", string(end.Reason)+": "+message, next)
 	}
-	return again(r.release(ctx, next))
+	return again(release(ctx, r.Client, next))
 }
 
 // tellRefusal writes on a grant that is over that its access stands, and why.

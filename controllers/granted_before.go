@@ -6,8 +6,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -21,22 +21,23 @@ import (
 // again. A request with a task is bound to what runs now, and always free.
 
 // remember marks the grant of a request that is about to be deleted. It is true
-// when the cache shows the mark, or when there is nothing to remember.
-func (r *RequestReconciler) remember(ctx context.Context, request *v1alpha1.AccessRequest) (bool, error) {
+// when the API server shows the mark to whoever looks for it, or when there is
+// nothing to remember.
+func (r *Ended) remember(ctx context.Context, request *v1alpha1.AccessRequest) (bool, error) {
 	if request.Status.GrantName == "" || request.Spec.Task != nil {
 		return true, nil
 	}
+	likeness := grant.Likeness(request)
+	if marked, err := forgotten(ctx, r.Live, likeness); err != nil || marked != nil {
+		return marked != nil, err
+	}
 	given := &v1alpha1.AccessGrant{}
-	err := r.Client.Get(ctx, client.ObjectKey{Name: grant.Name(request.Name, request.UID)}, given, &client.GetOptions{UnsafeDisableDeepCopy: ptr.To(true)})
-	if apierrors.IsNotFound(err) {
+	err := r.Live.Get(ctx, client.ObjectKey{Name: grant.Name(request.Name, request.UID)}, given)
+	if apierrors.IsNotFound(err) || (err == nil && given.Spec.RequestRef.UID != request.UID) {
 		return true, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("read grant: %w", err)
-	}
-	likeness := grant.Likeness(request)
-	if given.Spec.RequestRef.UID != request.UID || given.Labels[v1alpha1.LabelForgotten] == likeness {
-		return true, nil
 	}
 	marked := &v1alpha1.AccessGrant{}
 	marked.Name = given.Name
@@ -54,14 +55,26 @@ func (r *RequestReconciler) grantedBefore(ctx context.Context, request *v1alpha1
 	if request.Spec.Task != nil {
 		return nil
 	}
-	var before v1alpha1.AccessGrantList
-	if err := r.Client.List(ctx, &before, client.MatchingLabels{v1alpha1.LabelForgotten: grant.Likeness(request)}, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("look for a request of this name and content: %w", err)
+	given, err := forgotten(ctx, r.Live, grant.Likeness(request))
+	if err != nil || given == nil {
+		return err
 	}
-	if len(before.Items) == 0 {
-		return nil
-	}
-	given := &before.Items[0]
 	return impossiblef(v1alpha1.ReasonGrantedBefore, "a request of this name and content was granted on %s (AccessGrant %s) and is over; to ask again, use another name, or generateName with kubectl create",
 		given.Spec.NotBefore.UTC().Format(time.DateOnly), given.Name)
+}
+
+// forgotten finds a grant whose request was like this and was deleted, nil when
+// there is none. The cache does not keep such grants, and the API server looks
+// into its own (resourceVersion 0), which costs little: a mark is a minute older
+// than what it is looked for.
+func forgotten(ctx context.Context, live client.Reader, likeness string) (*v1alpha1.AccessGrant, error) {
+	var marked v1alpha1.AccessGrantList
+	err := live.List(ctx, &marked, client.MatchingLabels{v1alpha1.LabelForgotten: likeness}, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: "0"}})
+	if err != nil {
+		return nil, fmt.Errorf("look for a request of this name and content: %w", err)
+	}
+	if len(marked.Items) == 0 {
+		return nil, nil
+	}
+	return &marked.Items[0], nil
 }

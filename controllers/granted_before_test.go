@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -40,13 +43,9 @@ func (w *world) wantNotGrantedAgain(request *v1alpha1.AccessRequest) {
 	if w.can() {
 		w.t.Error("alice has the access again, and nobody asked")
 	}
-	w.requests.Retention = time.Hour
-	now := w.clock.Now()
-	w.clock.SetTime(now.Add(1000 * 24 * time.Hour))
 	for range 2 {
-		w.reconcileRequest(anew)
+		w.lookAtEnded(w.clock.Now().Add(1000 * 24 * time.Hour))
 	}
-	w.clock.SetTime(now)
 	w.request(anew) // fails when it is gone: it would be made anew for ever
 }
 
@@ -68,13 +67,28 @@ func (w *world) over(edit ...func(*v1alpha1.AccessRequestSpec)) *v1alpha1.Access
 // forget lets the retention of a request pass.
 func (w *world) forget(request *v1alpha1.AccessRequest) {
 	w.t.Helper()
-	w.requests.Retention = time.Hour
 	w.clock.SetTime(w.clock.Now().Add(time.Hour))
-	for range 2 { // it is remembered, then deleted
-		w.reconcileRequest(request)
-	}
-	if err := e.Admin.Get(w.t.Context(), client.ObjectKeyFromObject(request), &v1alpha1.AccessRequest{}); !apierrors.IsNotFound(err) {
+	// It is remembered, then deleted.
+	err := wait.PollUntilContextTimeout(w.t.Context(), 10*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+		w.lookAtEnded(w.clock.Now())
+		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(request), &v1alpha1.AccessRequest{})
+		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+	})
+	if err != nil {
 		w.t.Fatalf("the request is still there: %v", err)
+	}
+}
+
+// lookAtEnded goes through what has ended, as of a moment, when requests are kept
+// for an hour.
+func (w *world) lookAtEnded(at time.Time) {
+	w.t.Helper()
+	r := &Ended{
+		Client: broker.GetClient(), Live: broker.GetAPIReader(), Clock: clocktesting.NewFakeClock(at),
+		Journal: w.requests.Journal, Retention: Retention{Requests: time.Hour},
+	}
+	if err := r.Look(w.t.Context()); err != nil {
+		w.t.Fatal(err)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -30,6 +32,10 @@ type Metrics struct {
 	// granted is when grants were written that are not Active yet, and ending
 	// when it was first seen that grants must end early that have not Ended yet.
 	granted, ending map[string]time.Time
+	// endedRequests, nil as long as nobody has looked, and endedGrants are how
+	// much has ended.
+	endedRequests map[v1alpha1.RequestPhase]int
+	endedGrants   int
 }
 
 // NewMetrics makes and registers the metrics. What can be counted from the
@@ -65,7 +71,7 @@ func NewMetrics(registry prometheus.Registerer, c client.Reader, clk clock.Passi
 		Name: "access_broker_oldest_pending_end_seconds", Help: "For how long the oldest end before the deadline, a Revoke say, has waited to be carried out: the other one to page on. 0 when none waits.",
 	}, func() float64 { return m.oldestPendingEnd(clk.Now()).Seconds() })
 	for _, collector := range []prometheus.Collector{
-		m.timeToDecision, m.approvalToActive, m.revocationLag, m.revocationErrors, build, pendingEnd, &census{client: c, clock: clk},
+		m.timeToDecision, m.approvalToActive, m.revocationLag, m.revocationErrors, build, pendingEnd, &census{client: c, clock: clk, ended: m},
 	} {
 		if err := registry.Register(collector); err != nil {
 			return nil, err
@@ -190,10 +196,29 @@ func (m *Metrics) removal(err error) error {
 	return err
 }
 
-// census counts what the cache holds.
+// looked notes how much has ended.
+func (m *Metrics) looked(requests map[v1alpha1.RequestPhase]int, grants int) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.endedRequests, m.endedGrants = requests, grants
+}
+
+// allEnded tells what looked noted; known is false where nobody has looked, as on
+// a replica that does not lead.
+func (m *Metrics) allEnded() (requests map[v1alpha1.RequestPhase]int, grants int, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.endedRequests, m.endedGrants, m.endedRequests != nil
+}
+
+// census counts what the cache holds, and what has ended.
 type census struct {
 	client client.Reader
 	clock  clock.PassiveClock
+	ended  *Metrics
 }
 
 var (
@@ -226,9 +251,12 @@ func (c *census) countRequests(ctx context.Context, ch chan<- prometheus.Metric)
 	if err := c.client.List(ctx, &requests, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("count requests: %w", err)
 	}
-	phases := map[v1alpha1.RequestPhase]int{
-		v1alpha1.RequestPending: 0, v1alpha1.RequestApproved: 0, v1alpha1.RequestActive: 0, v1alpha1.RequestCompleted: 0, v1alpha1.RequestExpired: 0,
-		v1alpha1.RequestRevoked: 0, v1alpha1.RequestDenied: 0, v1alpha1.RequestLapsed: 0, v1alpha1.RequestFailed: 0,
+	ended, _, known := c.ended.allEnded()
+	phases := map[v1alpha1.RequestPhase]int{}
+	for _, phase := range v1alpha1.RequestPhases {
+		if !phase.Ended() || known {
+			phases[phase] = ended[phase]
+		}
 	}
 	for i := range requests.Items {
 		phases[cmp.Or(requests.Items[i].Status.Phase, v1alpha1.RequestPending)]++
@@ -251,7 +279,10 @@ func (c *census) countGrants(ctx context.Context, ch chan<- prometheus.Metric) e
 	if err := c.client.List(ctx, &grants, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("count grants: %w", err)
 	}
-	phases := map[v1alpha1.GrantPhase]int{v1alpha1.GrantPending: 0, v1alpha1.GrantActive: 0, v1alpha1.GrantEnded: 0}
+	phases := map[v1alpha1.GrantPhase]int{v1alpha1.GrantPending: 0, v1alpha1.GrantActive: 0}
+	if _, ended, known := c.ended.allEnded(); known {
+		phases[v1alpha1.GrantEnded] = ended
+	}
 	byName := make(map[string]*v1alpha1.AccessGrant, len(grants.Items))
 	for i := range grants.Items {
 		phases[cmp.Or(grants.Items[i].Status.Phase, v1alpha1.GrantPending)]++
@@ -266,6 +297,8 @@ func (c *census) countGrants(ctx context.Context, ch chan<- prometheus.Metric) e
 		g := byName[binding.Grant]
 		if g != nil {
 			binding.GrantUID = g.UID
+		} else {
+			binding.GrantUID = ownerOf(seen.Meta, binding.Grant)
 		}
 		// A label alone does not make a binding ours, and one of nobody is no access.
 		if binding.Ours(seen) && len(seen.Subjects) > 0 && (g == nil || g.Status.Phase == v1alpha1.GrantEnded || grant.Expired(g, now) != nil) {
@@ -274,6 +307,17 @@ func (c *census) countGrants(ctx context.Context, ch chan<- prometheus.Metric) e
 	}
 	ch <- prometheus.MustNewConstMetric(overdueDesc, prometheus.GaugeValue, float64(overdue))
 	return nil
+}
+
+// ownerOf is the UID of the grant that owns an object, empty when it has none of
+// that name.
+func ownerOf(o metav1.ObjectMeta, name string) types.UID {
+	for _, owner := range o.OwnerReferences {
+		if owner.Kind == "AccessGrant" && owner.Name == name {
+			return owner.UID
+		}
+	}
+	return ""
 }
 
 // bindings are all that carry the label of a grant.

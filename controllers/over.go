@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/rbac"
@@ -56,7 +57,15 @@ func (r *GrantReconciler) requestOver(ctx context.Context, g *v1alpha1.AccessGra
 	if err != nil {
 		return nil, fmt.Errorf("read request: %w", err)
 	}
-	return endedBy(weigh(request, 0)), nil
+	if end := endedBy(weigh(request, 0)); end != nil {
+		return end, nil
+	}
+	// Decisions about a request that is over, as somebody wrote it, would not be
+	// heard of any more.
+	if cached.Ended(request) {
+		return &grant.End{Reason: v1alpha1.EndNotApproved, Message: fmt.Sprintf("AccessRequest %s/%s is over (%s), and its grant was not", ref.Namespace, ref.Name, request.Status.Phase)}, nil
+	}
+	return nil, nil
 }
 
 // endedBy is the end that somebody decided on, nil when nobody did.

@@ -51,8 +51,6 @@ type RequestReconciler struct {
 	Tasks *Tasks
 	// Settle is how long a new request waits for what is missing.
 	Settle time.Duration
-	// Retention of requests that are over.
-	Retention time.Duration
 	// Backlog is told of access that is on its way.
 	Backlog *Backlog
 	Metrics *Metrics
@@ -68,11 +66,11 @@ func (r *RequestReconciler) Reconcile(ctx context.Context, key reconcile.Request
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	now := r.Clock.Now()
-	if request.Status.Phase.Ended() {
-		return r.retain(ctx, request, now)
-	}
 	next := &requestStep{AccessRequest: request.DeepCopy(), now: now}
 	err := r.settle(next, r.advance(ctx, next))
+	if err == nil && next.Status.Phase.Ended() && next.Status.GrantName == "" {
+		err = r.unseen(ctx, request, next)
+	}
 	written, writeErr := patchStatus(ctx, r.Client, request, next.AccessRequest)
 	if written {
 		r.Metrics.wroteRequest(request, next.AccessRequest, now)
@@ -168,12 +166,17 @@ func (r *RequestReconciler) advance(ctx context.Context, s *requestStep) error {
 // grantOf finds the grant of a request by its name, which follows from the
 // request's UID.
 func (r *RequestReconciler) grantOf(ctx context.Context, request *v1alpha1.AccessRequest) (*v1alpha1.AccessGrant, error) {
-	given := &v1alpha1.AccessGrant{}
-	key := client.ObjectKey{Name: grant.Name(request.Name, request.UID)}
-	err := r.Client.Get(ctx, key, given)
-	if apierrors.IsNotFound(err) && request.Status.GrantName != "" {
-		err = r.Live.Get(ctx, key, given)
+	given, err := r.readGrant(ctx, r.Client, request)
+	if given == nil && err == nil && request.Status.GrantName != "" {
+		return r.readGrant(ctx, r.Live, request)
 	}
+	return given, err
+}
+
+// readGrant is nil when there is no grant of the request.
+func (r *RequestReconciler) readGrant(ctx context.Context, from client.Reader, request *v1alpha1.AccessRequest) (*v1alpha1.AccessGrant, error) {
+	given := &v1alpha1.AccessGrant{}
+	err := from.Get(ctx, client.ObjectKey{Name: grant.Name(request.Name, request.UID)}, given)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -184,6 +187,20 @@ func (r *RequestReconciler) grantOf(ctx context.Context, request *v1alpha1.Acces
 		return nil, impossiblef(string(v1alpha1.EndNameTaken), "AccessGrant %s belongs to another request", given.Name)
 	}
 	return given, nil
+}
+
+// unseen looks, before a request ends without a grant, for one that the cache does
+// not show: it was made a moment ago, or has ended before the request was told of
+// it. What became of the grant is then what became of the request.
+func (r *RequestReconciler) unseen(ctx context.Context, request *v1alpha1.AccessRequest, s *requestStep) error {
+	given, err := r.readGrant(ctx, r.Live, request)
+	if err != nil || given != nil {
+		s.AccessRequest, s.wait = request.DeepCopy(), staleAgain
+	}
+	if given != nil {
+		r.mirror(s, given)
+	}
+	return err
 }
 
 // mirror tells the request what became of its grant.
@@ -387,27 +404,4 @@ func lastWord(conditions []metav1.Condition) string {
 		}
 	}
 	return ""
-}
-
-// retain deletes a request that has been over for long enough, after it was
-// logged whole. One that was made in the place of such a request stays: what made
-// it would make it again.
-func (r *RequestReconciler) retain(ctx context.Context, request *v1alpha1.AccessRequest, now time.Time) (reconcile.Result, error) {
-	ended := meta.FindStatusCondition(request.Status.Conditions, v1alpha1.ConditionEnded)
-	if ended == nil || ended.Reason == v1alpha1.ReasonGrantedBefore || request.DeletionTimestamp != nil { // that goes when its finalizers do
-		return reconcile.Result{}, nil
-	}
-	stay, up := overstay(ended.LastTransitionTime.Time, r.Retention, now)
-	if !up {
-		return reconcile.Result{RequeueAfter: stay}, nil
-	}
-	if remembered, err := r.remember(ctx, request); err != nil || !remembered {
-		if err != nil {
-			return again(err)
-		}
-		return reconcile.Result{RequeueAfter: staleAgain}, nil // the mark is on its way
-	}
-	r.Journal.request("Deleted", ended.Message, request)
-	err := r.Client.Delete(ctx, request, client.Preconditions{UID: &request.UID, ResourceVersion: &request.ResourceVersion})
-	return reconcile.Result{}, client.IgnoreNotFound(err)
 }

@@ -1,7 +1,20 @@
 package controllers
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 )
 
 // Retention says how long requests and grants are kept after their end; 0 keeps
@@ -11,12 +24,155 @@ type Retention struct {
 	Grants   time.Duration
 }
 
-// overstay tells how long something that ended may still stay, and whether its
-// time is up.
-func overstay(ended time.Time, keep time.Duration, now time.Time) (stay time.Duration, up bool) {
-	if keep <= 0 || ended.IsZero() {
-		return 0, false
+// overstay tells whether something that ended has stayed for as long as it may.
+func overstay(ended time.Time, keep time.Duration, now time.Time) bool {
+	return keep > 0 && !ended.IsZero() && !now.Before(ended.Add(keep))
+}
+
+// Ended goes through what has ended, which the cache does not keep: it deletes
+// what has been kept for long enough, and counts the rest. It runs on the leader.
+type Ended struct {
+	Client client.Client
+	// Live reads from the API server, not from the cache.
+	Live      client.Reader
+	Clock     clock.Clock
+	Journal   Journal
+	Retention Retention
+	// Backlog is waited for at the start.
+	Backlog *Backlog
+	Metrics *Metrics
+}
+
+// How long to wait before what has ended is gone through again: a minute, or
+// longer where there is so much of it that it would take more than a hundredth of
+// the time.
+const (
+	minLookAgain = time.Minute
+	maxLookAgain = time.Hour
+	restPerWork  = 99
+)
+
+// Start goes through what has ended again and again, until the context ends. It
+// never returns an error: that would end the broker, which has accesses to end.
+func (r *Ended) Start(ctx context.Context) error {
+	r.Backlog.atStart(ctx)
+	for ctx.Err() == nil {
+		begin := r.Clock.Now()
+		if err := r.Look(ctx); err != nil && ctx.Err() == nil {
+			logf.FromContext(ctx).Error(err, "what has ended was not all looked at; it will be tried again")
+		}
+		select {
+		case <-ctx.Done():
+		case <-r.Clock.After(r.pause(r.Clock.Since(begin))):
+		}
 	}
-	stay = ended.Add(keep).Sub(now)
-	return stay, stay <= 0
+	return nil
+}
+
+// pause is how long to wait after a look that took so long.
+func (r *Ended) pause(took time.Duration) time.Duration {
+	wait := max(minLookAgain, min(maxLookAgain, took*restPerWork))
+	for _, keep := range []time.Duration{r.Retention.Requests, r.Retention.Grants} {
+		if keep > 0 {
+			wait = min(wait, max(keep, time.Second))
+		}
+	}
+	return wait
+}
+
+// Look goes through what has ended, once. What cannot be deleted keeps nothing
+// else from being looked at.
+func (r *Ended) Look(ctx context.Context) error {
+	var first error
+	failed := 0
+	each := func(one func(client.Object) error) func(client.Object) error {
+		return func(o client.Object) error {
+			if err := one(o); err != nil {
+				failed++
+				first = cmp.Or(first, err)
+			}
+			return ctx.Err()
+		}
+	}
+	requests, grants := map[v1alpha1.RequestPhase]int{}, 0
+	err := errors.Join(
+		cached.EachEnded(ctx, r.Live, &v1alpha1.AccessRequestList{}, each(func(o client.Object) error {
+			requests[o.(*v1alpha1.AccessRequest).Status.Phase]++
+			return r.request(ctx, o.(*v1alpha1.AccessRequest))
+		})),
+		cached.EachEnded(ctx, r.Live, &v1alpha1.AccessGrantList{}, each(func(o client.Object) error {
+			grants++
+			return r.grant(ctx, o.(*v1alpha1.AccessGrant))
+		})),
+	)
+	if err != nil {
+		return err
+	}
+	r.Metrics.looked(requests, grants)
+	if failed > 0 {
+		return fmt.Errorf("%d objects could not be deleted, the first of them: %w", failed, first)
+	}
+	return nil
+}
+
+// request deletes a request that has been over for long enough, after it was
+// logged whole. One that was made in the place of such a request stays: what made
+// it would make it again.
+func (r *Ended) request(ctx context.Context, request *v1alpha1.AccessRequest) error {
+	ended := meta.FindStatusCondition(request.Status.Conditions, v1alpha1.ConditionEnded)
+	if request.DeletionTimestamp != nil || ended == nil || ended.Reason == v1alpha1.ReasonGrantedBefore || !overstay(ended.LastTransitionTime.Time, r.Retention.Requests, r.Clock.Now()) {
+		return nil
+	}
+	if remembered, err := r.remember(ctx, request); err != nil || !remembered {
+		return err // the mark is on its way; the next look deletes the request
+	}
+	r.Journal.request("Deleted", ended.Message, request)
+	return r.delete(ctx, request)
+}
+
+// grant deletes a grant that has ended and been kept for long enough, after it
+// was logged whole, and lets one that is being deleted go.
+func (r *Ended) grant(ctx context.Context, g *v1alpha1.AccessGrant) error {
+	due := g.Status.EndedTime != nil && overstay(g.Status.EndedTime.Time, r.Retention.Grants, r.Clock.Now())
+	if g.DeletionTimestamp == nil && !due {
+		return nil
+	}
+	left, err := removeStrays(ctx, r.Client, r.Live, g)
+	if err != nil || len(left) > 0 { // what is left is told by the grant
+		return r.Metrics.removal(err)
+	}
+	if g.DeletionTimestamp == nil {
+		r.Journal.grant("Deleted", "Forget", "kept for "+r.Retention.Grants.String()+" after its end", g)
+		if err := r.delete(ctx, g); err != nil {
+			return err
+		}
+		deleted := &v1alpha1.AccessGrant{}
+		if err := r.Live.Get(ctx, client.ObjectKeyFromObject(g), deleted); err != nil {
+			return client.IgnoreNotFound(err)
+		}
+		if !cached.Ended(deleted) || deleted.UID != g.UID {
+			return nil
+		}
+		g = deleted
+	}
+	return ignoreChanged(release(ctx, r.Client, g))
+}
+
+// delete deletes what was read, and nothing that has changed since.
+func (r *Ended) delete(ctx context.Context, o client.Object) error {
+	uid, version := o.GetUID(), o.GetResourceVersion()
+	err := ignoreChanged(r.Client.Delete(ctx, o, client.Preconditions{UID: &uid, ResourceVersion: &version}))
+	if err != nil {
+		return fmt.Errorf("delete %T %s: %w", o, client.ObjectKeyFromObject(o), err)
+	}
+	return nil
+}
+
+// ignoreChanged drops what says that the object is another by now, or gone: the
+// next look shows it as it is.
+func ignoreChanged(err error) error {
+	if apierrors.IsConflict(err) {
+		return nil
+	}
+	return client.IgnoreNotFound(err)
 }

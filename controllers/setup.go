@@ -33,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 )
 
 // The longest pauses between two tries.
@@ -41,9 +42,10 @@ const (
 	maxRequestBackoff = 60 * time.Second // to grant
 )
 
-// CacheOptions of the manager: of bindings only those that belong to a grant
-// are kept, of admission policies only the broker's, of nothing the managedFields,
-// and equal rules are kept once.
+// CacheOptions of the manager: of requests and grants only those that have not
+// ended are kept, of bindings only those that belong to a grant, of admission
+// policies only the broker's, of nothing the managedFields, and equal rules are
+// kept once.
 func CacheOptions() cache.Options {
 	ofGrants, err := labels.NewRequirement(v1alpha1.LabelGrant, selection.Exists, nil)
 	if err != nil {
@@ -53,6 +55,7 @@ func CacheOptions() cache.Options {
 	installed := labels.SelectorFromSet(labels.Set{"app.kubernetes.io/name": "access-broker"})
 	return cache.Options{
 		DefaultTransform: (&interner{}).transform(),
+		NewInformer:      cached.NewInformer,
 		ByObject: map[client.Object]cache.ByObject{
 			&rbacv1.RoleBinding{}:                                       {Label: selector},
 			&rbacv1.ClusterRoleBinding{}:                                {Label: selector},
@@ -68,7 +71,7 @@ func CacheOptions() cache.Options {
 
 // Options of the reconcilers.
 type Options struct {
-	Clock clock.PassiveClock
+	Clock clock.Clock
 	// Audit is the log of every transition.
 	Audit     *zap.Logger
 	Retention Retention
@@ -120,7 +123,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("policy controller: %w", err)
 	}
-	reconciler := &RequestReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Tasks: tasks, Settle: o.Settle, Retention: o.Retention.Requests, Backlog: backlog, Metrics: measures}
+	reconciler := &RequestReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Tasks: tasks, Settle: o.Settle, Backlog: backlog, Metrics: measures}
 	err = builder.ControllerManagedBy(mgr).Named("request").
 		Watches(&v1alpha1.AccessRequest{}, reconciler.inTurn()).
 		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(w.openRequests)).
@@ -138,7 +141,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 
 	granting := &GrantReconciler{
 		Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Admission: admissionPolicies, Tasks: tasks,
-		Retention: o.Retention.Grants, Backlog: backlog, Metrics: measures, handedOver: make(chan event.GenericEvent, maxConcurrent),
+		Backlog: backlog, Metrics: measures, handedOver: make(chan event.GenericEvent, maxConcurrent),
 	}
 	// What grants own is watched for those whose grant has ended or is gone.
 	err = builder.ControllerManagedBy(mgr).Named("grant").
@@ -175,12 +178,15 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	everywhere.NeedLeaderElection = ptr.To(false)
 	err = builder.ControllerManagedBy(mgr).Named("expirer").
 		For(&v1alpha1.AccessGrant{}).
-		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding), builder.WithPredicates(terminating)).
-		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding), builder.WithPredicates(terminating)).
+		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding), builder.WithPredicates(toCheck)).
+		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding), builder.WithPredicates(toCheck)).
 		WithOptions(everywhere).
 		Complete(expirer)
 	if err != nil {
 		return fmt.Errorf("expirer: %w", err)
+	}
+	if err := mgr.Add(&Ended{Client: c, Live: live, Clock: clk, Journal: journal, Retention: o.Retention, Backlog: backlog, Metrics: measures}); err != nil {
+		return fmt.Errorf("retention: %w", err)
 	}
 	return mgr.Add(expirer)
 }

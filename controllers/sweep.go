@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/rbac"
 )
@@ -43,8 +44,8 @@ func Sweep(ctx context.Context, c client.Client, now time.Time) (Swept, error) {
 		return Swept{}, err
 	}
 	var list v1alpha1.AccessGrantList
-	if err := c.List(ctx, &list); err != nil {
-		return Swept{}, fmt.Errorf("list grants: %w", err)
+	if err := cached.Grants(ctx, c, &list); err != nil {
+		return Swept{}, err
 	}
 	var out Swept
 	taken := &remover{client: c, live: c}
@@ -94,8 +95,8 @@ const sweepPage = 500
 func findCopies(ctx context.Context, c client.Client, grants []v1alpha1.AccessGrant, now time.Time) (copies []string, err error) {
 	byRole := map[rbacv1.RoleRef][]*v1alpha1.AccessGrant{}
 	for i := range grants {
-		for _, b := range grant.Bindings(&grants[i])[:1] { // they differ by their namespace alone
-			byRole[b.RoleRef] = append(byRole[b.RoleRef], &grants[i])
+		if bindings := grant.Bindings(&grants[i]); len(bindings) > 0 { // they differ by their namespace alone
+			byRole[bindings[0].RoleRef] = append(byRole[bindings[0].RoleRef], &grants[i])
 		}
 	}
 	var errs []error

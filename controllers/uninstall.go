@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/rbac"
 )
@@ -26,15 +26,15 @@ var ErrPoliciesLeft = errors.New("there are AccessPolicies, by which new access 
 // that does is no harm. It tells what it took away.
 func Uninstall(ctx context.Context, c client.Client, tell func(string)) error {
 	policies := &v1alpha1.AccessPolicyList{}
-	if err := listIfKnown(ctx, c, policies, client.Limit(1)); err != nil {
+	if err := ignoreUnknown(c.List(ctx, policies, client.Limit(1))); err != nil {
 		return fmt.Errorf("list policies: %w", err)
 	}
 	if len(policies.Items) > 0 {
 		return ErrPoliciesLeft
 	}
 	grants := &v1alpha1.AccessGrantList{}
-	if err := listIfKnown(ctx, c, grants); err != nil {
-		return fmt.Errorf("list grants: %w", err)
+	if err := ignoreUnknown(cached.Grants(ctx, c, grants)); err != nil {
+		return err
 	}
 	var errs []error
 	for i := range grants.Items {
@@ -50,13 +50,13 @@ func Uninstall(ctx context.Context, c client.Client, tell func(string)) error {
 	return errors.Join(errs...)
 }
 
-// listIfKnown finds nothing of a kind whose CRD is gone: bindings may have
+// ignoreUnknown drops what says that the CRD of a kind is gone: bindings may have
 // outlived it.
-func listIfKnown(ctx context.Context, c client.Client, list client.ObjectList, o ...client.ListOption) error {
-	if err := c.List(ctx, list, o...); err != nil && !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) {
-		return err
+func ignoreUnknown(err error) error {
+	if meta.IsNoMatchError(err) {
+		return nil
 	}
-	return nil
+	return client.IgnoreNotFound(err)
 }
 
 // takeAll takes away all that a grant wants.

@@ -168,9 +168,16 @@ func behindAll(_ context.Context, e event.TypedGenericEvent[client.Object], q wo
 	q.Add(key)
 }
 
-// terminating lets through what is being deleted and still there: a finalizer
-// keeps it, and a Terminating binding still authorizes.
-var terminating = predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil })
+// toCheck lets through what is being deleted and still there: a finalizer keeps
+// it, and a Terminating binding still authorizes. And it lets through what is seen
+// for the first time: its grant may have ended.
+var toCheck = predicate.Or(
+	predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil }),
+	predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return true },
+		UpdateFunc: func(event.UpdateEvent) bool { return false }, DeleteFunc: func(event.DeleteEvent) bool { return false }, GenericFunc: func(event.GenericEvent) bool { return false },
+	},
+)
 
 // wiring maps events to the requests and grants that they concern.
 type wiring struct{ client client.Client }

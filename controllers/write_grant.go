@@ -36,7 +36,13 @@ func (r *RequestReconciler) grant(ctx context.Context, s *requestStep, want *res
 	if err := r.Client.Create(ctx, given); err != nil {
 		r.Backlog.end(given.Name)
 		if apierrors.IsAlreadyExists(err) {
-			return nil // it was made before a restart, or the cache is behind; its deadline stands
+			// It was made before a restart, or the cache is behind, and its deadline
+			// stands; or it has ended, and is not in the cache any more.
+			given, err := r.readGrant(ctx, r.Live, s.AccessRequest)
+			if given != nil {
+				r.mirror(s, given)
+			}
+			return err
 		}
 		return fmt.Errorf("write grant: %w", err)
 	}

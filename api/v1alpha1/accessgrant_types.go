@@ -263,6 +263,7 @@ type BindingRef struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=agrant,categories=access
+// +kubebuilder:selectablefield:JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Requester",type=string,JSONPath=`.spec.requester.username`
 // +kubebuilder:printcolumn:name="Subjects",type=string,JSONPath=`.spec.summary.subjects`
 // +kubebuilder:printcolumn:name="Role",type=string,JSONPath=`.spec.summary.role`

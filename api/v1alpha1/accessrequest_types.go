@@ -121,6 +121,12 @@ const (
 	RequestFailed RequestPhase = "Failed"
 )
 
+// RequestPhases are all that there are.
+var RequestPhases = []RequestPhase{
+	RequestPending, RequestApproved, RequestActive,
+	RequestCompleted, RequestExpired, RequestRevoked, RequestDenied, RequestLapsed, RequestFailed,
+}
+
 // Ended tells whether the phase is final.
 func (p RequestPhase) Ended() bool {
 	switch p {
@@ -253,6 +259,7 @@ func (p *Pins) HashBefore() string {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=areq,categories=access
+// +kubebuilder:selectablefield:JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Requester",type=string,JSONPath=`.spec.requester.username`
 // +kubebuilder:printcolumn:name="Role",type=string,JSONPath=`.spec.roleRef.name`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`

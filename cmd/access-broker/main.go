@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/go-logr/zapr"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -111,6 +112,11 @@ func run() (code int, err error) {
 	ctrl.SetLogger(zapr.NewLogger(logger))
 	klog.SetLogger(zapr.NewLogger(logger))
 
+	memoryLimit, err := limitMemory(memlimit.FromCgroup)
+	if err != nil {
+		logger.Info("the container's memory limit is not known", zap.Error(err))
+	}
+
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return 1, err
@@ -193,7 +199,7 @@ func run() (code int, err error) {
 			tuneGC()
 		}
 	}()
-	logger.Info("starting", zap.String("version", version))
+	logger.Info("starting", zap.String("version", version), zap.Int64("memoryLimit", memoryLimit))
 	return 0, mgr.Start(ctx)
 }
 

@@ -5,7 +5,19 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 )
+
+// memoryShare of the container's limit is what Go tries to stay within: the rest
+// is for what the collector does not see, and for the moment that it takes.
+const memoryShare = .9
+
+// limitMemory makes the collector work harder when the container's limit comes
+// near, instead of leaving the broker to be killed. GOMEMLIMIT overrides it.
+func limitMemory(container memlimit.Provider) (limit int64, err error) {
+	return memlimit.Set(memlimit.WithProvider(container), memlimit.WithRatio(memoryShare))
+}
 
 // The heap may grow by minPercent before it is collected, or by minHeadroom,
 // whichever is more.

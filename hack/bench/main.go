@@ -38,6 +38,7 @@ var scenes = [][]row{
 	{{"ended", endedByOneCause}},
 	{{"burst", approvedInABurst}},
 	{{"cost", costByStock}, {"memory", memoryPerGrant}, {"idle", requestsWhenIdle}, {"restart", restartWithOverdue}},
+	{{"kept", startWithEnded}},
 }
 
 // counts say how much is measured.
@@ -49,12 +50,14 @@ type counts struct {
 	levels           []int
 	// ended early by one cause.
 	ended []int
-	idle  time.Duration
+	// kept grants that have ended.
+	kept int
+	idle time.Duration
 }
 
 var (
-	full  = counts{approvals: 200, deadlines: 100, lives: 10, due: 5000, burst: 1000, samples: 50, overdue: 1000, levels: []int{1000, 5000, 10000}, ended: []int{200, 1000}, idle: time.Minute}
-	quick = counts{approvals: 30, deadlines: 15, lives: 3, due: 500, burst: 100, samples: 15, overdue: 100, levels: []int{100, 500, 1000}, ended: []int{50, 200}, idle: 20 * time.Second}
+	full  = counts{approvals: 200, deadlines: 100, lives: 10, due: 5000, burst: 1000, samples: 50, overdue: 1000, levels: []int{1000, 5000, 10000}, ended: []int{200, 1000}, kept: 50000, idle: time.Minute}
+	quick = counts{approvals: 30, deadlines: 15, lives: 3, due: 500, burst: 100, samples: 15, overdue: 100, levels: []int{100, 500, 1000}, ended: []int{50, 200}, kept: 5000, idle: 20 * time.Second}
 )
 
 func (c counts) stock() int { return c.levels[len(c.levels)-1] }

@@ -103,16 +103,20 @@ func (s *scene) settledMemory(ctx context.Context) (memory, error) {
 	}
 }
 
-// resident memory of the broker in bytes, as the kernel tells it.
-func (s *scene) resident() (float64, error) {
+// resident memory of the broker in bytes, and peak the most that it ever was, as
+// the kernel tells them.
+func (s *scene) resident() (float64, error) { return s.kernel("VmRSS:") }
+func (s *scene) peak() (float64, error)     { return s.kernel("VmHWM:") }
+
+func (s *scene) kernel(field string) (float64, error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.broker.PID()))
 	if err != nil {
 		return 0, err
 	}
 	var kib float64
-	_, after, _ := strings.Cut(string(content), "VmRSS:")
+	_, after, _ := strings.Cut(string(content), field)
 	if _, err := fmt.Sscanf(after, "%g kB", &kib); err != nil {
-		return 0, fmt.Errorf("the kernel does not tell the resident memory: %w", err)
+		return 0, fmt.Errorf("the kernel does not tell %s: %w", field, err)
 	}
 	return kib * 1024, nil
 }

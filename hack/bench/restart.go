@@ -22,10 +22,10 @@ func restartWithOverdue(ctx context.Context, s *scene) ([]result, error) {
 		return nil, err
 	}
 	begin := time.Now()
-	if err := s.startBroker(ctx, direct); err != nil {
+	ready, err := s.timedStart(ctx)
+	if err != nil {
 		return nil, err
 	}
-	ready := time.Since(begin)
 	profiled := s.profile(ctx, "restart-cpu", "profile?seconds=5")
 	at, err := last()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 )
 
 const (
@@ -37,7 +39,7 @@ const (
 type notifier struct {
 	requests, grants cache.Informer
 	cached           client.Reader // finds a request's grant
-	live             client.Reader // reads the cursor
+	live             client.Reader // reads the cursor, and what has ended
 	writer           client.Writer // writes it
 	key              client.ObjectKey
 	clock            clock.Clock
@@ -71,7 +73,9 @@ func Setup(ctx context.Context, mgr manager.Manager, config *Config, namespace s
 		}
 	}
 	for _, sink := range config.Sinks {
-		n.queues = append(n.queues, newQueue(sink, config.Source, clk, sent, pending))
+		q := newQueue(sink, config.Source, clk, sent, pending)
+		q.live = n.live
+		n.queues = append(n.queues, q)
 	}
 	return mgr.Add(n)
 }
@@ -104,7 +108,7 @@ func (n *notifier) Start(ctx context.Context) error {
 		workers.Go(func() { q.run(ctx) })
 	}
 	// Before all is seen that is stored, the cursor might be moved past it.
-	if toolscache.WaitForCacheSync(ctx.Done(), seen...) {
+	if toolscache.WaitForCacheSync(ctx.Done(), seen...) && n.untilDone(ctx, n.catchUp) == nil {
 		for ctx.Err() == nil {
 			if err := n.save(ctx); err != nil && ctx.Err() == nil {
 				log.Error(err, "the cursor is not saved; it will be tried again")
@@ -152,47 +156,121 @@ func (n *notifier) handler(ctx context.Context) toolscache.ResourceEventHandlerD
 			}
 		},
 		UpdateFunc: func(before, after any) {
-			object := after.(client.Object)
-			known := map[string]bool{}
-			for _, t := range n.transitions(ctx, before.(client.Object)) {
-				known[t.id] = true
-			}
-			var fresh []transition
-			for _, t := range n.transitions(ctx, object) {
-				if !known[t.id] {
-					fresh = append(fresh, t)
-				}
-			}
-			for _, q := range n.queues {
-				q.add(object, fresh, false)
-			}
+			n.changed(ctx, before.(client.Object), after.(client.Object))
 		},
 		DeleteFunc: func(o any) {
 			if unseen, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
 				o = unseen.Obj
 			}
 			if object, ok := o.(client.Object); ok {
-				for _, q := range n.queues {
-					q.deleted(object.GetUID())
-				}
+				_ = n.untilDone(ctx, func(ctx context.Context) error { return n.left(ctx, object) })
 			}
 		},
 	}
 }
 
+// changed takes note of what is new of an object.
+func (n *notifier) changed(ctx context.Context, before, after client.Object) {
+	given := n.grantOf(ctx, after)
+	known := map[string]bool{}
+	for _, t := range transitions(before, given) {
+		known[t.id] = true
+	}
+	fresh := slices.DeleteFunc(transitions(after, given), func(t transition) bool { return known[t.id] })
+	for _, q := range n.queues {
+		q.add(after, fresh, false)
+	}
+}
+
+// ended takes note of an object that has ended. What it was before may be the
+// same: an API server that does not select sends it as it ended.
+func (n *notifier) ended(ctx context.Context, before, after client.Object) {
+	given := n.grantOf(ctx, after)
+	all := transitions(after, given)
+	known := map[string]bool{}
+	for _, t := range transitions(before, given) {
+		known[t.id] = t != last(all)
+	}
+	for _, q := range n.queues {
+		q.take(after, all, func(t transition) bool { return known[t.id] })
+	}
+}
+
+// left takes note of an object that has left the cache: it has ended, or is gone.
+func (n *notifier) left(ctx context.Context, before client.Object) error {
+	after := emptyOf(before)
+	err := n.live.Get(ctx, client.ObjectKeyFromObject(before), after)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read what became of %s: %w", client.ObjectKeyFromObject(before), err)
+	}
+	if after.GetUID() == before.GetUID() {
+		if cached.Ended(after) { // else it comes back to the cache
+			n.ended(ctx, before, after)
+		}
+		return nil
+	}
+	for _, q := range n.queues {
+		q.deleted(before.GetUID())
+	}
+	return nil
+}
+
+// catchUp takes note of what ended while nobody was there to tell of it.
+func (n *notifier) catchUp(ctx context.Context) error {
+	for _, kind := range []client.ObjectList{&v1alpha1.AccessRequestList{}, &v1alpha1.AccessGrantList{}} {
+		err := cached.EachEnded(ctx, n.live, kind, func(o client.Object) error {
+			all := transitions(o, nil)
+			if len(all) == 0 || !slices.ContainsFunc(n.queues, func(q *queue) bool { return !q.past(last(all).at) }) {
+				return nil
+			}
+			all = transitions(o, n.grantOf(ctx, o))
+			for _, q := range n.queues {
+				q.add(o, all, true)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func last(all []transition) (t transition) {
+	if len(all) > 0 {
+		t = all[len(all)-1]
+	}
+	return t
+}
+
 func (n *notifier) transitions(ctx context.Context, o client.Object) []transition {
+	return transitions(o, n.grantOf(ctx, o))
+}
+
+// transitions of a request, whose grant is given if there is one, or of a grant.
+func transitions(o client.Object, given *v1alpha1.AccessGrant) []transition {
+	if request, ok := o.(*v1alpha1.AccessRequest); ok {
+		return ofRequest(request, given)
+	}
+	return ofGrant(o.(*v1alpha1.AccessGrant))
+}
+
+// grantOf finds the grant of a request, which may have ended; nil when there is
+// none, or when it cannot be read.
+func (n *notifier) grantOf(ctx context.Context, o client.Object) *v1alpha1.AccessGrant {
 	request, ok := o.(*v1alpha1.AccessRequest)
-	if !ok {
-		return ofGrant(o.(*v1alpha1.AccessGrant))
+	if !ok || request.Status.GrantName == "" {
+		return nil
 	}
-	if request.Status.GrantName == "" {
-		return ofRequest(request, nil)
+	given, key := &v1alpha1.AccessGrant{}, client.ObjectKey{Name: request.Status.GrantName}
+	err := n.cached.Get(ctx, key, given)
+	if apierrors.IsNotFound(err) {
+		err = n.live.Get(ctx, key, given)
 	}
-	given := &v1alpha1.AccessGrant{}
-	if err := n.cached.Get(ctx, client.ObjectKey{Name: request.Status.GrantName}, given); err != nil {
-		return ofRequest(request, nil)
+	if err != nil {
+		return nil
 	}
-	return ofRequest(request, given)
+	return given
 }
 
 // load reads the cursors. A sink that has none is new and hears of what

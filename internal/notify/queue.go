@@ -2,7 +2,9 @@ package notify
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,11 +14,15 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 )
 
-// maxDeleted bounds how many objects that the API server no longer has are kept
-// for a sink that is down. All others are in the cache anyway.
-const maxDeleted = 1000
+// maxAway bounds how many objects that have left the cache, because they have
+// ended or were deleted, are kept for a sink that is down. What has ended beyond
+// that is read again when the sink can be told.
+const maxAway = 1000
 
 // queue is what one sink has to be told, by object: in order for each, one
 // request at a time.
@@ -25,6 +31,7 @@ type queue struct {
 	source string
 	http   *http.Client
 	clock  clock.Clock
+	live   client.Reader
 	work   workqueue.TypedRateLimitingInterface[types.UID]
 
 	delivered, failed, dropped prometheus.Counter
@@ -34,15 +41,18 @@ type queue struct {
 	cursor  *cursor
 	changed bool // since the cursor was last moved on
 	pending map[types.UID]*entry
-	gone    int // entries of deleted objects
+	away    int // entries that are away
 }
 
 // entry is what is to be told of one object.
 type entry struct {
 	object      client.Object // the cache's, not to be changed
 	transitions []transition
-	gone        bool
+	away        bool // the object is not in the cache: it is kept for this entry
 }
+
+// nameOnly is an object that has to be read before it can be told of.
+type nameOnly struct{ client.Object }
 
 func newQueue(sink Sink, source string, clk clock.Clock, sent *prometheus.CounterVec, pending *prometheus.GaugeVec) *queue {
 	return &queue{
@@ -60,18 +70,25 @@ func newQueue(sink Sink, source string, clk clock.Clock, sent *prometheus.Counte
 // add takes note of transitions of an object. Those of one that was stored
 // before the broker started may have been told already.
 func (q *queue) add(o client.Object, transitions []transition, stored bool) {
+	q.take(o, transitions, func(transition) bool { return stored })
+}
+
+// take takes note of transitions of an object, some of which may have been told
+// already.
+func (q *queue) take(o client.Object, transitions []transition, maybeTold func(transition) bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e := q.pending[o.GetUID()]
 	if e != nil {
-		e.object = o
+		q.hold(e, o)
 	}
 	for _, t := range transitions {
-		if !q.sink.wants(t.eventType) || stored && q.cursor.has(t) {
+		if !q.sink.wants(t.eventType) || maybeTold(t) && q.cursor.has(t) || e != nil && e.has(t) {
 			continue
 		}
 		if e == nil {
-			e = &entry{object: o}
+			e = &entry{}
+			q.hold(e, o)
 			q.pending[o.GetUID()] = e
 		}
 		e.transitions = append(e.transitions, t)
@@ -80,22 +97,64 @@ func (q *queue) add(o client.Object, transitions []transition, stored bool) {
 	}
 }
 
+// hold makes an object that of an entry.
+func (q *queue) hold(e *entry, o client.Object) {
+	e.object = o
+	switch {
+	case !cached.Ended(o), e.away:
+	case q.away < maxAway:
+		e.away = true
+		q.away++
+	default:
+		name := emptyOf(o)
+		name.SetNamespace(o.GetNamespace())
+		name.SetName(o.GetName())
+		name.SetUID(o.GetUID())
+		e.object = nameOnly{name}
+	}
+}
+
+func (e *entry) has(t transition) bool {
+	return slices.ContainsFunc(e.transitions, func(known transition) bool { return known.id == t.id })
+}
+
+// emptyOf is an empty object of the same kind.
+func emptyOf(o client.Object) client.Object {
+	if _, ok := o.(*v1alpha1.AccessRequest); ok {
+		return &v1alpha1.AccessRequest{}
+	}
+	return &v1alpha1.AccessGrant{}
+}
+
+// past tells whether the sink need not hear of what was at a moment, or before.
+func (q *queue) past(at time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return at.Before(q.cursor.since)
+}
+
 // deleted notes that an object is gone. What is to be told of it is kept, but
 // not of any number of objects.
 func (q *queue) deleted(uid types.UID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e := q.pending[uid]
-	switch {
-	case e == nil:
-	case q.gone < maxDeleted:
-		e.gone = true
-		q.gone++
-	default:
-		q.dropped.Add(float64(len(e.transitions)))
-		q.waiting.Sub(float64(len(e.transitions)))
-		delete(q.pending, uid)
+	if e == nil || e.away {
+		return
 	}
+	if _, ok := e.object.(nameOnly); !ok && q.away < maxAway {
+		e.away = true
+		q.away++
+		return
+	}
+	q.drop(uid, e)
+}
+
+// drop gives up what was to be told of an object.
+func (q *queue) drop(uid types.UID, e *entry) {
+	q.dropped.Add(float64(len(e.transitions)))
+	q.waiting.Sub(float64(len(e.transitions)))
+	delete(q.pending, uid)
 }
 
 // next is what to tell of an object, false when there is nothing left.
@@ -107,6 +166,24 @@ func (q *queue) next(uid types.UID) (client.Object, transition, bool) {
 		return nil, transition{}, false
 	}
 	return e.object, e.transitions[0], true
+}
+
+// whole reads an object of which only the name was kept; nil when it is not
+// stored any more.
+func (q *queue) whole(ctx context.Context, o client.Object) (client.Object, error) {
+	name, ok := o.(nameOnly)
+	if !ok {
+		return o, nil
+	}
+	stored := emptyOf(name.Object)
+	err := q.live.Get(ctx, client.ObjectKeyFromObject(name), stored)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read what to tell of: %w", err)
+	}
+	if stored.GetUID() != name.GetUID() {
+		return nil, nil
+	}
+	return stored, nil
 }
 
 // told notes that the sink has been told.
@@ -123,8 +200,8 @@ func (q *queue) told(uid types.UID, t transition) {
 	if e.transitions = e.transitions[1:]; len(e.transitions) > 0 {
 		return
 	}
-	if e.gone {
-		q.gone--
+	if e.away {
+		q.away--
 	}
 	delete(q.pending, uid)
 }
@@ -196,6 +273,14 @@ func (q *queue) tell(ctx context.Context, uid types.UID) (id string, err error) 
 		object, t, ok := q.next(uid)
 		if !ok {
 			return "", nil
+		}
+		object, err := q.whole(ctx, object)
+		if err != nil {
+			return t.id, err
+		}
+		if object == nil {
+			q.deleted(uid)
+			continue
 		}
 		if err := q.sink.send(ctx, q.http, q.source, object, t, q.clock.Now()); err != nil {
 			q.failed.Inc()

@@ -153,7 +153,7 @@ func TestRefusedIsNotInTheWay(t *testing.T) {
 func TestDeletedIsBounded(t *testing.T) {
 	t.Parallel()
 	q := testQueue("http://localhost:1")
-	for i := range maxDeleted + 5 {
+	for i := range maxAway + 5 {
 		g := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{UID: types.UID(fmt.Sprint(i))}}
 		ended := at(1)
 		g.Status = v1alpha1.AccessGrantStatus{Phase: v1alpha1.GrantEnded, EndedTime: &ended}
@@ -161,13 +161,52 @@ func TestDeletedIsBounded(t *testing.T) {
 		q.deleted(g.UID)
 	}
 	q.deleted("unknown")
-	if len(q.pending) != maxDeleted || testutil.ToFloat64(q.dropped) != 5 || testutil.ToFloat64(q.waiting) != maxDeleted {
+	if len(q.pending) != maxAway || testutil.ToFloat64(q.dropped) != 5 || testutil.ToFloat64(q.waiting) != maxAway {
 		t.Errorf("%d kept, %v dropped", len(q.pending), testutil.ToFloat64(q.dropped))
 	}
 	object, step, _ := q.next("0")
 	q.told(object.GetUID(), step)
-	if q.gone != maxDeleted-1 || len(q.pending) != maxDeleted-1 {
-		t.Errorf("%d gone, %d pending", q.gone, len(q.pending))
+	if q.away != maxAway-1 || len(q.pending) != maxAway-1 {
+		t.Errorf("%d away, %d pending", q.away, len(q.pending))
+	}
+}
+
+// Of what has ended, and so is in no cache, no more is kept whole than a bound:
+// of the rest the name, to read it again.
+func TestEndedIsKeptByName(t *testing.T) {
+	t.Parallel()
+	q := testQueue("http://localhost:1")
+	grantOf := func(i int, phase v1alpha1.GrantPhase) *v1alpha1.AccessGrant {
+		moment := at(1)
+		return &v1alpha1.AccessGrant{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("g-", i), UID: types.UID(fmt.Sprint(i))},
+			Spec:       v1alpha1.AccessGrantSpec{Reason: "INC-42"},
+			Status:     v1alpha1.AccessGrantStatus{Phase: phase, GrantedTime: &moment, EndedTime: &moment},
+		}
+	}
+	for i := range maxAway + 5 {
+		active := grantOf(i, v1alpha1.GrantActive)
+		q.add(active, ofGrant(active), false)
+	}
+	if q.away != 0 {
+		t.Errorf("%d are said to be away, and all are in the cache", q.away)
+	}
+	for i := range maxAway + 5 {
+		ended := grantOf(i, v1alpha1.GrantEnded)
+		q.add(ended, ofGrant(ended), false)
+		q.add(ended, ofGrant(ended), true) // seen twice, told once
+	}
+	if q.away != maxAway || testutil.ToFloat64(q.waiting) != 2*(maxAway+5) || testutil.ToFloat64(q.dropped) != 0 {
+		t.Errorf("%d are kept whole, %v transitions wait, %v were dropped", q.away, testutil.ToFloat64(q.waiting), testutil.ToFloat64(q.dropped))
+	}
+	whole, _, _ := q.next("0")
+	if g, ok := whole.(*v1alpha1.AccessGrant); !ok || g.Spec.Reason == "" {
+		t.Errorf("the first is not kept whole: %+v", whole)
+	}
+	last := grantOf(maxAway+4, v1alpha1.GrantEnded)
+	kept, _, _ := q.next(last.UID)
+	if name, ok := kept.(nameOnly); !ok || name.GetName() != last.Name || name.GetUID() != last.UID || name.Object.(*v1alpha1.AccessGrant).Spec.Reason != "" {
+		t.Errorf("the last is kept as %+v", kept)
 	}
 }
 

@@ -1,0 +1,242 @@
+// Package cached knows what the broker's cache keeps of requests and grants:
+// those that have not ended. What has ended is most of what a cluster holds, for
+// as long as its retention lasts, and nothing of it is needed but to delete it
+// one day: it is left on the API server and passed by a page at a time.
+//
+// An object that ends leaves the cache like one that is deleted. Whoever does
+// not find one there has to ask the API server which of both it was.
+package cached
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+// pageSize is how many objects are read at a time. A grant is about 5 KB.
+const pageSize = 500
+
+// phase is the field by which the API server selects; the CRDs say that it may.
+const phase = "status.phase"
+
+// Ended tells whether an object is a request or a grant that has ended.
+func Ended(o runtime.Object) bool {
+	switch o := o.(type) {
+	case *v1alpha1.AccessRequest:
+		return o.Status.Phase.Ended()
+	case *v1alpha1.AccessGrant:
+		return o.Status.Phase == v1alpha1.GrantEnded
+	}
+	return false
+}
+
+// selector is what an object, or a list of its kind, is selected by: those that
+// have ended, or those that have not. It is nil for any other kind.
+func selector(o runtime.Object, ended bool) fields.Selector {
+	var phases []string // to be left out
+	switch o.(type) {
+	case *v1alpha1.AccessRequest, *v1alpha1.AccessRequestList:
+		if ended {
+			phases = append(phases, "") // it is new
+		}
+		for _, p := range v1alpha1.RequestPhases {
+			if p.Ended() != ended {
+				phases = append(phases, string(p))
+			}
+		}
+	case *v1alpha1.AccessGrant, *v1alpha1.AccessGrantList:
+		if ended {
+			return fields.OneTermEqualSelector(phase, string(v1alpha1.GrantEnded))
+		}
+		phases = append(phases, string(v1alpha1.GrantEnded))
+	default:
+		return nil
+	}
+	terms := make([]fields.Selector, len(phases))
+	for i, p := range phases {
+		terms[i] = fields.OneTermNotEqualSelector(phase, p)
+	}
+	return fields.AndSelectors(terms...)
+}
+
+// unsupported tells that the API server cannot select by the phase: Kubernetes
+// 1.30 cannot, nor can any while the CRDs are those of an older broker.
+func unsupported(err error) bool { return apierrors.IsBadRequest(err) }
+
+// NewInformer makes the informers of the broker's cache, for cache.Options.
+func NewInformer(lw toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
+	if s := selector(example, false); s != nil {
+		source := unended{toolscache.ToListerWatcherWithContext(lw), s.String()}
+		lw = &toolscache.ListWatch{ListWithContextFunc: source.list, WatchFuncWithContext: source.watch}
+	}
+	return toolscache.NewSharedIndexInformer(lw, example, resync, indexers)
+}
+
+// unended lists and watches what has not ended. The API server is asked to leave
+// out the rest; where it cannot, or does not, it is left out here.
+type unended struct {
+	toolscache.ListerWatcherWithContext
+	selector string
+}
+
+func (u unended) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	o.FieldSelector = u.selector
+	list, err := u.pages(ctx, o)
+	if unsupported(err) {
+		o.FieldSelector = ""
+		list, err = u.pages(ctx, o)
+	}
+	return list, err
+}
+
+// pages lists a page at a time: of one list as a whole, the answer and all that
+// is made of it are in memory at the same moment.
+func (u unended) pages(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	o.Limit = pageSize
+	o.ResourceVersion, o.ResourceVersionMatch = "", "" // any other makes the API server answer with all at once
+	var items []runtime.Object
+	for {
+		page, err := u.ListWithContext(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		kept, err := living(page)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, kept...)
+		more, err := meta.ListAccessor(page)
+		if err != nil {
+			return nil, err
+		}
+		if o.Continue = more.GetContinue(); o.Continue == "" {
+			return page, meta.SetList(page, items)
+		}
+	}
+}
+
+// living are the objects of a list that have not ended.
+func living(list runtime.Object) ([]runtime.Object, error) {
+	var items []runtime.Object
+	err := meta.EachListItem(list, func(o runtime.Object) error {
+		if !Ended(o) {
+			items = append(items, o)
+		}
+		return nil
+	})
+	return items, err
+}
+
+func (u unended) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	o.FieldSelector = u.selector
+	events, err := u.WatchWithContext(ctx, o)
+	if err != nil && unsupported(err) {
+		o.FieldSelector = ""
+		events, err = u.WatchWithContext(ctx, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return leaving(events), nil
+}
+
+// leaving makes what ends leave the cache, as if it were deleted. Unlike
+// watch.Filter it leaves nothing behind when the watch is stopped.
+func leaving(events watch.Interface) watch.Interface {
+	result := make(chan watch.Event)
+	out := watch.NewProxyWatcher(result)
+	go func() {
+		defer close(result)
+		defer events.Stop()
+		for {
+			select {
+			case <-out.StopChan():
+				return
+			case e, ok := <-events.ResultChan():
+				if !ok {
+					return
+				}
+				if Ended(e.Object) && (e.Type == watch.Added || e.Type == watch.Modified) {
+					e.Type = watch.Deleted
+				}
+				select {
+				case result <- e:
+				case <-out.StopChan():
+					return
+				}
+			}
+		}
+	}()
+	return out
+}
+
+// EachEnded passes by every object that has ended, of the kind of a list that
+// is given empty, and keeps none. It stops at the first error.
+func EachEnded(ctx context.Context, live client.Reader, kind client.ObjectList, visit func(client.Object) error) error {
+	begun := false
+	visitEnded := func(o client.Object) error {
+		begun = true
+		if !Ended(o) {
+			return nil
+		}
+		return visit(o)
+	}
+	err := eachPage(ctx, live, kind, selector(kind, true), visitEnded)
+	if !begun && unsupported(err) {
+		err = eachPage(ctx, live, kind, fields.Everything(), visitEnded)
+	}
+	return err
+}
+
+// Grants reads all grants from the API server, of those that have ended only
+// what tells them apart, and to whom they gave which role and when.
+func Grants(ctx context.Context, live client.Reader, list *v1alpha1.AccessGrantList) error {
+	return eachPage(ctx, live, &v1alpha1.AccessGrantList{}, fields.Everything(), func(o client.Object) error {
+		g := o.(*v1alpha1.AccessGrant)
+		if Ended(g) {
+			g = &v1alpha1.AccessGrant{
+				TypeMeta: g.TypeMeta,
+				ObjectMeta: metav1.ObjectMeta{
+					Name: g.Name, UID: g.UID, ResourceVersion: g.ResourceVersion, DeletionTimestamp: g.DeletionTimestamp, Finalizers: g.Finalizers,
+				},
+				Spec: v1alpha1.AccessGrantSpec{
+					Subjects: g.Spec.Subjects, RoleRef: g.Spec.RoleRef, Cluster: g.Spec.Cluster, Namespaces: slices.Clone(g.Spec.Namespaces[:min(1, len(g.Spec.Namespaces))]),
+					NotBefore: g.Spec.NotBefore,
+				},
+				Status: v1alpha1.AccessGrantStatus{Phase: g.Status.Phase, EndedTime: g.Status.EndedTime},
+			}
+		}
+		list.Items = append(list.Items, *g)
+		return nil
+	})
+}
+
+// eachPage reads a kind a page at a time.
+func eachPage(ctx context.Context, live client.Reader, kind client.ObjectList, which fields.Selector, visit func(client.Object) error) error {
+	for next := ""; ; {
+		page := kind.DeepCopyObject().(client.ObjectList)
+		err := live.List(ctx, page, &client.ListOptions{FieldSelector: which, Limit: pageSize, Continue: next})
+		if err != nil {
+			return fmt.Errorf("list %T: %w", kind, err)
+		}
+		err = meta.EachListItem(page, func(o runtime.Object) error { return visit(o.(client.Object)) })
+		if err != nil {
+			return err
+		}
+		if next = page.GetContinue(); next == "" {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package cached
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"sigs.k8s.io/yaml"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+// crd is as it is installed.
+func crd(t *testing.T, plural string) apiextensionsv1.CustomResourceDefinitionVersion {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("..", "..", "config", "crd", "bases", "jit.accessbroker.dev_"+plural+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out apiextensionsv1.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(content, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out.Spec.Versions[0]
+}
+
+// Each phase that the schema admits is selected on one side, and on the same as
+// Ended tells.
+func TestSelectors(t *testing.T) {
+	t.Parallel()
+	request := func(phase string) (o *v1alpha1.AccessRequest) {
+		o = &v1alpha1.AccessRequest{}
+		o.Status.Phase = v1alpha1.RequestPhase(phase)
+		return o
+	}
+	grant := func(phase string) (o *v1alpha1.AccessGrant) {
+		o = &v1alpha1.AccessGrant{}
+		o.Status.Phase = v1alpha1.GrantPhase(phase)
+		return o
+	}
+	for plural, ended := range map[string]func(phase string) (bool, fields.Selector, fields.Selector){
+		"accessrequests": func(p string) (bool, fields.Selector, fields.Selector) {
+			return Ended(request(p)), selector(request(p), false), selector(&v1alpha1.AccessRequestList{}, true)
+		},
+		"accessgrants": func(p string) (bool, fields.Selector, fields.Selector) {
+			return Ended(grant(p)), selector(grant(p), false), selector(&v1alpha1.AccessGrantList{}, true)
+		},
+	} {
+		version := crd(t, plural)
+		if len(version.SelectableFields) != 1 || version.SelectableFields[0].JSONPath != "."+phase {
+			t.Errorf("%s: the API server may select by %v", plural, version.SelectableFields)
+		}
+		phases := []string{""}
+		for _, v := range version.Schema.OpenAPIV3Schema.Properties["status"].Properties["phase"].Enum {
+			var p string
+			if err := yaml.Unmarshal(v.Raw, &p); err != nil {
+				t.Fatal(err)
+			}
+			phases = append(phases, p)
+		}
+		if len(phases) < 4 {
+			t.Fatalf("%s: the schema admits %q", plural, phases)
+		}
+		for _, p := range phases {
+			over, kept, passed := ended(p)
+			for text, want := range map[string]bool{kept.String(): !over, passed.String(): over} {
+				parsed, err := fields.ParseSelector(text) // as the API server does
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := parsed.Matches(fields.Set{phase: p}); got != want {
+					t.Errorf("%s: phase %q is selected by %s: %v", plural, p, text, got)
+				}
+			}
+		}
+	}
+	if selector(&v1alpha1.AccessPolicy{}, false) != nil || Ended(&v1alpha1.AccessPolicy{}) {
+		t.Error("a policy never ends")
+	}
+}
