@@ -11,6 +11,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CGO_ENABLED ?= 0
 export CGO_ENABLED
 
+# Older Kubernetes that `make test-versions` runs on, beside the newest, and the
+# suites that depend on it.
+OLDER ?= 1.36 1.34 1.30
+VERSIONED ?= ./test/e2e ./test/attacks ./test/install ./test/crd
+
 # Further flags and packages of `go test`, or flags of the demo and the sandbox.
 ARGS ?=
 PKGS ?= ./...
@@ -54,6 +59,21 @@ bench: controlplane build ## Measure speed and cost, e.g. make bench ARGS='-quic
 .PHONY: test
 test: controlplane build ## Run all tests, e.g. make test PKGS=./test/e2e ARGS='-run Expiry -v'
 	@go test -p 2 -count=1 -timeout 40m $(ARGS) $(PKGS)
+
+.PHONY: test-versions
+test-versions: controlplane build ## Run the suites that depend on Kubernetes on the newest and on OLDER, e.g. make test-versions OLDER=1.30 VERSIONED=./test/e2e
+	@hack/controlplane/build.sh $(OLDER)
+	@echo "== the newest Kubernetes"
+	@go test -p 2 -count=1 -timeout 40m $(ARGS) $(VERSIONED)
+	@$(MAKE) --no-print-directory test-older
+
+.PHONY: test-older
+test-older: build ## Run the same suites on OLDER alone
+	@hack/controlplane/build.sh $(OLDER)
+	@for version in $(OLDER); do \
+	  echo "== Kubernetes $$version"; \
+	  KUBEBUILDER_ASSETS=$(CURDIR)/bin/$$version go test -p 2 -count=1 -timeout 40m $(ARGS) $(VERSIONED) || exit 1; \
+	done
 
 .PHONY: cover
 cover: ## Check the statement coverage of the pure packages

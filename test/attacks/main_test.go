@@ -111,7 +111,11 @@ func casting(ctx context.Context) (err error) {
 
 // install applies the kustomization of these tests, once more where it stands.
 func install() error {
-	return kubectl("apply", "-k", filepath.Join(e.Root, "test", "attacks", "testdata"))
+	variant := "stamped"
+	if !e.Stamps {
+		variant = "unstamped"
+	}
+	return kubectl("apply", "-k", filepath.Join(e.Root, "test", "attacks", "testdata", variant))
 }
 
 func kubectl(args ...string) error {

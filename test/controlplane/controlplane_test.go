@@ -65,8 +65,8 @@ func TestControlPlane(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, err := c.Kubectl(path, "api-resources", "--api-group=admissionregistration.k8s.io", "-oname").CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "mutatingadmissionpolicies.") {
-			t.Errorf("want MutatingAdmissionPolicies served, got %v:\n%s", err, out)
+		if err != nil || !strings.Contains(string(out), "validatingadmissionpolicies.") {
+			t.Errorf("want ValidatingAdmissionPolicies served, got %v:\n%s", err, out)
 		}
 	})
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -43,6 +45,10 @@ type Env struct {
 	Admin client.Client
 	// Root is the folder of this module.
 	Root string
+	// Minor version of the Kubernetes that runs, and whether its API server fills
+	// in who asks and who decides.
+	Minor  int
+	Stamps bool
 }
 
 // Main is a package's TestMain: run, which runs the tests, gets a control plane
@@ -104,8 +110,10 @@ func StartOn(ctx context.Context, o controlplane.Options) (*Env, error) {
 		return nil, err
 	}
 	e := &Env{ControlPlane: cp, Root: root}
-	if e.Admin, err = NewClient(cp.Admin()); err == nil {
-		err = e.install(ctx)
+	if err = e.discover(); err == nil {
+		if e.Admin, err = e.newClient(cp.Admin()); err == nil {
+			err = e.install(ctx)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, cp.Stop())
@@ -113,13 +121,49 @@ func StartOn(ctx context.Context, o controlplane.Options) (*Env, error) {
 	return e, nil
 }
 
+// discover asks which Kubernetes runs.
+func (e *Env) discover() error {
+	clientset, err := kubernetes.NewForConfig(e.ControlPlane.Admin())
+	if err != nil {
+		return err
+	}
+	version, err := clientset.ServerVersion()
+	if err != nil {
+		return fmt.Errorf("ask for the version: %w", err)
+	}
+	if e.Minor, err = strconv.Atoi(version.Minor); err != nil {
+		return fmt.Errorf("the minor version: %w", err)
+	}
+	e.Stamps = e.Minor >= stampedFrom
+	return nil
+}
+
+// Installation is the folder of the kustomization that fits this Kubernetes.
+func (e *Env) Installation() string {
+	if e.Stamps {
+		return "config/default"
+	}
+	return "config/variants/no-mutating-admission"
+}
+
 // NewClient is an uncached client that knows the product's kinds.
-func NewClient(config *rest.Config) (client.Client, error) {
+func NewClient(config *rest.Config) (client.Client, error) { return newClient(config) }
+
+func newClient(config *rest.Config) (client.WithWatch, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
-	return client.New(config, client.Options{Scheme: scheme})
+	return client.NewWithWatch(config, client.Options{Scheme: scheme})
+}
+
+// newClient is NewClient for a user of this cluster.
+func (e *Env) newClient(config *rest.Config) (client.Client, error) {
+	c, err := newClient(config)
+	if err != nil {
+		return nil, err
+	}
+	return e.userClient(c), nil
 }
 
 // As is a client of a user with a certificate of his own.
@@ -128,7 +172,7 @@ func (e *Env) As(name string, groups ...string) (client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewClient(config)
+	return e.newClient(config)
 }
 
 // AsServiceAccount is a client of a ServiceAccount with a token.
@@ -137,7 +181,7 @@ func (e *Env) AsServiceAccount(ctx context.Context, namespace, name string) (cli
 	if err != nil {
 		return nil, err
 	}
-	return NewClient(config)
+	return e.newClient(config)
 }
 
 func (e *Env) install(ctx context.Context) error {
@@ -146,7 +190,7 @@ func (e *Env) install(ctx context.Context) error {
 		return err
 	}
 	for _, args := range [][]string{
-		{"apply", "-k", filepath.Join(e.Root, "config", "default")},
+		{"apply", "-k", filepath.Join(e.Root, e.Installation())},
 		{
 			"wait", "--for=condition=Established", "--timeout=60s",
 			"crd/accessrequests.jit.accessbroker.dev", "crd/accesspolicies.jit.accessbroker.dev", "crd/accessgrants.jit.accessbroker.dev",
@@ -182,7 +226,7 @@ func (e *Env) AdmissionReady(ctx context.Context) error {
 		if err := e.Admin.Create(ctx, labelled.DeepCopy(), client.DryRunAll); !apierrors.IsForbidden(err) {
 			return fmt.Errorf("a forged binding is not refused yet: %w", errOr(err))
 		}
-		if err := e.Admin.Create(ctx, stamped.DeepCopy(), client.DryRunAll); err != nil {
+		if err := e.Admin.Create(ctx, stamped.DeepCopy(), client.DryRunAll); e.Stamps && err != nil {
 			return fmt.Errorf("the requester is not stamped yet: %w", err)
 		}
 		return nil

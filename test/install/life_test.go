@@ -420,11 +420,14 @@ func (c *cluster) mustRun(t *testing.T, line string) string {
 
 func (c *cluster) kubectl(t *testing.T, args string) string {
 	t.Helper()
-	return c.mustRun(t, "kubectl "+args)
+	return c.mustRun(t, "kubectl "+strings.ReplaceAll(args, "config/default", c.Installation()))
 }
 
 func (c *cluster) mustHelm(t *testing.T, args ...string) {
 	t.Helper()
+	if !c.Stamps && args[0] != "uninstall" {
+		args = append(args, "--set", "admission.mutating=false")
+	}
 	if out, err := helm(t, append(args, "--kubeconfig", c.kubeconfig, "--namespace", "default")...); err != nil {
 		t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
