@@ -92,10 +92,22 @@ func whereOf(r *v1alpha1.AccessRequest) string {
 	case scope == "*":
 		return "the whole cluster"
 	case r.Spec.Scope != nil && r.Spec.Scope.NamespaceSelector != nil:
-		return "namespaces with " + scope + ", as they are at the grant"
+		return "namespaces with " + scope + selected(r)
 	default:
 		return "namespace " + strings.ReplaceAll(scope, ",", ", ")
 	}
+}
+
+// selected are the namespaces that a selector came to.
+func selected(r *v1alpha1.AccessRequest) string {
+	if r.Status.Pins == nil {
+		return ", as they are at the grant"
+	}
+	names := make([]string, len(r.Status.Pins.Namespaces))
+	for i, ns := range r.Status.Pins.Namespaces {
+		names[i] = ns.Name
+	}
+	return ", now " + several(names)
 }
 
 func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
@@ -117,6 +129,9 @@ func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
 		until := "no longer than " + task.Kind + " " + task.Name + " runs"
 		if task.CompleteWhen != "" {
 			until += " (complete when " + task.CompleteWhen + ")"
+		}
+		if pins := r.Status.Pins; pins != nil && pins.Task != nil && pins.Task.UID == "" && !r.Status.Phase.Ended() {
+			until += ", which is not there yet: the first of that name counts"
 		}
 		parts = append(parts, until)
 	}

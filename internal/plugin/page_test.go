@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,6 +115,15 @@ func TestPage(t *testing.T) {
 	fresh.Spec.Scope = &v1alpha1.Scope{NamespaceSelector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "a"}}}
 	fresh.Spec.Rules = []v1alpha1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}}
 	golden(t, "fresh.txt", page(fresh, now, style{}))
+
+	// What those who decide are asked about is what the names came to.
+	fresh.Spec.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
+	fresh.Status.Pins = &v1alpha1.Pins{Namespaces: []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: "a-1"}}, {ObjectRef: v1alpha1.ObjectRef{Name: "a-2"}}}, Task: &v1alpha1.TaskPin{}}
+	for _, want := range []string{"namespaces with team=a, now a-1, a-2", "Job migrate runs, which is not there yet: the first of that name counts"} {
+		if got := page(fresh, now, style{}); !strings.Contains(got, want) {
+			t.Errorf("want %q in:\n%s", want, got)
+		}
+	}
 }
 
 func TestRequestTable(t *testing.T) {
