@@ -1,7 +1,6 @@
 package docs
 
 import (
-	"strings"
 	"testing"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,16 +28,6 @@ func onePerson(t *testing.T, e *installed) {
 		a.edit = func(s *v1alpha1.AccessRequestSpec) { s.PolicyName = "one-person" }
 		t.Run(a.name, func(t *testing.T) { a.run(t, e) })
 	}
-}
-
-// requestIn finds the name of the request in what kubectl said of it.
-func requestIn(t *testing.T, out string) string {
-	t.Helper()
-	_, rest, found := strings.Cut(out, "accessrequest.jit.accessbroker.dev/")
-	if !found {
-		t.Fatalf("no request in: %s", out)
-	}
-	return strings.Fields(rest)[0]
 }
 
 // TestIdentitiesPage runs the commands of docs/identities.md.
