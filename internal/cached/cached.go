@@ -28,6 +28,13 @@ import (
 // pageSize is how many objects are read at a time. A grant is about 5 KB.
 const pageSize = 500
 
+// How long the API server may take to answer with a page, and with a list as a
+// whole: one that never answers must not leave the broker blind.
+const (
+	pageTimeout = 15 * time.Second
+	listTimeout = time.Minute
+)
+
 // phase is the field by which the API server selects; the CRDs say that it may.
 const phase = "status.phase"
 
@@ -77,11 +84,22 @@ func unsupported(err error) bool { return apierrors.IsBadRequest(err) }
 
 // NewInformer makes the informers of the broker's cache, for cache.Options.
 func NewInformer(lw toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
+	source := toolscache.ToListerWatcherWithContext(lw)
+	patient := &toolscache.ListWatch{WatchFuncWithContext: source.WatchWithContext, ListWithContextFunc: within(listTimeout, source.ListWithContext)}
 	if s := selector(example, false); s != nil {
-		source := unended{toolscache.ToListerWatcherWithContext(lw), s.String()}
-		lw = &toolscache.ListWatch{ListWithContextFunc: source.list, WatchFuncWithContext: source.watch}
+		only := unended{source, s.String()}
+		patient.ListWithContextFunc, patient.WatchFuncWithContext = only.list, only.watch
 	}
-	return toolscache.NewSharedIndexInformer(lw, example, resync, indexers)
+	return toolscache.NewSharedIndexInformer(patient, example, resync, indexers)
+}
+
+// within gives a list up that takes longer, to be tried again.
+func within(most time.Duration, list toolscache.ListWithContextFunc) toolscache.ListWithContextFunc {
+	return func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		ctx, cancel := context.WithTimeout(ctx, most)
+		defer cancel()
+		return list(ctx, o)
+	}
 }
 
 // unended lists and watches what has not ended. The API server is asked to leave
@@ -108,7 +126,7 @@ func (u unended) pages(ctx context.Context, o metav1.ListOptions) (runtime.Objec
 	o.ResourceVersion, o.ResourceVersionMatch = "", "" // any other makes the API server answer with all at once
 	var items []runtime.Object
 	for {
-		page, err := u.ListWithContext(ctx, o)
+		page, err := within(pageTimeout, u.ListWithContext)(ctx, o)
 		if err != nil {
 			return nil, err
 		}
