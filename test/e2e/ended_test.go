@@ -5,11 +5,13 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -92,6 +94,9 @@ func wantDeleted(t *testing.T, log string, o client.Object) {
 // An API server that cannot select by the phase, as 1.30 or one with the CRDs of
 // an older version, from one moment to the next and at a start.
 func TestAPIServerThatCannotSelect(t *testing.T) {
+	if e.Minor < 31 {
+		t.Skipf("Kubernetes 1.%d never selects by a field of a custom resource: all other tests are about that", e.Minor)
+	}
 	crds := map[string]client.ObjectList{
 		"accessrequests.jit.accessbroker.dev": &v1alpha1.AccessRequestList{},
 		"accessgrants.jit.accessbroker.dev":   &v1alpha1.AccessGrantList{},
@@ -117,8 +122,9 @@ func TestAPIServerThatCannotSelect(t *testing.T) {
 		ctx := context.WithoutCancel(t.Context())
 		set(ctx, `[{"op":"add","path":"/spec/versions/0/selectableFields","value":[{"jsonPath":".status.phase"}]}]`)
 		for _, list := range crds {
-			for !selects(ctx, list) {
-				t.Log("the API server does not select yet")
+			err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) { return selects(ctx, list), nil })
+			if err != nil {
+				t.Errorf("the API server does not select again: %v", err)
 			}
 		}
 	})
