@@ -35,6 +35,7 @@ func kubectlAs(t *testing.T, name, group string, args ...string) (string, error)
 
 // A requester who applies files is told what happened, with either kind of apply.
 func TestRequesterApplies(t *testing.T) {
+	e.NeedsStamps(t)
 	t.Parallel()
 	for name, flags := range map[string][]string{"client-side": {"apply"}, "server-side": {"apply", "--server-side"}} {
 		t.Run(name, func(t *testing.T) {

@@ -56,6 +56,7 @@ func TestRequesterIsStamped(t *testing.T) {
 
 // What must be refused, by a message that names the rule.
 func TestForgeryIsRefused(t *testing.T) {
+	e.NeedsStamps(t)
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.RequiredApprovals = &two })

@@ -35,7 +35,7 @@ func (e *Env) Somebody(t testing.TB, user rest.ImpersonationConfig) client.Clien
 	t.Helper()
 	config := e.ControlPlane.Admin()
 	config.Impersonate = user
-	c, err := NewClient(config)
+	c, err := e.newClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
