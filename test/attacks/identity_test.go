@@ -122,6 +122,7 @@ func TestLookAlikes(t *testing.T) {
 }
 
 func TestDecisions(t *testing.T) {
+	e.NeedsStamps(t) // TestUnstamped has those of clusters without
 	t.Parallel()
 	ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
 	// bob decides by server-side apply, so that there is a field manager to steal.
@@ -319,6 +320,7 @@ func TestDecisions(t *testing.T) {
 func TestTiming(t *testing.T) {
 	t.Parallel()
 	attack(t, "Deny racing the last Approve", func(t *testing.T) {
+		e.NeedsStamps(t) // elsewhere whoever comes second sends the list once more
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, nil)
 		denied := 0

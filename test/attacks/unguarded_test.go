@@ -39,7 +39,11 @@ func unguard(t *testing.T) {
 			t.Errorf("put the admission policies back: %v", err)
 		}
 	})
-	if err := kubectl("delete", "validatingadmissionpolicybindings,mutatingadmissionpolicybindings", "-l", "app.kubernetes.io/name=access-broker"); err != nil {
+	kinds := "validatingadmissionpolicybindings"
+	if e.Stamps {
+		kinds += ",mutatingadmissionpolicybindings"
+	}
+	if err := kubectl("delete", kinds, "-l", "app.kubernetes.io/name=access-broker"); err != nil {
 		t.Fatal(err)
 	}
 	ns := e.NewNamespace(t, nil)
@@ -459,6 +463,7 @@ func TestUnguarded(t *testing.T) {
 // Nothing is stamped, as before Kubernetes 1.36: people write out who they are,
 // and the validating policies alone hold them to it.
 func TestUnstamped(t *testing.T) {
+	e.NeedsStamps(t) // which are taken away; elsewhere all the tests are so
 	t.Cleanup(func() {
 		if err := errors.Join(install(), guarded(context.WithoutCancel(t.Context()))); err != nil {
 			t.Errorf("put the admission policies back: %v", err)

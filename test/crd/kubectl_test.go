@@ -162,6 +162,7 @@ func TestKubectlExplain(t *testing.T) {
 
 // kubectl apply says at the fields what is wrong, with the words of the schema.
 func TestKubectlApplySaysWhatIsWrong(t *testing.T) {
+	e.NeedsStamps(t)
 	cmd := e.Kubectl(kubeconfig, "apply", "-f", "-")
 	cmd.Stdin = strings.NewReader(strings.Replace(validRequest, "duration: 30m0s", "duration: 1d", 1))
 	out, err := cmd.CombinedOutput()

@@ -37,10 +37,13 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if err := connectAll(ctx); err != nil {
 		return 1, err
 	}
+	if !e.Stamps {
+		requestSpec.valid += "  requester: {username: admin, groups: [system:masters, system:authenticated]}\n"
+	}
 	if err := store(ctx); err != nil {
 		return 1, err
 	}
-	if code = m.Run(); code != 0 || !wholePackage() {
+	if code = m.Run(); code != 0 || !wholePackage() || !e.Stamps { // there some tests are left out
 		return code, nil
 	}
 	return 0, everyRuleRefused(ctx)

@@ -36,6 +36,7 @@ func TestAccessRequest(t *testing.T) {
 	))
 
 	t.Run("requester", func(t *testing.T) {
+		e.NeedsStamps(t)
 		// Nobody can be somebody else: what the schema admits here, admission
 		// refuses. The accepted values are in the test of AccessGrant.
 		for i, tc := range users("spec.requester") {
@@ -180,6 +181,7 @@ func TestAccessRequestStatus(t *testing.T) {
 // A decision is written by its author: the refused values come from the broker,
 // whom nothing is stamped for, the accepted ones from an approver.
 func TestDecisions(t *testing.T) {
+	e.NeedsStamps(t)
 	decision := object{"username": "carol", "verdict": "Approve"}
 	t.Run("refused", func(t *testing.T) {
 		for _, tc := range decisions("status.decisions.0") {

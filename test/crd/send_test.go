@@ -266,8 +266,8 @@ func (x target) mustRefuse(t *testing.T, result rest.Result, want string) {
 		t.Fatalf("accepted, want it refused: %s", want)
 	}
 	for _, cause := range x.refused(err) {
-		if containsAll(cause, strings.Split(want, "…")) {
-			return
+		if containsAll(cause, strings.Split(want, "…")) || !e.Stamps && containsAll(cause, strings.Split(strings.TrimPrefix(want, "status."), "…")) {
+			return // 1.30 names fields of the status without it
 		}
 	}
 	t.Errorf("refused, but nothing says %q in: %v", want, err)

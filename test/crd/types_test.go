@@ -65,7 +65,8 @@ func TestJunk(t *testing.T) {
 					result := x.target.send(t.Context(), o)
 					if err := result.Error(); err != nil {
 						x.target.refused(err)
-						if !strings.Contains(err.Error(), lastName(path)) {
+						// Before 1.36 the status itself is not named.
+						if !strings.Contains(err.Error(), lastName(path)) && (e.Stamps || path != "status") {
 							t.Errorf("%s = %s is refused without a word of it: %v", path, show(value), err)
 						}
 						continue

@@ -81,7 +81,7 @@ func (c *cluster) podsAreAdmitted(t *testing.T) {
 // componentsAreTaken: the API server takes every component, and warns of nothing.
 func (c *cluster) componentsAreTaken(t *testing.T) {
 	t.Helper()
-	out := c.kubectl(t, "apply --dry-run=server -k "+withComponents(t, components(t)...))
+	out := c.kubectl(t, "apply --dry-run=server -k "+c.overlay(t, textOfComponents(components(t)...)))
 	for _, want := range []string{"networkpolicy.networking.k8s.io/access-broker created", "cronjob.batch/access-broker-sweep created", "clusterrole.rbac.authorization.k8s.io/access-broker-adhoc-rules created", "configmap/access-broker-notifications-"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("there is no %s", want)
@@ -92,6 +92,12 @@ func (c *cluster) componentsAreTaken(t *testing.T) {
 	}
 }
 
+// overlay is a kustomization of the installation that fits the cluster.
+func (c *cluster) overlay(t *testing.T, text string) string {
+	t.Helper()
+	return overlay(t, strings.ReplaceAll(text, "../default", "../"+strings.TrimPrefix(c.Installation(), "config/")))
+}
+
 // upgrade applies another version over the one that runs: another image, other
 // flags, other CRDs. What is given lives on and ends when it would have.
 func (c *cluster) upgrade(t *testing.T, old *controlplane.Process) *controlplane.Process {
@@ -99,7 +105,7 @@ func (c *cluster) upgrade(t *testing.T, old *controlplane.Process) *controlplane
 	c.policy(t)
 	short, long := c.give(t, 20*time.Second), c.give(t, time.Hour)
 
-	folder := overlay(t, `resources: [../default]
+	folder := c.overlay(t, `resources: [../default]
 images:
   - {name: access-broker, newTag: v2}
 patches:

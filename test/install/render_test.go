@@ -178,11 +178,15 @@ func chart(t *testing.T, values ...string) objects {
 // withComponents is the folder of a kustomization of config/default with components.
 func withComponents(t *testing.T, names ...string) string {
 	t.Helper()
+	return overlay(t, textOfComponents(names...))
+}
+
+func textOfComponents(names ...string) string {
 	text := "resources: [../default]\ncomponents:\n"
 	for _, name := range names {
 		text += "  - ../components/" + name + "\n"
 	}
-	return overlay(t, text)
+	return text
 }
 
 // overlay is the folder of a kustomization that is written as if it lay beside
