@@ -60,7 +60,7 @@ func TestInput(t *testing.T) {
 			s.Rules = append(s.Rules, rule("", list("pods"), list("get")))
 		}
 	}))
-	refused(t, "decision without end", "status.decisions[0].comment", func(t *testing.T) error {
+	refused(t, "decision without end", "decisions[0].comment", func(t *testing.T) error {
 		_, request := matched(t, nil)
 		return env.PatchDecisions(t, bob, request, map[string]any{"verdict": "Approve", "comment": strings.Repeat("x", 1025)})
 	})
