@@ -13,12 +13,12 @@ func TestFault(t *testing.T) {
 		"", "x", "INC-42: stuck consumers", "INC-42\n", "Zoë Müller, 日本語 😀 <a href=x>'\"\\$(id)",
 		"障害　対応",                // an ideographic space
 		"déploiement : urgent", // a no-break space
-		"می‌خواهم سرویس پرداخت را ببینم",            // Persian, with a non-joiner
-		"क्‍ष और श्री",                              // Hindi, with a joiner
-		"ශ්‍රී ලංකා",                                // Sinhala
-		"🚒 on call 👩‍🚒, 👨‍👩‍👧‍👦 and 🏳️‍🌈 ❤️ 1️⃣ 👍🏽", // emoji of several characters
+		"می\u200cخواهم سرویس پرداخت را ببینم", // Persian, with a non-joiner
+		"क्\u200dष और श्री",                   // Hindi, with a joiner
+		"ශ්\u200dරී ලංකා",                     // Sinhala
+		"🚒 on call 👩\u200d🚒, 👨\u200d👩\u200d👧\u200d👦 and 🏳\ufe0f\u200d🌈 ❤\ufe0f 1\ufe0f⃣ 👍🏽", // emoji of several characters
 		"葛\U000e0100城", // a Japanese name, with a variation selector
-		"👁️‍🗨️", "ه‍",
+		"👁\ufe0f\u200d🗨\ufe0f", "ه\u200d",
 	} {
 		if fault := Fault(s); fault != "" {
 			t.Errorf("%q: %s", s, fault)
@@ -36,7 +36,7 @@ func TestFault(t *testing.T) {
 		"a\u2060b": "U+2060 WORD JOINER", "\u2028": "U+2028 LINE SEPARATOR", "\u3164": "U+3164 HANGUL FILLER",
 		"\U0001f3f4\U000e0067\U000e007f": "a tag character", "a\ufff9b": "one that is not seen", "a\u034fb": "one that is not seen",
 		// A joiner that joins nothing makes two texts that look the same.
-		"INC-4\u200d2": "a joiner", "ad\u200cmin": "a joiner", "\u200dx": "a joiner", "می‌‌خ": "a joiner", "а\u200dб": "a joiner", "я \u200d": "a joiner",
+		"INC-4\u200d2": "a joiner", "ad\u200cmin": "a joiner", "\u200dx": "a joiner", "می\u200c\u200cخ": "a joiner", "а\u200dб": "a joiner", "я \u200d": "a joiner",
 		// So does a variation selector, and a row of them hides a message.
 		"INC-4\ufe0f2": "a variation selector", "😀\ufe0f\ufe0e": "a variation selector", "\ufe0f": "a variation selector", "a\U000e0120": "a variation selector",
 	} {
@@ -61,7 +61,7 @@ func TestRuleOfTheAPI(t *testing.T) {
 		}
 	}
 	for character, what := range named {
-		if !strings.Contains(string(source), "': 'contains "+what+"'") {
+		if !strings.Contains(string(source), ": 'contains "+what+"'") {
 			t.Errorf("v1alpha1.Line does not say %q of %q", what, character)
 		}
 	}
@@ -94,7 +94,7 @@ func TestVisible(t *testing.T) {
 // as it is when it is shown again.
 func FuzzVisible(f *testing.F) {
 	f.Add("\x1b]0;title\x07 \u202e \xff")
-	f.Add("👩\ufe0f\u200d🚒 می‌خواهم 1\ufe0f\u20e3")
+	f.Add("👩\ufe0f\u200d🚒 می\u200cخواهم 1\ufe0f\u20e3")
 	f.Fuzz(func(t *testing.T, s string) {
 		out := Visible(s)
 		if fault := Fault(out); fault != "" || strings.Contains(out, "\n") {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/text"
 	"github.com/accessbroker/accessbroker/test/env"
 )
 
@@ -79,7 +80,7 @@ func double(t *testing.T, name, username string) {
 		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		env.MustDecide(t, as(t, username, "sre"), request, v1alpha1.VerdictApprove)
 		says(t, request, "1 of 2 approvals")
-		says(t, request, username+" has approved already")
+		says(t, request, text.Visible(username)+" has approved already")
 		mustNot(t, alice, ns)
 		// Nothing is lost: a second person makes two.
 		env.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
