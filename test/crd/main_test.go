@@ -5,6 +5,7 @@ package crd
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"testing"
 
@@ -38,7 +39,15 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	if !e.Stamps {
-		requestSpec.valid += "  requester: {username: admin, groups: [system:masters, system:authenticated]}\n"
+		me, err := env.Requester(ctx, e.Admin)
+		if err != nil {
+			return 1, err
+		}
+		text, err := json.Marshal(me)
+		if err != nil {
+			return 1, err
+		}
+		requestSpec.valid += "  requester: " + string(text) + "\n"
 	}
 	if err := store(ctx); err != nil {
 		return 1, err

@@ -44,21 +44,27 @@ func createAsOneself(ctx context.Context, c client.WithWatch, o client.Object, o
 	if !ok || request.Spec.Requester.Username != "" {
 		return c.Create(ctx, o, opts...)
 	}
-	me, err := whoAmI(ctx, c)
-	if err != nil {
-		return err
-	}
-	kept, err := admission.KeptExtra()
+	me, err := Requester(ctx, c)
 	if err != nil {
 		return err
 	}
 	written := request.DeepCopy()
-	written.Spec.Requester = identity.Stored(me, kept)
+	written.Spec.Requester = me
 	if err := c.Create(ctx, written, opts...); err != nil {
 		return err
 	}
 	written.DeepCopyInto(request)
 	return nil
+}
+
+// Requester is what a request stores of the user of a client.
+func Requester(ctx context.Context, c client.Client) (v1alpha1.UserInfo, error) {
+	kept, err := admission.KeptExtra()
+	if err != nil {
+		return v1alpha1.UserInfo{}, err
+	}
+	me, err := whoAmI(ctx, c)
+	return identity.Stored(me, kept), err
 }
 
 // decideAsOneself makes the merge patch that people write, of bare decisions,

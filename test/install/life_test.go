@@ -309,7 +309,11 @@ func (c *cluster) waitReady(t *testing.T) {
 // nothingLeft: no kind, no policy, no role and no access.
 func (c *cluster) nothingLeft(t *testing.T) {
 	t.Helper()
-	out := c.kubectl(t, "get crd,validatingadmissionpolicies,validatingadmissionpolicybindings,mutatingadmissionpolicies,mutatingadmissionpolicybindings,clusterroles,clusterrolebindings -o name")
+	kinds := "crd,validatingadmissionpolicies,validatingadmissionpolicybindings,clusterroles,clusterrolebindings"
+	if c.Stamps {
+		kinds += ",mutatingadmissionpolicies,mutatingadmissionpolicybindings"
+	}
+	out := c.kubectl(t, "get "+kinds+" -o name")
 	for line := range strings.Lines(out) {
 		if strings.Contains(line, "access-broker") || strings.Contains(line, "accessbroker") {
 			t.Errorf("%s is left", strings.TrimSpace(line))
@@ -406,9 +410,10 @@ func (c *cluster) brokersKubeconfig(t *testing.T) string {
 // sh runs a command line as the administrator types it in the folder of this module.
 func (c *cluster) sh(t *testing.T, line string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(line, "config/default", c.Installation()))
 	cmd.Dir = c.Root
-	cmd.Env = c.Kubectl(c.kubeconfig).Env
+	// The broker lies in bin, beside the newest control plane alone.
+	cmd.Env = append(c.Kubectl(c.kubeconfig).Env, "PATH="+strings.Join([]string{filepath.Dir(c.Binary("kubectl")), filepath.Join(c.Root, "bin"), os.Getenv("PATH")}, string(os.PathListSeparator)))
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -426,7 +431,7 @@ func (c *cluster) mustRun(t *testing.T, line string) string {
 
 func (c *cluster) kubectl(t *testing.T, args string) string {
 	t.Helper()
-	return c.mustRun(t, "kubectl "+strings.ReplaceAll(args, "config/default", c.Installation()))
+	return c.mustRun(t, "kubectl "+args)
 }
 
 func (c *cluster) mustHelm(t *testing.T, args ...string) {
