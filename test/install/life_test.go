@@ -413,7 +413,8 @@ func (c *cluster) sh(t *testing.T, line string) (string, error) {
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(line, "config/default", c.Installation()))
 	cmd.Dir = c.Root
 	// The broker lies in bin, beside the newest control plane alone.
-	cmd.Env = append(c.Kubectl(c.kubeconfig).Env, "PATH="+strings.Join([]string{filepath.Dir(c.Binary("kubectl")), filepath.Join(c.Root, "bin"), os.Getenv("PATH")}, string(os.PathListSeparator)))
+	cmd.Env = c.Kubectl(c.kubeconfig).Env
+	cmd.Env = append(cmd.Env, "PATH="+strings.Join([]string{filepath.Dir(c.Binary("kubectl")), filepath.Join(c.Root, "bin"), os.Getenv("PATH")}, string(os.PathListSeparator)))
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
