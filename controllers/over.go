@@ -99,7 +99,8 @@ func (r *GrantReconciler) policyOver(ctx context.Context, g *v1alpha1.AccessGran
 	if unchanged && !p.Depends() {
 		return nil, nil
 	}
-	namespaces, versions, err := r.namespacesOf(ctx, g, !unchanged || p.ConditionsRead("namespaceObject"))
+	whole := !unchanged || p.ConditionsRead("namespaceObject")
+	namespaces, versions, err := r.namespacesOf(ctx, g, whole)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +110,7 @@ func (r *GrantReconciler) policyOver(ctx context.Context, g *v1alpha1.AccessGran
 		return nil, nil
 	}
 	ask := &policy.Request{Cluster: g.Spec.Cluster}
-	if !unchanged || p.ConditionsRead("namespaceObject") {
+	if whole {
 		if ask, err = r.askOf(ctx, g); err != nil {
 			return nil, err
 		}
