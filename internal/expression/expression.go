@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,12 +74,25 @@ type Program struct {
 	program cel.Program
 	source  *celast.SourceInfo
 	reads   map[string]bool
+	// selects are the keys by which the expression goes into a variable, the
+	// variable first: one list for each place, as far as the keys are literal.
+	selects [][]string
 	// keys of the selections that the expression names all by itself, by node.
 	keys map[int64][]string
 }
 
 // Reads tells whether the expression reads a variable.
 func (p *Program) Reads(variable string) bool { return p.reads[variable] }
+
+// ReadsAt tells whether the expression may read what lies at a path of keys in a
+// variable, the variable first: that itself, something in it, or a whole that it
+// is a part of.
+func (p *Program) ReadsAt(path ...string) bool {
+	return slices.ContainsFunc(p.selects, func(keys []string) bool {
+		n := min(len(keys), len(path))
+		return slices.Equal(keys[:n], path[:n])
+	})
+}
 
 // Compile compiles an expression over the variables of these names. They are
 // of any type; the result must be a bool, or of a type that only the
@@ -122,10 +136,12 @@ func Compile(expr string, vars ...string) (_ *Program, err error) {
 		return nil, errors.New(printable(err.Error()))
 	}
 	reads := map[string]bool{}
+	var selects [][]string
 	for _, name := range celast.MatchDescendants(root, celast.KindMatcher(celast.IdentKind)) {
 		reads[name.AsIdent()] = true
+		selects = append(selects, slices.Concat([]string{name.AsIdent()}, selectedFrom(name)))
 	}
-	return &Program{program: program, source: tree.SourceInfo(), reads: reads, keys: keysOf(root)}, nil
+	return &Program{program: program, source: tree.SourceInfo(), reads: reads, selects: selects, keys: keysOf(root)}, nil
 }
 
 // Eval evaluates the program over the variables it was compiled with: JSON

@@ -99,3 +99,15 @@ func selection(e celast.Expr) (keys []string, literal celast.Expr, ok bool) {
 	before, _, ok := selection(operand)
 	return append(slices.Clone(before), key), literal, ok
 }
+
+// selectedFrom are the keys of the longest selection that begins at a node.
+func selectedFrom(node celast.NavigableExpr) (keys []string) {
+	for parent, ok := node.Parent(); ok; parent, ok = parent.Parent() {
+		further, _, selects := selection(parent)
+		if !selects || len(further) != len(keys)+1 {
+			break
+		}
+		keys = further
+	}
+	return keys
+}

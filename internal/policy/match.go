@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/expression"
 	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/rbac"
 	"github.com/accessbroker/accessbroker/internal/text"
@@ -331,7 +332,7 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 		if !which(c) {
 			continue
 		}
-		if what := unseen(c.Expression, r.Requester); what != "" {
+		if what := unseen(c.program, r.Requester); what != "" {
 			refused = true
 			add("has the condition %q, which reads %s", c.Name, what)
 			continue
@@ -377,15 +378,13 @@ func leftOut(requesters []v1alpha1.Subject, user v1alpha1.UserInfo) string {
 
 // unseen is what a condition reads of the requester that the stored copy leaves
 // out: a condition such as !('contractors' in groups) must not hold for it.
-func unseen(expression string, user v1alpha1.UserInfo) string {
-	if user.OmittedGroups > 0 && strings.Contains(expression, "groups") {
+func unseen(condition *expression.Program, user v1alpha1.UserInfo) string {
+	if user.OmittedGroups > 0 && condition.ReadsAt("request", "spec", "requester", "groups") {
 		return fmt.Sprintf("the requester's groups, of which %d are more or longer than a request keeps", user.OmittedGroups)
 	}
 	for _, key := range user.OmittedExtra {
-		for _, form := range []string{"'" + key + "'", `"` + key + `"`, "extra." + key, "extra.?" + key} {
-			if strings.Contains(expression, form) {
-				return fmt.Sprintf("%q of the requester's extra, which requests do not keep: an administrator can add it to keptExtra", key)
-			}
+		if condition.ReadsAt("request", "spec", "requester", "extra", key) {
+			return fmt.Sprintf("%q of the requester's extra, which requests do not keep: an administrator can add it to keptExtra", key)
 		}
 	}
 	return ""

@@ -83,7 +83,19 @@ func TestFindOne(t *testing.T) {
 			list(onlyIf("staff", "!has(request.spec.requester.extra.contractor)", "")), list(withoutExtra("contractor")),
 			but(`has the condition "staff", which reads "contractor" of the requester's extra, which requests do not keep: an administrator can add it to keptExtra`),
 		},
-		"condition on something else": {list(onlyIf("ticket", "request.spec.ticket.startsWith('INC-')", "")), list(withoutExtra("ticket"), partly("alice", 3, "dev")), allowed("prod-edit", time.Hour)},
+		"condition on all of extra, of which some is left out": {
+			list(onlyIf("staff", "!request.spec.requester.?extra.orValue({}).exists(key, key.startsWith('contract'))", "")), list(withoutExtra("contractor")),
+			but(`has the condition "staff", which reads "contractor" of the requester's extra, which requests do not keep: an administrator can add it to keptExtra`),
+		},
+		"condition on extra by a key in disguise": {
+			list(onlyIf("staff", `!('\x63ontractor' in request.spec.requester.extra)`, "")), list(withoutExtra("contractor")),
+			but(`has the condition "staff", which reads "contractor" of the requester's extra, which requests do not keep: an administrator can add it to keptExtra`),
+		},
+		"condition on another key of extra": {
+			list(onlyIf("staff", "request.spec.?requester.?extra[?'team'].orValue([]).size() == 0", "")), list(withoutExtra("contractor")), allowed("prod-edit", time.Hour),
+		},
+		"condition that only speaks of groups": {list(onlyIf("why", "request.spec.ticket != 'groups'", "")), list(partly("alice", 3, "dev")), allowed("prod-edit", time.Hour)},
+		"condition on something else":          {list(onlyIf("ticket", "request.spec.ticket.startsWith('INC-')", "")), list(withoutExtra("ticket"), partly("alice", 3, "dev")), allowed("prod-edit", time.Hour)},
 
 		"ServiceAccount that may": {list(requesters(account("payments", "ci"))), list(asker("system:serviceaccount:payments:ci"), subjects(account("payments", "ci"))), allowed("prod-edit", time.Hour)},
 
