@@ -208,13 +208,15 @@ func (w *world) active() (*v1alpha1.AccessRequest, *v1alpha1.AccessGrant) {
 	return request, w.grantOf(request)
 }
 
-func (w *world) reconcileRequest(request *v1alpha1.AccessRequest) {
+func (w *world) reconcileRequest(request *v1alpha1.AccessRequest) reconcile.Result {
 	w.t.Helper()
 	w.fresh(request)
 	w.fresh(&v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: grant.Name(request.Name, request.UID)}})
-	if _, err := w.requests.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(request)}); err != nil {
+	result, err := w.requests.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(request)})
+	if err != nil {
 		w.t.Fatalf("reconcile request: %v", err)
 	}
+	return result
 }
 
 func (w *world) reconcileGrant(g *v1alpha1.AccessGrant) reconcile.Result {

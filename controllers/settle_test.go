@@ -9,7 +9,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -96,7 +95,7 @@ func TestMissingNowIsNotNever(t *testing.T) {
 			created := request.CreationTimestamp.Time
 			for _, age := range []time.Duration{0, 59 * time.Second} {
 				w.clock.SetTime(created.Add(age))
-				result := w.look(request)
+				result := w.reconcileRequest(request)
 				got := w.request(request).Status
 				c := meta.FindStatusCondition(got.Conditions, v1alpha1.ConditionPolicyMatched)
 				if got.Phase != v1alpha1.RequestPending || c == nil || c.Status != metav1.ConditionUnknown || c.Reason != tc.waits ||
@@ -111,7 +110,7 @@ func TestMissingNowIsNotNever(t *testing.T) {
 				}
 			}
 			w.clock.SetTime(created.Add(DefaultSettle))
-			w.look(request)
+			w.reconcileRequest(request)
 			got := w.request(request).Status
 			ended := meta.FindStatusCondition(got.Conditions, v1alpha1.ConditionEnded)
 			if got.Phase != tc.phase || ended == nil || ended.Reason != tc.reason || !strings.Contains(ended.Message, tc.message) || strings.Contains(ended.Message, "waits until") {
@@ -122,16 +121,6 @@ func TestMissingNowIsNotNever(t *testing.T) {
 			}
 		})
 	}
-}
-
-func (w *world) look(request *v1alpha1.AccessRequest) reconcile.Result {
-	w.t.Helper()
-	w.fresh(request)
-	result, err := w.requests.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(request)})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return result
 }
 
 // What is decided is told at once: nobody waits for it.

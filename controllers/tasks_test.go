@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/test/env"
@@ -71,16 +70,6 @@ func TestKindList(t *testing.T) {
 	}
 }
 
-func (w *world) lookAt(request *v1alpha1.AccessRequest) reconcile.Result {
-	w.t.Helper()
-	w.fresh(request)
-	result, err := w.requests.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(request)})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return result
-}
-
 // A task is looked at every minute, whatever the watch tells, while a request
 // waits for it and while a grant lasts with it.
 func TestTaskIsLookedAtEveryMinute(t *testing.T) {
@@ -88,18 +77,18 @@ func TestTaskIsLookedAtEveryMinute(t *testing.T) {
 	request := w.ask(func(s *v1alpha1.AccessRequestSpec) {
 		s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
 	})
-	w.lookAt(request)
-	if again := w.lookAt(request).RequeueAfter; again <= 0 || again > time.Minute {
+	w.reconcileRequest(request)
+	if again := w.reconcileRequest(request).RequeueAfter; again <= 0 || again > time.Minute {
 		t.Errorf("a request that waits for its task is looked at again after %s", again)
 	}
 	job := env.NewJob(w.namespace, "migrate")
 	job.Spec.Suspend = ptr.To(true)
 	w.create(job)
-	if again := w.lookAt(request).RequeueAfter; again <= 0 || again > time.Minute {
+	if again := w.reconcileRequest(request).RequeueAfter; again <= 0 || again > time.Minute {
 		t.Errorf("a request whose task is held back is looked at again after %s", again)
 	}
 	e.Patch(t, job.DeepCopy(), `{"spec":{"suspend":false}}`)
-	w.lookAt(request)
+	w.reconcileRequest(request)
 	g := w.grantOf(request)
 	for range 2 { // gives, then is Active
 		if again := w.reconcileGrant(g).RequeueAfter; again <= 0 || again > time.Minute {
