@@ -128,7 +128,7 @@ func approvedBefore(request *v1alpha1.AccessRequest) bool {
 }
 
 func (m *Metrics) observe(request *v1alpha1.AccessRequest, decision string, now time.Time) {
-	m.timeToDecision.WithLabelValues(decision).Observe(now.Sub(request.CreationTimestamp.Time).Seconds())
+	m.timeToDecision.WithLabelValues(decision).Observe(max(0, now.Sub(request.CreationTimestamp.Time).Seconds())) // the API server's clock may be ahead
 }
 
 // active observes how long it took from the grant's writing to its bindings.

@@ -71,7 +71,7 @@ func (r *RequestReconciler) settle(s *requestStep, err error) error {
 // asked to decide before it is there, so one that was matched waits no more.
 func (r *RequestReconciler) awaits(s *requestStep, missing ...*impossible) bool {
 	until := s.CreationTimestamp.Add(r.Settle)
-	if s.Status.Policy != nil || !s.now.Before(until) {
+	if s.Status.Policy != nil || r.Settle <= 0 || !s.now.Before(until) {
 		return false
 	}
 	what := make([]string, len(missing))

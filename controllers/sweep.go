@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -91,26 +93,44 @@ const sweepPage = 500
 
 // findCopies finds bindings to the same role for the same subjects as a grant's,
 // made by other hands while the grant was active, and says so in an Event of the
-// grant.
+// grant. Of several such grants it is the one that began last.
 func findCopies(ctx context.Context, c client.Client, grants []v1alpha1.AccessGrant, now time.Time) (copies []string, err error) {
+	byName := map[string]*v1alpha1.AccessGrant{}
+	byUID := map[types.UID]*v1alpha1.AccessGrant{}
 	byRole := map[rbacv1.RoleRef][]*v1alpha1.AccessGrant{}
 	for i := range grants {
-		if bindings := grant.Bindings(&grants[i]); len(bindings) > 0 { // they differ by their namespace alone
-			byRole[bindings[0].RoleRef] = append(byRole[bindings[0].RoleRef], &grants[i])
+		g := &grants[i]
+		byName[g.Name], byUID[g.UID] = g, g
+		if bindings := grant.Bindings(g); len(bindings) > 0 { // they differ by their namespace alone
+			byRole[bindings[0].RoleRef] = append(byRole[bindings[0].RoleRef], g)
 		}
+	}
+	for _, same := range byRole {
+		slices.SortStableFunc(same, func(a, b *v1alpha1.AccessGrant) int { return b.Spec.NotBefore.Compare(a.Spec.NotBefore.Time) })
+	}
+	// A binding of one grant is no copy of another that allows the same.
+	ofAGrant := func(seen grant.Seen) bool {
+		candidates := []*v1alpha1.AccessGrant{byName[seen.Meta.Labels[v1alpha1.LabelGrant]]}
+		for _, owner := range seen.Meta.OwnerReferences {
+			candidates = append(candidates, byUID[owner.UID])
+		}
+		return slices.ContainsFunc(candidates, func(g *v1alpha1.AccessGrant) bool {
+			return g != nil && slices.ContainsFunc(grant.Bindings(g), func(b grant.Binding) bool { return b.Ours(seen) })
+		})
 	}
 	var errs []error
 	err = everyBinding(ctx, c, func(seen grant.Seen) {
-		for _, g := range byRole[seen.RoleRef] {
-			if !grant.Bindings(g)[0].Copies(seen) || !madeDuring(g, seen.Meta.CreationTimestamp.Time, now) {
-				continue
-			}
-			what := fmt.Sprintf("%s looks like a copy of grant %s: the same role and subjects, made while the grant was active; it does not end with the grant",
-				nameOf(seen.Kind, seen.Meta.Namespace, seen.Meta.Name), g.Name)
-			copies = append(copies, what)
-			errs = append(errs, tellCopy(ctx, c, g, seen, what, now))
+		i := slices.IndexFunc(byRole[seen.RoleRef], func(g *v1alpha1.AccessGrant) bool {
+			return grant.Bindings(g)[0].Copies(seen) && madeDuring(g, seen.Meta.CreationTimestamp.Time, now)
+		})
+		if i < 0 || ofAGrant(seen) {
 			return
 		}
+		g := byRole[seen.RoleRef][i]
+		what := fmt.Sprintf("%s looks like a copy of grant %s: the same role and subjects, made while the grant was active; it does not end with the grant",
+			nameOf(seen.Kind, seen.Meta.Namespace, seen.Meta.Name), g.Name)
+		copies = append(copies, what)
+		errs = append(errs, tellCopy(ctx, c, g, seen, what, now))
 	})
 	return copies, errors.Join(append(errs, err)...)
 }

@@ -136,6 +136,12 @@ func TestSweep(t *testing.T) {
 func TestSweepTellsOfCopies(t *testing.T) {
 	c := take(t)
 	c.start(t, "broker")
+	// Two grants that allow the same are no copies of each other, and a copy is
+	// of the later one.
+	_, _, other, _ := c.given(t, time.Hour)
+	eventually(t, "a later second", env.Patience, func(context.Context) (bool, error) {
+		return time.Since(other.Spec.NotBefore.Time) > time.Second, nil
+	})
 	ns, _, g, _ := c.given(t, time.Hour)
 	ours := c.bindings(t, g.Name)[0]
 	if ours.Labels["velero.io/exclude-from-backup"] != "true" || ours.Annotations["propagate.hnc.x-k8s.io/none"] != "true" {
@@ -152,7 +158,7 @@ func TestSweepTellsOfCopies(t *testing.T) {
 	}
 	for range 2 { // and tells of it once
 		code, output := c.sweep(t)
-		if code != 0 || strings.Count(output, "looks like a copy of grant "+g.Name) != 2 ||
+		if code != 0 || strings.Count(output, "looks like a copy of grant "+g.Name) != 2 || strings.Contains(output, "RoleBinding "+ns+"/"+g.Name) ||
 			!strings.Contains(output, copied.Namespace+"/"+copied.Name) || !strings.Contains(output, ns+"/restored") {
 			t.Errorf("the sweep ends with %d:\n%s", code, output)
 		}

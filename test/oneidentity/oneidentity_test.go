@@ -49,11 +49,28 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	}); err != nil {
 		return 1, err
 	}
+	if err := collected(ctx); err != nil {
+		return 1, err
+	}
 	broker, err := e.Broker(ctx, "broker")
 	if err != nil {
 		return 1, err
 	}
 	return env.Run(ctx, m, broker)
+}
+
+// collected waits until the garbage collector knows of requests: what it does
+// with the dependents of an object it does with those that it knows of.
+func collected(ctx context.Context) error {
+	orphan := env.NewRequest(metav1.NamespaceDefault, nil)
+	orphan.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "never-was", UID: "00000000-0000-0000-0000-000000000000"}}
+	if err := alice.Create(ctx, orphan); err != nil {
+		return err
+	}
+	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(orphan), orphan)
+		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+	})
 }
 
 // patience of the garbage collector: it looks for new kinds every thirty seconds.
