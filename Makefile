@@ -97,7 +97,7 @@ build: ## Build the commands into bin/
 generate: docs ## Generate deep copies, CRDs, the broker's ClusterRole, the API reference and the chart's copies
 	@go tool controller-gen object paths=./api/... output:object:dir=$(OUT)/api/v1alpha1
 	@go tool controller-gen crd:generateEmbeddedObjectMeta=false paths=./api/... output:crd:dir=$(OUT)/config/crd/bases
-	@go tool controller-gen rbac:roleName=access-broker paths=./controllers/... output:rbac:dir=$(OUT)/config/rbac
+	@go tool controller-gen rbac:roleName=access-broker paths=./controllers/... paths=./internal/... output:rbac:dir=$(OUT)/config/rbac
 	@hack/tools/chart.sh $(OUT)
 
 .PHONY: docs

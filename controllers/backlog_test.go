@@ -17,6 +17,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/queue"
 )
 
 func named(name string) *v1alpha1.AccessGrant {
@@ -26,11 +27,11 @@ func named(name string) *v1alpha1.AccessGrant {
 // While others wait for their access, one that has hers is recorded later.
 func TestRecordWaitsForOthers(t *testing.T) {
 	w := newWorld(t, nil)
-	w.grants.Backlog = &Backlog{}
+	w.grants.Backlog = &queue.Backlog{}
 	_, g := w.approved()
-	w.grants.Backlog.begin(named("another"), w.clock.Now())
+	w.grants.Backlog.Begin("another", w.clock.Now())
 	result := w.reconcileGrant(g)
-	if result.Priority == nil || *result.Priority != handler.LowPriority || result.RequeueAfter != recordAgain {
+	if result.Priority == nil || *result.Priority != handler.LowPriority || result.RequeueAfter != queue.RecordAgain {
 		t.Errorf("got %+v, want a later look", result)
 	}
 	// No write follows the binding, and the authorizer takes a moment to see it.
@@ -49,8 +50,8 @@ func TestRecordWaitsForOthers(t *testing.T) {
 		t.Errorf("the grant is %s before the others have theirs", got)
 	}
 	given := w.clock.Now()
-	w.clock.SetTime(given.Add(recordAgain))
-	w.grants.Backlog.end("another")
+	w.clock.SetTime(given.Add(queue.RecordAgain))
+	w.grants.Backlog.Arrived("another")
 	w.reconcileGrant(g)
 	if got := phase(); got != v1alpha1.GrantActive {
 		t.Errorf("the grant is %q, want Active", got)
@@ -64,38 +65,18 @@ func TestRecordWaitsForOthers(t *testing.T) {
 	}
 }
 
-// Nobody is waited for longer than it takes to give, and not for ever.
-func TestBacklogEnds(t *testing.T) {
-	w := newWorld(t, nil)
-	now := w.clock.Now()
-	b := &Backlog{}
-	b.begin(named("stuck"), now)
-	if !b.waits(now, now.Add(maxGiving)) || b.waits(now, now.Add(maxGiving+1)) {
-		t.Error("one that is stuck is not waited for as long as maxGiving")
-	}
-	err := b.removing(func() error {
-		if !b.waits(now, now.Add(maxRecordDelay)) || b.waits(now, now.Add(maxRecordDelay+1)) {
-			t.Error("a record does not wait as long as maxRecordDelay")
-		}
-		return nil
-	})
-	if err != nil || b.waits(now, now) {
-		t.Errorf("after the removal: %v", err)
-	}
-}
-
 // Law 4 holds before a binding is recorded, too: it is not made anew.
 func TestBindingDeletedBeforeItIsRecorded(t *testing.T) {
 	w := newWorld(t, nil)
-	w.grants.Backlog = &Backlog{}
+	w.grants.Backlog = &queue.Backlog{}
 	_, g := w.approved()
-	w.grants.Backlog.begin(named("another"), w.clock.Now())
+	w.grants.Backlog.Begin("another", w.clock.Now())
 	w.reconcileGrant(g)
 	if err := e.Admin.Delete(t.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name}}); err != nil {
 		t.Fatal(err)
 	}
 	w.reconcileGrant(g)
-	w.grants.Backlog.end("another")
+	w.grants.Backlog.Arrived("another")
 	w.reconcileGrant(g) // that it is over can be told later
 	current := w.wantEnded(g, v1alpha1.EndBindingTouched)
 	if len(current.Status.Bindings) != 1 || current.Status.GrantedTime == nil {
@@ -105,24 +86,24 @@ func TestBindingDeletedBeforeItIsRecorded(t *testing.T) {
 
 // What takes access away overtakes what gives it.
 func TestTakingComesFirst(t *testing.T) {
-	queue := priorityqueue.New[reconcile.Request]("test")
-	defer queue.ShutDown()
+	q := priorityqueue.New[reconcile.Request]("test")
+	defer q.ShutDown()
 	ctx := t.Context()
 	giving := &handler.EnqueueRequestForObject{}
 	for _, name := range []string{"a", "b"} {
-		giving.Create(ctx, event.CreateEvent{Object: named(name)}, queue)
+		giving.Create(ctx, event.CreateEvent{Object: named(name)}, q)
 	}
 	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Name: "fix", Namespace: "payments", UID: "1", ResourceVersion: "1"}}
 	revoked := request.DeepCopy()
 	revoked.ResourceVersion = "2"
-	first(grantOfRequest).Update(ctx, event.UpdateEvent{ObjectOld: request, ObjectNew: revoked}, queue)
-	first(grantOfBinding).Delete(ctx, event.DeleteEvent{Object: &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.LabelGrant: "touched"}}}}, queue)
+	queue.Urgent(grantOfRequest).Update(ctx, event.UpdateEvent{ObjectOld: request, ObjectNew: revoked}, q)
+	queue.Urgent(ownerOf).Delete(ctx, event.DeleteEvent{Object: &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.LabelGrant: "touched"}}}}, q)
 	// The queue hands out what is ready, so all must be before the first is taken.
 	var got []string
 	for range 4 {
-		key, _, _ := queue.GetWithPriority()
+		key, _, _ := q.GetWithPriority()
 		got = append(got, key.Name)
-		queue.Done(key)
+		q.Done(key)
 	}
 	want := []string{grant.Name("fix", "1"), "touched", "a", "b"}
 	if !slices.Equal(got, want) {
@@ -135,20 +116,20 @@ func TestOverdueAtTheStart(t *testing.T) {
 	w := newWorld(t, nil)
 	_, g := w.active()
 	w.fresh(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: g.Name}})
-	backlog := &Backlog{start: make(chan struct{})}
+	backlog := queue.Starting()
 	waiting := make(chan struct{})
 	go func() {
-		backlog.atStart(t.Context())
+		backlog.AtStart(t.Context())
 		close(waiting)
 	}()
-	starting := &Expirer{Client: broker.GetClient(), Live: broker.GetAPIReader(), Clock: w.clock, Backlog: backlog}
+	w.expirer.Backlog = backlog
 	select {
 	case <-waiting:
 		t.Error("the reconcilers do not wait")
 	default:
 	}
 	w.clock.SetTime(g.Spec.ExpirationTime.Time)
-	if err := starting.Start(t.Context()); err != nil {
+	if err := w.expirer.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.wantLost()

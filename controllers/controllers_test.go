@@ -25,9 +25,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/controllers/expirer"
+	grantcontroller "github.com/accessbroker/accessbroker/controllers/grant"
+	requestcontroller "github.com/accessbroker/accessbroker/controllers/request"
+	"github.com/accessbroker/accessbroker/internal/access"
+	"github.com/accessbroker/accessbroker/internal/admission"
 	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/queue"
+	"github.com/accessbroker/accessbroker/internal/record"
+	"github.com/accessbroker/accessbroker/internal/resolve"
 	"github.com/accessbroker/accessbroker/test/env"
 )
 
@@ -59,7 +69,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	if err := setupIndexes(ctx, broker.GetFieldIndexer()); err != nil {
+	if err := Index(ctx, broker.GetFieldIndexer()); err != nil {
 		return 1, err
 	}
 	watching, err = client.NewWithWatch(config, client.Options{Scheme: e.Admin.Scheme(), Cache: &client.CacheOptions{Reader: broker.GetCache()}})
@@ -94,9 +104,9 @@ type world struct {
 	clock     *clocktesting.FakePassiveClock
 	namespace string
 	policy    *v1alpha1.AccessPolicy
-	requests  *RequestReconciler
-	grants    *GrantReconciler
-	expirer   *Expirer
+	requests  *requestcontroller.Reconciler
+	grants    *grantcontroller.Reconciler
+	expirer   *expirer.Reconciler
 }
 
 // newWorld has a policy for alice, approved by one of sre.
@@ -127,20 +137,30 @@ func newWorld(t *testing.T, edit func(*v1alpha1.AccessPolicySpec)) *world {
 
 // use makes reconcilers anew, as a restart does.
 func (w *world) use(c client.Client, live client.Reader) {
-	policies := &Policies{Client: c, Live: live}
-	admission, err := NewAdmission(broker.GetClient())
+	admissionPolicies, err := admission.New(broker.GetClient())
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	journal := Journal{Recorder: events.NewFakeRecorder(1000), Audit: zap.NewNop()}
-	w.requests = &RequestReconciler{Client: c, Live: live, Clock: w.clock, Journal: journal, Policies: policies}
-	w.grants = &GrantReconciler{Client: c, Live: live, Clock: w.clock, Journal: journal, Policies: policies, Admission: admission}
-	w.expirer = &Expirer{Client: c, Live: live, Clock: w.clock}
-	tasks, err := NewTasks(broker.GetConfig(), broker.GetHTTPClient(), wiring{client: broker.GetClient()})
+	tasks, err := resolve.NewTasks(broker.GetConfig(), broker.GetHTTPClient(), wiring{cache: broker.GetClient()}.named)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.requests.Tasks, w.grants.Tasks = tasks, tasks // which are never told of a change here
+	metrics, err := record.NewMetrics(prometheus.NewRegistry(), broker.GetClient(), w.clock, "test")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	policies := &resolve.Policies{Client: c, Live: live}
+	names := resolve.Names{Cache: c, Live: live, Tasks: tasks, Roles: resolve.NewRoles()} // which are never told of a change here
+	status := &record.Writer{Client: c, Journal: record.Journal{Recorder: events.NewFakeRecorder(1000), Audit: zap.NewNop()}, Metrics: metrics}
+	w.grants = &grantcontroller.Reconciler{
+		Client: c, Live: live, Clock: w.clock, Status: status, Policies: policies, Names: names, Admission: admissionPolicies,
+		Backlog: &queue.Backlog{}, Metrics: metrics, HandOver: func(context.Context, *v1alpha1.AccessGrant) {},
+	}
+	w.requests = &requestcontroller.Reconciler{
+		Client: c, Live: live, Clock: w.clock, Status: status, Policies: policies, Names: names,
+		Backlog: &queue.Backlog{}, Metrics: metrics, Wrote: func(*v1alpha1.AccessGrant, time.Time) {}, // as after a restart
+	}
+	w.expirer = &expirer.Reconciler{Client: c, Live: live, Clock: w.clock, Backlog: &queue.Backlog{}, Metrics: metrics}
 }
 
 // failing is the broker's client with some calls failing.
@@ -226,7 +246,7 @@ func (w *world) reconcileGrant(g *v1alpha1.AccessGrant) reconcile.Result {
 		var err error
 		result, err = w.tryGrant(g)
 		// The authorizer takes a moment to see a removal.
-		return result.RequeueAfter != verifyAgain, err
+		return result.RequeueAfter != grantcontroller.VerifyAgain, err
 	})
 	if err != nil {
 		w.t.Fatalf("reconcile grant: %v", err)
@@ -257,7 +277,7 @@ func (w *world) reconcileExpirer(g *v1alpha1.AccessGrant) reconcile.Result {
 		var err error
 		result, err = w.expirer.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)})
 		// It comes back to verify, by when the authorizer has seen the removal.
-		return result.RequeueAfter != verifyAfter, err
+		return result.RequeueAfter != expirer.VerifyAfter, err
 	})
 	if err != nil {
 		w.t.Fatalf("reconcile expirer: %v", err)
@@ -455,7 +475,7 @@ func TestClockJumpsUnderTheExpirer(t *testing.T) {
 	begin := w.clock.Now()
 	for _, jump := range []time.Duration{0, -time.Hour, time.Hour, 0} {
 		w.clock.SetTime(begin.Add(jump))
-		if next := w.reconcileExpirer(g); next.RequeueAfter <= 0 || next.RequeueAfter > maxWait {
+		if next := w.reconcileExpirer(g); next.RequeueAfter <= 0 || next.RequeueAfter > expirer.MaxWait {
 			t.Errorf("after a jump of %s the expirer looks again in %s", jump, next.RequeueAfter)
 		}
 		if !w.can() {
@@ -558,7 +578,7 @@ func TestRefusedByAnAPIServerThatStarts(t *testing.T) {
 	if _, err := w.tryGrant(g); !apierrors.IsForbidden(err) {
 		t.Errorf("got %v, want another try", err)
 	}
-	w.clock.SetTime(w.clock.Now().Add(startingUp + time.Second))
+	w.clock.SetTime(w.clock.Now().Add(10*time.Second + time.Second))
 	w.reconcileGrant(g)
 	w.wantEnded(g, v1alpha1.EndNotGrantable)
 }
@@ -575,14 +595,14 @@ func TestConflictIsTriedAgain(t *testing.T) {
 	refused := w.grants
 	request := w.ask()
 	w.fresh(request)
-	if next, err := w.requests.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(request)}); err != nil || next.RequeueAfter != staleAgain {
+	if next, err := w.requests.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(request)}); err != nil || next.RequeueAfter != record.StaleAgain {
 		t.Errorf("the request is looked at again in %s, %v", next.RequeueAfter, err)
 	}
 	w.use(broker.GetClient(), broker.GetAPIReader())
 	_, g := w.active()
 	w.grants = refused
 	w.clock.SetTime(g.Spec.ExpirationTime.Time)
-	if next := w.reconcileGrant(g); next.RequeueAfter != staleAgain {
+	if next := w.reconcileGrant(g); next.RequeueAfter != record.StaleAgain {
 		t.Errorf("the grant is looked at again in %s", next.RequeueAfter)
 	}
 }
@@ -601,11 +621,22 @@ func TestMaxPending(t *testing.T) {
 		w.fresh(request)
 	}
 	// The cache does not show the first match at the second.
-	for _, request := range []*v1alpha1.AccessRequest{second, first} {
-		if waiting, err := w.requests.queue(t.Context(), request, w.policy.Name, 1); err != nil || (waiting > 0) != (request == first) {
-			t.Errorf("%d wait, %v", waiting, err)
-		}
-	}
+	unseen := w.request(second)
+	w.use(failing(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if o, ok := o.(*v1alpha1.AccessRequest); ok && key == client.ObjectKeyFromObject(unseen) {
+				unseen.DeepCopyInto(o)
+				return nil
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if _, ok := list.(*v1alpha1.AccessRequestList); ok {
+				return nil
+			}
+			return c.List(ctx, list, opts...)
+		},
+	}), broker.GetAPIReader())
 	w.reconcileRequest(second)
 	w.reconcileRequest(first)
 	if c := w.request(first).Status; c.Phase != v1alpha1.RequestDenied || w.request(second).Status.Phase != v1alpha1.RequestPending {
@@ -683,8 +714,8 @@ func TestStandingAccess(t *testing.T) {
 func TestAnswersNameTheGrant(t *testing.T) {
 	w := newWorld(t, nil)
 	_, g := w.active()
-	answers, err := askForAccess(t.Context(), broker.GetClient(), broker.GetAPIReader(), g, maxQuestions)
-	if err != nil || !answers.ours {
+	answers, err := access.Ask(t.Context(), broker.GetClient(), broker.GetAPIReader(), g, 100)
+	if err != nil || !answers.Ours {
 		t.Errorf("the grant's own binding is not recognised: %+v %v", answers, err)
 	}
 }

@@ -16,6 +16,8 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/cached"
+	"github.com/accessbroker/accessbroker/internal/queue"
+	"github.com/accessbroker/accessbroker/internal/record"
 	"github.com/accessbroker/accessbroker/test/env"
 )
 
@@ -102,7 +104,7 @@ func TestGrantEndedUnseen(t *testing.T) {
 // its time is over.
 func TestPagesOfEnded(t *testing.T) {
 	w := newWorld(t, nil)
-	metrics, registry := w.measure()
+	registry := w.measure()
 	_, model := w.active()
 	w.clock.SetTime(model.Spec.ExpirationTime.Time)
 	w.reconcileGrant(model)
@@ -143,12 +145,12 @@ func TestPagesOfEnded(t *testing.T) {
 	if before <= many || len(all.Items) != len(whole.Items) {
 		t.Errorf("%d have ended, %d of %d are read; %d were made", before, len(all.Items), len(whole.Items), many)
 	}
-	journal := Journal{Recorder: events.NewFakeRecorder(10 * many), Audit: zap.NewNop()}
+	journal := record.Journal{Recorder: events.NewFakeRecorder(10 * many), Audit: zap.NewNop()}
 	look := func(at time.Time) {
 		t.Helper()
-		r := &Ended{
+		r := &record.Archive{
 			Client: broker.GetClient(), Live: broker.GetAPIReader(), Clock: clocktesting.NewFakeClock(at),
-			Journal: journal, Retention: Retention{Grants: time.Hour}, Metrics: metrics,
+			Journal: journal, Retention: record.Retention{Grants: time.Hour}, Backlog: &queue.Backlog{}, Metrics: w.requests.Metrics,
 		}
 		if err := r.Look(t.Context()); err != nil {
 			t.Fatal(err)
@@ -183,24 +185,4 @@ func phases(t *testing.T, registry *prometheus.Registry, name string) map[string
 		}
 	}
 	return out
-}
-
-// How long to wait follows from how long it takes, and from what is kept.
-func TestPauseBetweenLooks(t *testing.T) {
-	day := Retention{Requests: 24 * time.Hour, Grants: 24 * time.Hour}
-	for _, c := range []struct {
-		keep       Retention
-		took, want time.Duration
-	}{
-		{day, time.Millisecond, time.Minute},
-		{day, 5 * time.Second, 495 * time.Second},
-		{day, time.Hour, time.Hour},
-		{Retention{}, time.Hour, time.Hour},
-		{Retention{Requests: 10 * time.Second}, time.Hour, 10 * time.Second},
-		{Retention{Grants: time.Nanosecond}, 0, time.Second},
-	} {
-		if got := (&Ended{Retention: c.keep}).pause(c.took); got != c.want {
-			t.Errorf("after %s, keeping %v: %s, want %s", c.took, c.keep, got, c.want)
-		}
-	}
 }

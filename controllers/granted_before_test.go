@@ -14,6 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/queue"
+	"github.com/accessbroker/accessbroker/internal/record"
 	"github.com/accessbroker/accessbroker/test/env"
 )
 
@@ -83,9 +85,9 @@ func (w *world) forget(request *v1alpha1.AccessRequest) {
 // for an hour.
 func (w *world) lookAtEnded(at time.Time) {
 	w.t.Helper()
-	r := &Ended{
+	r := &record.Archive{
 		Client: broker.GetClient(), Live: broker.GetAPIReader(), Clock: clocktesting.NewFakeClock(at),
-		Journal: w.requests.Journal, Retention: Retention{Requests: time.Hour},
+		Journal: w.requests.Status.Journal, Backlog: &queue.Backlog{}, Metrics: w.requests.Metrics, Retention: record.Retention{Requests: time.Hour},
 	}
 	if err := r.Look(w.t.Context()); err != nil {
 		w.t.Fatal(err)

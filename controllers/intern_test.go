@@ -16,7 +16,7 @@ import (
 func TestInternChangesNothing(t *testing.T) {
 	w := newWorld(t, nil)
 	w.active()
-	in := (&interner{}).transform()
+	in := CacheOptions().DefaultTransform
 	var requests v1alpha1.AccessRequestList
 	var grants v1alpha1.AccessGrantList
 	var bindings rbacv1.RoleBindingList

@@ -15,22 +15,36 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/record"
 )
 
 // measure gives the reconcilers metrics of their own.
-func (w *world) measure() (*Metrics, *prometheus.Registry) {
+func (w *world) measure() *prometheus.Registry {
 	w.t.Helper()
 	registry := prometheus.NewRegistry()
-	metrics, err := NewMetrics(registry, broker.GetClient(), w.clock, "test")
+	metrics, err := record.NewMetrics(registry, broker.GetClient(), w.clock, "test")
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.measureWith(metrics)
+	return registry
+}
+
+func (w *world) measureWith(metrics *record.Metrics) {
 	w.grants.Metrics, w.requests.Metrics, w.expirer.Metrics = metrics, metrics, metrics
-	return metrics, registry
+	w.grants.Status.Metrics = metrics // and of the requests
 }
 
 func gauge(t *testing.T, registry *prometheus.Registry, name string) float64 {
+	t.Helper()
+	return find(t, registry, name).GetGauge().GetValue()
+}
+
+// find is the one value of a metric.
+func find(t *testing.T, registry *prometheus.Registry, name string) *dto.Metric {
 	t.Helper()
 	families, err := registry.Gather()
 	if err != nil {
@@ -38,17 +52,17 @@ func gauge(t *testing.T, registry *prometheus.Registry, name string) float64 {
 	}
 	for _, family := range families {
 		if family.GetName() == name {
-			return family.GetMetric()[0].GetGauge().GetValue()
+			return family.GetMetric()[0]
 		}
 	}
 	t.Fatalf("no metric %s", name)
-	return 0
+	return nil
 }
 
 // The metrics count what is there, and page on what is overdue.
 func TestMetrics(t *testing.T) {
 	w := newWorld(t, nil)
-	metrics, registry := w.measure()
+	registry := w.measure()
 	overdue := func() float64 { return gauge(t, registry, "access_broker_overdue_bindings") }
 	_, g := w.active()
 	w.fresh(g)
@@ -60,8 +74,8 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%v bindings are overdue at the deadline, %v before", due, before)
 	}
 	w.reconcileExpirer(g)
-	if n := testutil.CollectAndCount(metrics.revocationLag); n != 1 {
-		t.Errorf("the lag was observed %d times, want once", n)
+	if h := find(t, registry, "access_broker_revocation_lag_seconds").GetHistogram(); h.GetSampleCount() != 1 {
+		t.Errorf("the lag was observed %d times, want once", h.GetSampleCount())
 	}
 	w.reconcileGrant(g)
 	w.wantEnded(g, v1alpha1.EndExpired)
@@ -78,7 +92,7 @@ func TestMetrics(t *testing.T) {
 // that carries the label is not.
 func TestOrphansAreOverdue(t *testing.T) {
 	w := newWorld(t, nil)
-	_, registry := w.measure()
+	registry := w.measure()
 	before := gauge(t, registry, "access_broker_overdue_bindings")
 	for _, name := range []string{"no-such-grant", "old-friends"} {
 		binding := &rbacv1.RoleBinding{
@@ -118,7 +132,7 @@ func decisionsIn(t *testing.T, registry *prometheus.Registry) map[string]uint64 
 // Every way to be decided is observed, once, after it was written.
 func TestDecisionsAreObserved(t *testing.T) {
 	w := newWorld(t, nil)
-	metrics, registry := w.measure()
+	registry := w.measure()
 	observed := func(want map[string]uint64) {
 		t.Helper()
 		got := decisionsIn(t, registry)
@@ -139,7 +153,7 @@ func TestDecisionsAreObserved(t *testing.T) {
 			return errBroken
 		},
 	}), broker.GetAPIReader())
-	w.requests.Metrics = metrics
+	w.measureWith(requests.Metrics)
 	if _, err := w.requests.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(denied)}); err == nil {
 		t.Error("the status was written: this shows nothing")
 	}
@@ -166,7 +180,7 @@ func TestDecisionsAreObserved(t *testing.T) {
 
 	undecided := w.ask()
 	w.reconcileRequest(undecided)
-	w.clock.SetTime(undecided.CreationTimestamp.Add(defaultPendingTimeout))
+	w.clock.SetTime(undecided.CreationTimestamp.Add(24 * time.Hour))
 	w.reconcileRequest(undecided)
 	observed(map[string]uint64{"approved": 2, "denied": 1, "refused": 2, "lapsed": 1})
 }
@@ -175,12 +189,12 @@ func TestDecisionsAreObserved(t *testing.T) {
 // left undecided by anybody.
 func TestNobodyLetItLapse(t *testing.T) {
 	w := newWorld(t, automatic)
-	_, registry := w.measure()
+	registry := w.measure()
 	request := w.ask(func(s *v1alpha1.AccessRequestSpec) {
 		s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "never"}
 	})
 	w.reconcileRequest(request)
-	w.clock.SetTime(request.CreationTimestamp.Add(defaultPendingTimeout))
+	w.clock.SetTime(request.CreationTimestamp.Add(24 * time.Hour))
 	w.reconcileRequest(request)
 	if got := w.request(request).Status.Phase; got != v1alpha1.RequestLapsed {
 		t.Fatalf("the request is %s", got)
@@ -203,8 +217,8 @@ func TestPendingEnd(t *testing.T) {
 			return errBroken
 		},
 	}), broker.GetAPIReader())
-	metrics, registry := w.measure()
-	healthy.Metrics = metrics
+	registry := w.measure()
+	healthy.Metrics, healthy.Status.Metrics = w.grants.Metrics, w.grants.Metrics
 	pending := func() float64 { return gauge(t, registry, "access_broker_oldest_pending_end_seconds") }
 	if got := pending(); got != 0 {
 		t.Errorf("an end has waited for %v s before there was one", got)
@@ -218,7 +232,7 @@ func TestPendingEnd(t *testing.T) {
 	if got := pending(); got != 120 {
 		t.Errorf("the end has waited for %v s, want 120", got)
 	}
-	if got := testutil.ToFloat64(metrics.revocationErrors); got != 4 { // to strike, and to take
+	if got := find(t, registry, "access_broker_revocation_failures_total").GetCounter().GetValue(); got != 4 { // to strike, and to take
 		t.Errorf("%v failures are counted, want 4", got)
 	}
 	w.grants = healthy
@@ -246,7 +260,7 @@ func TestLagAfterAFailure(t *testing.T) {
 			return errBroken
 		},
 	}), broker.GetAPIReader())
-	metrics, registry := w.measure()
+	registry := w.measure()
 	w.clock.SetTime(g.Spec.ExpirationTime.Time)
 	w.fresh(g)
 	if _, err := w.expirer.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)}); err == nil {
@@ -255,17 +269,11 @@ func TestLagAfterAFailure(t *testing.T) {
 	fails = false
 	w.clock.SetTime(g.Spec.ExpirationTime.Add(time.Minute))
 	w.reconcileExpirer(g)
-	if got := testutil.ToFloat64(metrics.revocationErrors); got != 1 {
+	if got := find(t, registry, "access_broker_revocation_failures_total").GetCounter().GetValue(); got != 1 {
 		t.Errorf("%v failures are counted, want 1", got)
 	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range families {
-		if h := family.GetMetric()[0].GetHistogram(); family.GetName() == "access_broker_revocation_lag_seconds" && (h.GetSampleCount() != 1 || h.GetSampleSum() != 60) {
-			t.Errorf("observed %d times, %v s, want once, 60 s", h.GetSampleCount(), h.GetSampleSum())
-		}
+	if h := find(t, registry, "access_broker_revocation_lag_seconds").GetHistogram(); h.GetSampleCount() != 1 || h.GetSampleSum() != 60 {
+		t.Errorf("observed %d times, %v s, want once, 60 s", h.GetSampleCount(), h.GetSampleSum())
 	}
 	w.reconcileGrant(g)
 	w.wantEnded(g, v1alpha1.EndExpired)
@@ -279,7 +287,7 @@ func TestScrapeWithoutACache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewMetrics(registry, stranger, newWorld(t, nil).clock, "test"); err != nil {
+	if _, err := record.NewMetrics(registry, stranger, newWorld(t, nil).clock, "test"); err != nil {
 		t.Fatal(err)
 	}
 	families, err := registry.Gather()

@@ -16,6 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/queue"
+	"github.com/accessbroker/accessbroker/internal/record"
 	"github.com/accessbroker/accessbroker/test/env"
 )
 
@@ -25,14 +27,14 @@ func TestRetention(t *testing.T) {
 	w := newWorld(t, nil)
 	var audit bytes.Buffer
 	logger := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&audit), zapcore.InfoLevel))
-	w.requests.Journal.Audit, w.grants.Journal.Audit = logger, logger
-	logged := w.grants.Journal
+	w.requests.Status.Journal.Audit = logger
+	logged := w.requests.Status.Journal
 	look := func(at time.Time) {
 		t.Helper()
 		w.clock.SetTime(at)
-		r := &Ended{
+		r := &record.Archive{
 			Client: broker.GetClient(), Live: broker.GetAPIReader(), Clock: clocktesting.NewFakeClock(at),
-			Journal: logged, Retention: Retention{Requests: time.Hour, Grants: 24 * time.Hour},
+			Journal: logged, Backlog: &queue.Backlog{}, Metrics: w.requests.Metrics, Retention: record.Retention{Requests: time.Hour, Grants: 24 * time.Hour},
 		}
 		if err := r.Look(t.Context()); err != nil {
 			t.Fatal(err)

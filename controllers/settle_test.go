@@ -13,6 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	requestcontroller "github.com/accessbroker/accessbroker/controllers/request"
+	"github.com/accessbroker/accessbroker/internal/cached"
+	"github.com/accessbroker/accessbroker/internal/resolve"
 	"github.com/accessbroker/accessbroker/test/env"
 )
 
@@ -90,7 +93,7 @@ func TestMissingNowIsNotNever(t *testing.T) {
 			w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) {
 				s.Roles = append(s.Roles, v1alpha1.RoleRef{Kind: "ClusterRole", Name: "system:node"})
 			})
-			w.requests.Settle = DefaultSettle
+			w.requests.Settle = requestcontroller.DefaultSettle
 			request := w.ask(tc.edit)
 			created := request.CreationTimestamp.Time
 			for _, age := range []time.Duration{0, 59 * time.Second} {
@@ -109,14 +112,14 @@ func TestMissingNowIsNotNever(t *testing.T) {
 					t.Errorf("after %s it is looked at again in %s", age, result.RequeueAfter)
 				}
 			}
-			w.clock.SetTime(created.Add(DefaultSettle))
+			w.clock.SetTime(created.Add(requestcontroller.DefaultSettle))
 			w.reconcileRequest(request)
 			got := w.request(request).Status
 			ended := meta.FindStatusCondition(got.Conditions, v1alpha1.ConditionEnded)
 			if got.Phase != tc.phase || ended == nil || ended.Reason != tc.reason || !strings.Contains(ended.Message, tc.message) || strings.Contains(ended.Message, "waits until") {
 				t.Errorf("in the end it is %s: %s", got.Phase, env.Describe(got.Conditions))
 			}
-			if awaiting(&v1alpha1.AccessRequest{Status: got}) {
+			if cached.Awaits(&v1alpha1.AccessRequest{Status: got}) {
 				t.Errorf("it is over and waits: %s", env.Describe(got.Conditions))
 			}
 		})
@@ -144,7 +147,7 @@ func TestDecidedAtOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, tc.policy)
-			w.requests.Settle = DefaultSettle
+			w.requests.Settle = requestcontroller.DefaultSettle
 			request := w.ask(func(s *v1alpha1.AccessRequestSpec) {
 				if tc.edit != nil {
 					tc.edit(s)
@@ -161,7 +164,7 @@ func TestDecidedAtOnce(t *testing.T) {
 // A request that was matched waits no more for what goes away.
 func TestMatchedAndThenMissing(t *testing.T) {
 	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.Subjects = v1alpha1.SubjectsAny })
-	w.requests.Settle = DefaultSettle
+	w.requests.Settle = requestcontroller.DefaultSettle
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "worker"}}
 	w.create(account)
 	request := w.ask(func(s *v1alpha1.AccessRequestSpec) {
@@ -180,7 +183,7 @@ func TestMatchedAndThenMissing(t *testing.T) {
 }
 
 func serviceAccountMetadataOf(account *corev1.ServiceAccount) client.Object {
-	object := serviceAccountMetadata()
+	object := resolve.ServiceAccountMetadata()
 	object.Namespace, object.Name = account.Namespace, account.Name
 	return object
 }
@@ -188,12 +191,12 @@ func serviceAccountMetadataOf(account *corev1.ServiceAccount) client.Object {
 // A request that waits for what is missing can be taken back.
 func TestWithdrawnWhileItWaits(t *testing.T) {
 	w := newWorld(t, nil)
-	w.requests.Settle = DefaultSettle
+	w.requests.Settle = requestcontroller.DefaultSettle
 	request := w.ask(func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "later" })
 	w.reconcileRequest(request)
 	w.decide(alice, request, v1alpha1.VerdictRelease)
 	w.reconcileRequest(request)
-	if got := w.request(request).Status; got.Phase != v1alpha1.RequestCompleted || awaiting(&v1alpha1.AccessRequest{Status: got}) {
+	if got := w.request(request).Status; got.Phase != v1alpha1.RequestCompleted || cached.Awaits(&v1alpha1.AccessRequest{Status: got}) {
 		t.Errorf("it is %s: %s", got.Phase, env.Describe(got.Conditions))
 	}
 }
@@ -201,7 +204,7 @@ func TestWithdrawnWhileItWaits(t *testing.T) {
 // What waits is found by what it waits for, and by nothing else.
 func TestAwaitedObjects(t *testing.T) {
 	w := newWorld(t, nil)
-	w.requests.Settle = DefaultSettle
+	w.requests.Settle = requestcontroller.DefaultSettle
 	request := w.ask(func(s *v1alpha1.AccessRequestSpec) {
 		s.Scope = &v1alpha1.Scope{Namespaces: []string{"t-later"}}
 		s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: "t-later", Name: "worker"}}
@@ -213,7 +216,7 @@ func TestAwaitedObjects(t *testing.T) {
 	}
 	found := func(o client.Object) string {
 		var names []string
-		for _, r := range (wiring{client: broker.GetClient()}).requestsAwaiting(t.Context(), o) {
+		for _, r := range (wiring{cache: broker.GetClient()}).requestsAwaiting(t.Context(), o) {
 			if r.Namespace == w.namespace {
 				names = append(names, r.Name)
 			}

@@ -1,8 +1,7 @@
-// Package controllers holds the reconcilers. A request becomes a grant
-// (request_controller.go, first_match.go, write_grant.go), a grant becomes
-// bindings and ends (grant_controller.go, over.go, bindings.go, verify.go), every
-// replica removes what is due (expirer.go), a policy says whether it can be used
-// (policy_controller.go). Which event concerns whom is in wiring.go.
+// Package controllers says who is started with what (setup.go) and which event
+// concerns whom (wiring.go). What each of them does is in a room of its own: request
+// makes a request a grant, grant gives and ends it, expirer removes on every replica
+// what is due, policy tells whether a policy can be used.
 package controllers
 
 import (
@@ -16,15 +15,11 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -33,36 +28,36 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/controllers/expirer"
+	"github.com/accessbroker/accessbroker/controllers/grant"
+	"github.com/accessbroker/accessbroker/controllers/policy"
+	"github.com/accessbroker/accessbroker/controllers/request"
+	"github.com/accessbroker/accessbroker/internal/access"
+	"github.com/accessbroker/accessbroker/internal/admission"
 	"github.com/accessbroker/accessbroker/internal/cached"
+	"github.com/accessbroker/accessbroker/internal/queue"
+	"github.com/accessbroker/accessbroker/internal/record"
+	"github.com/accessbroker/accessbroker/internal/resolve"
 )
 
-// The longest pauses between two tries.
-const (
-	maxBackoff        = 5 * time.Second  // to revoke
-	maxRequestBackoff = 60 * time.Second // to grant
-)
-
-// CacheOptions of the manager: of requests and grants only those that have not
-// ended are kept, of bindings only those that belong to a grant, of admission
-// policies only the broker's, of nothing the managedFields, and equal rules are
-// kept once.
+// CacheOptions of the manager.
 func CacheOptions() cache.Options {
-	ofGrants, err := labels.NewRequirement(v1alpha1.LabelGrant, selection.Exists, nil)
-	if err != nil {
-		panic(err) // a constant
+	var bindings []client.Object
+	for _, kind := range access.Kinds {
+		if kind.Binds { // roles that are no grant's are read too
+			bindings = append(bindings, kind.New())
+		}
 	}
-	selector := labels.NewSelector().Add(*ofGrants)
-	installed := labels.SelectorFromSet(labels.Set{"app.kubernetes.io/name": "access-broker"})
-	return cache.Options{
-		DefaultTransform: (&interner{}).transform(),
-		NewInformer:      cached.NewInformer,
-		ByObject: map[client.Object]cache.ByObject{
-			&rbacv1.RoleBinding{}:                                       {Label: selector},
-			&rbacv1.ClusterRoleBinding{}:                                {Label: selector},
-			&admissionregistrationv1.ValidatingAdmissionPolicy{}:        {Label: installed},
-			&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}: {Label: installed},
-		},
+	return cached.Options(bindings...)
+}
+
+// Index makes the indexes of the cache.
+func Index(ctx context.Context, indexer client.FieldIndexer) error {
+	var owned []client.Object
+	for _, kind := range access.Kinds {
+		owned = append(owned, kind.New())
 	}
+	return cached.Index(ctx, indexer, owned...)
 }
 
 // The metrics endpoint authenticates its clients by TokenReview and authorizes
@@ -74,131 +69,162 @@ type Options struct {
 	Clock clock.Clock
 	// Audit is the log of every transition.
 	Audit     *zap.Logger
-	Retention Retention
+	Retention record.Retention
 	// Settle is how long a new request waits for what is missing.
 	Settle time.Duration
 	// Version that runs, for the metrics.
 	Version string
 }
 
+// process is what the controllers share.
+type process struct {
+	manager.Manager
+	wiring
+	clock     clock.Clock
+	client    client.Client
+	live      client.Reader
+	status    *record.Writer
+	metrics   *record.Metrics
+	backlog   *queue.Backlog
+	policies  *resolve.Policies
+	names     resolve.Names
+	admission *admission.Check
+}
+
 // Setup registers the reconcilers with a manager.
 func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
-	clk := o.Clock
-	if err := setupIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
-		return err
-	}
-	c, live := mgr.GetClient(), mgr.GetAPIReader()
-	policies := &Policies{Client: c, Live: live}
-	admissionPolicies, err := NewAdmission(c)
+	p, err := newProcess(ctx, mgr, o)
 	if err != nil {
 		return err
+	}
+	granting := p.newGranting()
+	if err := errors.Join(p.setupPolicy(), p.setupRequest(granting, o.Settle), p.setupGrant(granting), p.setupJudge(granting), p.setupExpirer()); err != nil {
+		return fmt.Errorf("set up the controllers: %w", err)
+	}
+	return mgr.Add(&record.Archive{
+		Client: p.client, Live: p.live, Clock: p.clock, Journal: p.status.Journal, Retention: o.Retention, Backlog: p.backlog, Metrics: p.metrics,
+	})
+}
+
+func newProcess(ctx context.Context, mgr manager.Manager, o Options) (*process, error) {
+	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return nil, err
+	}
+	c, live := mgr.GetClient(), mgr.GetAPIReader()
+	p := &process{
+		Manager: mgr, wiring: wiring{cache: c}, clock: o.Clock, client: c, live: live,
+		backlog: queue.Starting(), policies: &resolve.Policies{Client: c, Live: live},
+	}
+	var err error
+	if p.admission, err = admission.New(c); err != nil {
+		return nil, err
 	}
 	// Read by name later; the cache starts with the others.
 	for _, o := range []client.Object{&admissionregistrationv1.ValidatingAdmissionPolicy{}, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}} {
 		if _, err := mgr.GetCache().GetInformer(ctx, o); err != nil {
-			return fmt.Errorf("watch admission policies: %w", err)
+			return nil, fmt.Errorf("watch admission policies: %w", err)
 		}
 	}
-	recorder, err := newRecorder(mgr)
+	recorder, err := record.NewRecorder(mgr)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	journal := Journal{Recorder: recorder, Audit: o.Audit}
-	measures, err := NewMetrics(metrics.Registry, c, clk, o.Version)
+	if p.metrics, err = record.NewMetrics(metrics.Registry, c, o.Clock, o.Version); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	p.status = &record.Writer{Client: c, Journal: record.Journal{Recorder: recorder, Audit: o.Audit}, Metrics: p.metrics}
+	tasks, err := resolve.NewTasks(mgr.GetConfig(), mgr.GetHTTPClient(), p.named)
 	if err != nil {
-		return fmt.Errorf("metrics: %w", err)
+		return nil, err
 	}
-	backlog := &Backlog{start: make(chan struct{})}
-	w := wiring{client: c}
-	tasks, err := NewTasks(mgr.GetConfig(), mgr.GetHTTPClient(), w)
-	if err != nil {
-		return err
-	}
-
-	err = builder.ControllerManagedBy(mgr).Named("policy").
-		For(&v1alpha1.AccessPolicy{}).
-		Watches(&rbacv1.ClusterRole{}, w.policiesOfRole()).
-		Watches(&rbacv1.Role{}, w.policiesOfRole()).
-		Complete(&PolicyReconciler{Client: c, Live: live, Clock: clk, Policies: policies})
-	if err != nil {
-		return fmt.Errorf("policy controller: %w", err)
-	}
-	reconciler := &RequestReconciler{Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Tasks: tasks, Settle: o.Settle, Backlog: backlog, Metrics: measures}
-	err = builder.ControllerManagedBy(mgr).Named("request").
-		Watches(&v1alpha1.AccessRequest{}, reconciler.inTurn()).
-		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(w.openRequests)).
-		Watches(&v1alpha1.AccessGrant{}, handler.EnqueueRequestsFromMapFunc(requestOfGrant)).
-		Watches(&rbacv1.ClusterRole{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
-		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(w.requestsOfRole)).
-		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(w.requestsAwaiting)).
-		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(w.requestsAwaiting)).
-		WatchesRawSource(tasks.source(w.requestsBy(indexTask))).
-		WithOptions(options(maxRequestBackoff)).
-		Complete(reconciler)
-	if err != nil {
-		return fmt.Errorf("request controller: %w", err)
-	}
-
-	granting := &GrantReconciler{
-		Client: c, Live: live, Clock: clk, Journal: journal, Policies: policies, Admission: admissionPolicies, Tasks: tasks,
-		Backlog: backlog, Metrics: measures, handedOver: make(chan event.GenericEvent, maxConcurrent),
-	}
-	// What grants own is watched for those whose grant has ended or is gone.
-	err = builder.ControllerManagedBy(mgr).Named("grant").
-		For(&v1alpha1.AccessGrant{}).
-		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding)).
-		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding)).
-		Watches(&rbacv1.ClusterRole{}, first(grantOfOwned)).
-		Watches(&rbacv1.Role{}, first(grantOfOwned)).
-		WatchesRawSource(source.Channel(granting.handedOver, handler.TypedFuncs[client.Object, reconcile.Request]{GenericFunc: behindAll})).
-		WithOptions(options(maxBackoff)).
-		Complete(granting)
-	if err != nil {
-		return fmt.Errorf("grant controller: %w", err)
-	}
-	err = builder.ControllerManagedBy(mgr).Named("judge").
-		For(&v1alpha1.AccessGrant{}).
-		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding)).
-		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding)).
-		Watches(&v1alpha1.AccessRequest{}, first(grantOfRequest)).
-		Watches(&v1alpha1.AccessPolicy{}, first(w.grantsOfPolicy)).
-		Watches(&rbacv1.ClusterRole{}, first(w.grantsOfRole)).
-		Watches(&rbacv1.Role{}, first(w.grantsOfRole)).
-		WatchesMetadata(&corev1.Namespace{}, first(w.grantsOfObject)).
-		WatchesMetadata(&corev1.ServiceAccount{}, first(w.grantsOfObject)).
-		WatchesRawSource(tasks.source(w.grantsBy(indexTask))).
-		WithOptions(options(maxBackoff)).
-		Complete(reconcile.Func(granting.Judge))
-	if err != nil {
-		return fmt.Errorf("judge: %w", err)
-	}
-
-	expirer := &Expirer{Client: c, Live: live, Clock: clk, Backlog: backlog, Metrics: measures}
-	everywhere := options(maxBackoff)
-	everywhere.NeedLeaderElection = ptr.To(false)
-	err = builder.ControllerManagedBy(mgr).Named("expirer").
-		For(&v1alpha1.AccessGrant{}).
-		Watches(&rbacv1.RoleBinding{}, first(grantOfBinding), builder.WithPredicates(toCheck)).
-		Watches(&rbacv1.ClusterRoleBinding{}, first(grantOfBinding), builder.WithPredicates(toCheck)).
-		WithOptions(everywhere).
-		Complete(expirer)
-	if err != nil {
-		return fmt.Errorf("expirer: %w", err)
-	}
-	if err := mgr.Add(&Ended{Client: c, Live: live, Clock: clk, Journal: journal, Retention: o.Retention, Backlog: backlog, Metrics: measures}); err != nil {
-		return fmt.Errorf("retention: %w", err)
-	}
-	return mgr.Add(expirer)
+	p.names = resolve.Names{Cache: c, Live: live, Tasks: tasks, Roles: resolve.NewRoles()}
+	return p, nil
 }
 
-// maxConcurrent is how many of a kind are under way at a time.
-const maxConcurrent = 10
+func (p *process) setupPolicy() error {
+	r := &policy.Reconciler{Client: p.client, Clock: p.clock, Status: p.status, Policies: p.policies, Names: p.names}
+	return builder.ControllerManagedBy(p).Named("policy").
+		For(&v1alpha1.AccessPolicy{}).
+		Watches(&rbacv1.ClusterRole{}, r.OfRole()).
+		Watches(&rbacv1.Role{}, r.OfRole()).
+		Complete(r)
+}
 
-func options(most time.Duration) controller.Options {
-	return controller.Options{
-		MaxConcurrentReconciles: maxConcurrent,
-		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, most),
+func (p *process) setupRequest(granting *granting, settle time.Duration) error {
+	r := &request.Reconciler{
+		Client: p.client, Live: p.live, Clock: p.clock, Status: p.status, Policies: p.policies, Names: p.names,
+		Settle: settle, Backlog: p.backlog, Metrics: p.metrics, Wrote: granting.Wrote,
 	}
+	return builder.ControllerManagedBy(p).Named("request").
+		Watches(&v1alpha1.AccessRequest{}, r.InTurn()).
+		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(p.openRequests)).
+		Watches(&v1alpha1.AccessGrant{}, handler.EnqueueRequestsFromMapFunc(requestOfGrant)).
+		Watches(&rbacv1.ClusterRole{}, handler.EnqueueRequestsFromMapFunc(p.requestsOfRole)).
+		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(p.requestsOfRole)).
+		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(p.requestsAwaiting)).
+		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(p.requestsAwaiting)).
+		WatchesRawSource(p.names.Tasks.Source(p.requestsBy(cached.ByTask))).
+		WithOptions(queue.Options(queue.MaxRequestBackoff)).
+		Complete(r)
+}
+
+// granting is what gives and what judges, and the way from one to the other.
+type granting struct {
+	*grant.Reconciler
+	struck chan event.GenericEvent
+}
+
+func (p *process) newGranting() *granting {
+	struck := make(chan event.GenericEvent, queue.MaxConcurrent)
+	return &granting{struck: struck, Reconciler: &grant.Reconciler{
+		Client: p.client, Live: p.live, Clock: p.clock, Status: p.status, Policies: p.policies, Names: p.names,
+		Admission: p.admission, Backlog: p.backlog, Metrics: p.metrics,
+		HandOver: func(ctx context.Context, g *v1alpha1.AccessGrant) {
+			select {
+			case struck <- event.GenericEvent{Object: g}:
+			case <-ctx.Done():
+			}
+		},
+	}}
+}
+
+// setupGrant watches what grants own for those whose grant has ended or is gone.
+func (p *process) setupGrant(g *granting) error {
+	return watchOwned(builder.ControllerManagedBy(p).Named("grant").For(&v1alpha1.AccessGrant{})).
+		WatchesRawSource(source.Channel(g.struck, handler.TypedFuncs[client.Object, reconcile.Request]{GenericFunc: handedOver})).
+		WithOptions(queue.Options(queue.MaxBackoff)).
+		Complete(g.Reconciler)
+}
+
+func (p *process) setupJudge(g *granting) error {
+	return watchOwned(builder.ControllerManagedBy(p).Named("judge").For(&v1alpha1.AccessGrant{})).
+		Watches(&v1alpha1.AccessRequest{}, queue.Urgent(grantOfRequest)).
+		Watches(&v1alpha1.AccessPolicy{}, queue.Urgent(p.grantsOfPolicy)).
+		Watches(&rbacv1.ClusterRole{}, queue.Urgent(p.grantsOfRole)).
+		Watches(&rbacv1.Role{}, queue.Urgent(p.grantsOfRole)).
+		WatchesMetadata(&corev1.Namespace{}, queue.Urgent(p.grantsOfObject)).
+		WatchesMetadata(&corev1.ServiceAccount{}, queue.Urgent(p.grantsOfObject)).
+		WatchesRawSource(p.names.Tasks.Source(p.grantsBy(cached.ByTask))).
+		WithOptions(queue.Options(queue.MaxBackoff)).
+		Complete(reconcile.Func(g.Judge))
+}
+
+func (p *process) setupExpirer() error {
+	r := &expirer.Reconciler{Client: p.client, Live: p.live, Clock: p.clock, Backlog: p.backlog, Metrics: p.metrics}
+	everywhere := queue.Options(queue.MaxBackoff)
+	everywhere.NeedLeaderElection = ptr.To(false)
+	err := watchOwned(builder.ControllerManagedBy(p).Named("expirer").For(&v1alpha1.AccessGrant{}), builder.WithPredicates(toCheck)).
+		WithOptions(everywhere).
+		Complete(r)
+	return errors.Join(err, p.Add(r))
+}
+
+// watchOwned watches every kind of object that a grant can own, for its grant.
+func watchOwned(to *builder.Builder, which ...builder.WatchesOption) *builder.Builder {
+	for _, kind := range access.Kinds {
+		to = to.Watches(kind.New(), queue.Urgent(ownerOf), which...)
+	}
+	return to
 }
 
 // CachesSynced is a readiness check: a replica is ready when it has seen the

@@ -15,8 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	grantcontroller "github.com/accessbroker/accessbroker/controllers/grant"
+	"github.com/accessbroker/accessbroker/internal/access"
 	"github.com/accessbroker/accessbroker/internal/grant"
-	"github.com/accessbroker/accessbroker/internal/rbac"
 )
 
 // A cache that has not heard of the last word grants nothing: what was weighed
@@ -128,7 +129,7 @@ func TestEndIsNotClaimedWhileABindingAllows(t *testing.T) {
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			if _, ok := o.(*authorizationv1.SubjectAccessReview); ok {
 				once.Do(func() {
-					if err := c.Create(ctx, rbac.New(grant.Bindings(g)[0])); err != nil {
+					if err := c.Create(ctx, access.New(grant.Bindings(g)[0])); err != nil {
 						t.Errorf("make the binding anew: %v", err)
 					}
 					err := wait.PollUntilContextTimeout(ctx, time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) { return w.can(), nil })
@@ -142,7 +143,7 @@ func TestEndIsNotClaimedWhileABindingAllows(t *testing.T) {
 	}), broker.GetAPIReader())
 	w.clock.SetTime(g.Spec.ExpirationTime.Time)
 	next, err := w.tryGrant(g)
-	if err != nil || next.RequeueAfter != verifyAgain {
+	if err != nil || next.RequeueAfter != grantcontroller.VerifyAgain {
 		t.Errorf("the end is looked at again in %s, %v", next.RequeueAfter, err)
 	}
 	current := &v1alpha1.AccessGrant{}

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -10,65 +9,14 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/resolve"
 	"github.com/accessbroker/accessbroker/test/env"
 )
-
-// What the administrator's list says of a kind.
-func TestKindList(t *testing.T) {
-	rule := func(group, resource string, verbs ...string) rbacv1.PolicyRule {
-		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
-	}
-	named := rule("batch", "jobs", "get", "list", "watch")
-	named.ResourceNames = []string{"migrate"}
-	for name, tc := range map[string]struct {
-		list              kindList
-		group, kind, want string
-	}{
-		"listed":                       {kindList{rule("batch", "jobs", "get", "list", "watch")}, "batch", "Job", ""},
-		"in two rules":                 {kindList{rule("batch", "jobs", "get"), rule("batch", "jobs", "list", "watch")}, "batch", "Job", ""},
-		"any verb":                     {kindList{rule("batch", "jobs", "*")}, "batch", "Job", ""},
-		"not listed":                   {kindList{rule("batch", "cronjobs", "*")}, "batch", "Job", "get list watch"},
-		"in another group":             {kindList{rule("batch.volcano.sh", "jobs", "*")}, "batch", "Job", "get list watch"},
-		"its status alone":             {kindList{rule("batch", "jobs/status", "*")}, "batch", "Job", "get list watch"},
-		"no watch":                     {kindList{rule("batch", "jobs", "get", "list")}, "batch", "Job", "watch"},
-		"some objects by name":         {kindList{named}, "batch", "Job", "get list watch"},
-		"all of a group of others":     {kindList{rule("example.com", "*", "*")}, "example.com", "Migration", ""},
-		"all, of others":               {kindList{rule("*", "*", "*")}, "example.com", "Migration", ""},
-		"all, a known task":            {kindList{rule("*", "*", "*")}, "", "Pod", ""},
-		"all of the core, a Pod":       {kindList{rule("", "*", "*")}, "", "Pod", ""},
-		"all of the core, a ConfigMap": {kindList{rule("", "*", "*")}, "", "ConfigMap", "get list watch"},
-		"a ConfigMap by name":          {kindList{rule("", "configmaps", "*")}, "", "ConfigMap", ""},
-		"all, a Lease":                 {kindList{rule("*", "*", "*")}, "coordination.k8s.io", "Lease", "get list watch"},
-		"a Lease by name":              {kindList{rule("coordination.k8s.io", "leases", "*")}, "coordination.k8s.io", "Lease", ""},
-		"all, a RoleBinding":           {kindList{rule("*", "*", "*")}, "rbac.authorization.k8s.io", "RoleBinding", "get list watch"},
-		"all, a JobSet":                {kindList{rule("*", "*", "*")}, "jobset.x-k8s.io", "JobSet", ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			missing := tc.list.missing(schema.GroupKind{Group: tc.group, Kind: tc.kind}, strings.ToLower(tc.kind)+"s")
-			if got := strings.Join(missing, " "); got != tc.want {
-				t.Errorf("missing is %q, want %q", got, tc.want)
-			}
-		})
-	}
-	for kind, never := range map[schema.GroupKind]bool{
-		{Group: "jit.accessbroker.dev", Kind: "AccessGrant"}:   true,
-		{Group: "jit.accessbroker.dev", Kind: "AccessRequest"}: true,
-		{Group: "jit.accessbroker.dev", Kind: "Whatever"}:      true,
-		{Kind: "Secret"}:                       true,
-		{Group: "example.com", Kind: "Secret"}: false,
-		{Group: "batch", Kind: "Job"}:          false,
-	} {
-		if got := neverTask(kind) != ""; got != never {
-			t.Errorf("%s is never a task: %v, want %v", kind, got, never)
-		}
-	}
-}
 
 // A task is looked at every minute, whatever the watch tells, while a request
 // waits for it and while a grant lasts with it.
@@ -125,7 +73,7 @@ func TestKindIsServedNoMore(t *testing.T) {
 	}}
 	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) })
 	w.create(crd)
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: TaskKindsRole}}
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: resolve.TaskKindsRole}}
 	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(role), role); err != nil {
 		t.Fatal(err)
 	}
@@ -160,14 +108,14 @@ func TestKindIsServedNoMore(t *testing.T) {
 	}
 	e.Patch(t, crd, `{"spec":{"versions":[{"name":"v1","served":false,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}]}}`)
 	eventually("the kind is served no more", func(ctx context.Context) bool {
-		return notServed(e.Admin.Get(ctx, client.ObjectKeyFromObject(task), task.DeepCopy()))
+		return resolve.NotServed(e.Admin.Get(ctx, client.ObjectKeyFromObject(task), task.DeepCopy()))
 	})
 	w.reconcileGrant(g)
 	told := meta.FindStatusCondition(w.grantOf(request).Status.Conditions, v1alpha1.ConditionTaskWatched)
 	if told == nil || told.Reason != v1alpha1.ReasonTaskNotServed || !w.can() {
 		t.Fatalf("alice has access: %v, and is told %v", w.can(), told)
 	}
-	w.clock.SetTime(w.clock.Now().Add(unservedFor - time.Second))
+	w.clock.SetTime(w.clock.Now().Add(5*time.Minute - time.Second))
 	w.reconcileGrant(g)
 	if !w.can() {
 		t.Fatal("the access ended though the kind may come back")

@@ -20,7 +20,6 @@ import (
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -28,7 +27,11 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/controllers"
+	"github.com/accessbroker/accessbroker/controllers/request"
+	"github.com/accessbroker/accessbroker/internal/access"
+	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/notify"
+	"github.com/accessbroker/accessbroker/internal/record"
 )
 
 // version is set by the linker.
@@ -51,27 +54,8 @@ const exitFound = 3
 // up and tried again: a call that is lost must not hold up a revocation.
 const callTimeout = 10 * time.Second
 
-// newCache makes a cache whose watches are not cut off by callTimeout.
-func newCache(config *rest.Config, options cache.Options) (cache.Cache, error) {
-	config = rest.CopyConfig(config)
-	config.Timeout = 0
-	options.HTTPClient = nil // the manager's has the timeout
-	return cache.New(config, options)
-}
-
-// listOnce makes the caches read what there is by a list, not by a watch that
-// streams it object by object: that takes twice the processor time, and what fell
-// due while no replica ran waits for it. The environment overrides it.
-func listOnce() error {
-	const gate = "KUBE_FEATURE_WatchListClient"
-	if os.Getenv(gate) != "" {
-		return nil
-	}
-	return os.Setenv(gate, "false")
-}
-
 func run() (code int, err error) {
-	if err := listOnce(); err != nil {
+	if err := cached.ListOnce(); err != nil {
 		return 1, err
 	}
 	// --kubeconfig is registered by controller-runtime.
@@ -82,7 +66,7 @@ func run() (code int, err error) {
 		leaderElect      = flag.Bool("leader-elect", false, "let one replica of several grant; every replica revokes")
 		namespace        = flag.String("leader-election-namespace", "access-broker-system", "namespace of the lease")
 		auditPath        = flag.String("audit-log-path", "stdout", "file, stdout or stderr that gets one JSON line for every transition")
-		settleTime       = flag.Duration("settle-time", controllers.DefaultSettle, "how long a new request waits for what it names and what is not there yet, a role or a policy say; 0 ends it at once")
+		settleTime       = flag.Duration("settle-time", request.DefaultSettle, "how long a new request waits for what it names and what is not there yet, a role or a policy say; 0 ends it at once")
 		requestRetention = flag.Duration("request-retention", 7*24*time.Hour, "how long requests are kept after their end; 0 keeps them for ever")
 		grantRetention   = flag.Duration("grant-retention", 90*24*time.Hour, "how long grants are kept after their end; 0 keeps them for ever")
 		notifications    = flag.String("notification-config", "", "file that names the sinks to notify of every transition; none by default")
@@ -148,7 +132,7 @@ func run() (code int, err error) {
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                  scheme,
 		Cache:                   controllers.CacheOptions(),
-		NewCache:                newCache,
+		NewCache:                cached.New,
 		HealthProbeBindAddress:  *probeAddr,
 		PprofBindAddress:        *pprofAddr,
 		LeaderElection:          *leaderElect,
@@ -179,7 +163,7 @@ func run() (code int, err error) {
 	defer func() { _ = audit.Sync() }()
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Clock: clock.RealClock{}, Audit: audit.Named("audit"), Version: version,
-		Settle: *settleTime, Retention: controllers.Retention{Requests: *requestRetention, Grants: *grantRetention},
+		Settle: *settleTime, Retention: record.Retention{Requests: *requestRetention, Grants: *grantRetention},
 	}); err != nil {
 		return 1, err
 	}
@@ -203,13 +187,13 @@ func run() (code int, err error) {
 	return 0, mgr.Start(ctx)
 }
 
-// sweep removes what is overdue, once; see controllers.Sweep.
+// sweep removes what is overdue, once; see access.Sweep.
 func sweep(config *rest.Config, scheme *runtime.Scheme, logger *zap.Logger) (code int, err error) {
 	c, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return 1, fmt.Errorf("create client: %w", err)
 	}
-	found, err := controllers.Sweep(ctrl.SetupSignalHandler(), c, time.Now())
+	found, err := access.Sweep(ctrl.SetupSignalHandler(), c, time.Now())
 	for _, object := range found.Overdue {
 		logger.Warn("found what is overdue", zap.String("object", object))
 	}
@@ -229,13 +213,13 @@ func sweep(config *rest.Config, scheme *runtime.Scheme, logger *zap.Logger) (cod
 	return 0, nil
 }
 
-// uninstall ends every grant; see controllers.Uninstall.
+// uninstall ends every grant; see access.Uninstall.
 func uninstall(config *rest.Config, scheme *runtime.Scheme) (code int, err error) {
 	c, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return 1, fmt.Errorf("create client: %w", err)
 	}
-	if err := controllers.Uninstall(ctrl.SetupSignalHandler(), c, func(ended string) { fmt.Println(ended) }); err != nil {
+	if err := access.Uninstall(ctrl.SetupSignalHandler(), c, func(ended string) { fmt.Println(ended) }); err != nil {
 		return 1, fmt.Errorf("uninstall: %w", err)
 	}
 	fmt.Println("no access of any grant is left; Access Broker can be deleted")

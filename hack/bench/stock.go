@@ -15,7 +15,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
-	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/access"
 )
 
 // stockWorkers write the stock, more than the API server has cores.
@@ -114,7 +114,7 @@ func (s *scene) castOne(ctx context.Context, i int, deadline time.Time) error {
 		return err
 	}
 	want := grant.Bindings(g)[0]
-	binding := rbac.New(want)
+	binding := access.New(want)
 	if err := s.asBroker.Create(ctx, binding); err != nil {
 		return err
 	}

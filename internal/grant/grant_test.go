@@ -74,7 +74,7 @@ func role(kind, name string) ofGrant {
 
 func everywhere(s *v1alpha1.AccessGrantSpec) { s.Namespaces, s.Cluster = nil, true }
 
-func rules(rules ...v1alpha1.PolicyRule) ofGrant {
+func adhoc(rules ...v1alpha1.PolicyRule) ofGrant {
 	return func(s *v1alpha1.AccessGrantSpec) { s.RoleRef, s.Rules = nil, rules }
 }
 
@@ -172,22 +172,22 @@ func TestBindings(t *testing.T) {
 	alice := rbacv1.Subject{Kind: "User", APIGroup: "rbac.authorization.k8s.io", Name: "alice"}
 	for name, test := range map[string]struct {
 		grant *v1alpha1.AccessGrant
-		want  []Binding
+		want  []Object
 	}{
 		"one namespace": {newGrant(), list(
-			Binding{Kind: "RoleBinding", Namespace: "payments", RoleRef: clusterRole("edit"), Subjects: list(alice)})},
+			Object{Kind: "RoleBinding", Namespace: "payments", RoleRef: clusterRole("edit"), Subjects: list(alice)})},
 		"each namespace": {newGrant(in("a", "b")), list(
-			Binding{Kind: "RoleBinding", Namespace: "a", RoleRef: clusterRole("edit"), Subjects: list(alice)},
-			Binding{Kind: "RoleBinding", Namespace: "b", RoleRef: clusterRole("edit"), Subjects: list(alice)})},
+			Object{Kind: "RoleBinding", Namespace: "a", RoleRef: clusterRole("edit"), Subjects: list(alice)},
+			Object{Kind: "RoleBinding", Namespace: "b", RoleRef: clusterRole("edit"), Subjects: list(alice)})},
 		"a Role": {newGrant(role("Role", "deployer")), list(
-			Binding{Kind: "RoleBinding", Namespace: "payments", RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "deployer"}, Subjects: list(alice)})},
+			Object{Kind: "RoleBinding", Namespace: "payments", RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "deployer"}, Subjects: list(alice)})},
 		"the cluster": {newGrant(everywhere, role("ClusterRole", "view")), list(
-			Binding{Kind: "ClusterRoleBinding", RoleRef: clusterRole("view"), Subjects: list(alice)})},
+			Object{Kind: "ClusterRoleBinding", RoleRef: clusterRole("view"), Subjects: list(alice)})},
 		"the cluster, whatever else": {newGrant(func(s *v1alpha1.AccessGrantSpec) { s.Cluster = true }), list(
-			Binding{Kind: "ClusterRoleBinding", RoleRef: clusterRole("edit"), Subjects: list(alice)})},
+			Object{Kind: "ClusterRoleBinding", RoleRef: clusterRole("edit"), Subjects: list(alice)})},
 		"no namespace": {newGrant(in()), nil},
 		"subjects of each kind": {newGrant(to(group("dev"), user("alice"), account("ci", "bot"))), list(
-			Binding{Kind: "RoleBinding", Namespace: "payments", RoleRef: clusterRole("edit"), Subjects: list(
+			Object{Kind: "RoleBinding", Namespace: "payments", RoleRef: clusterRole("edit"), Subjects: list(
 				rbacv1.Subject{Kind: "Group", APIGroup: "rbac.authorization.k8s.io", Name: "dev"},
 				alice,
 				rbacv1.Subject{Kind: "ServiceAccount", Namespace: "ci", Name: "bot"})})},
@@ -213,13 +213,13 @@ func TestRoles(t *testing.T) {
 		rbacv1.PolicyRule{Verbs: list("get"), NonResourceURLs: list("/metrics")})
 	for name, test := range map[string]struct {
 		grant *v1alpha1.AccessGrant
-		want  []Binding
+		want  []Object
 	}{
-		"an existing role": {newGrant(rules(getPods), role("ClusterRole", "edit")), nil},
-		"each namespace": {newGrant(rules(getPods, metrics), in("a", "b")), list(
-			Binding{Kind: "Role", Namespace: "a", Rules: held},
-			Binding{Kind: "Role", Namespace: "b", Rules: held})},
-		"the cluster": {newGrant(rules(getPods, metrics), everywhere), list(Binding{Kind: "ClusterRole", Rules: held})},
+		"an existing role": {newGrant(adhoc(getPods), role("ClusterRole", "edit")), nil},
+		"each namespace": {newGrant(adhoc(getPods, metrics), in("a", "b")), list(
+			Object{Kind: "Role", Namespace: "a", Rules: held},
+			Object{Kind: "Role", Namespace: "b", Rules: held})},
+		"the cluster": {newGrant(adhoc(getPods, metrics), everywhere), list(Object{Kind: "ClusterRole", Rules: held})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for i := range test.want {
@@ -342,8 +342,8 @@ func TestTouchedRole(t *testing.T) {
 		"a binding in its name": {func(s *Seen) { s.RoleRef.Name = "admin" }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			role := func() Binding {
-				return Roles(newGrant(rules(v1alpha1.PolicyRule{Verbs: list("get"), Resources: list("pods"), ResourceNames: list("web-0")})))[0]
+			role := func() Object {
+				return Roles(newGrant(adhoc(v1alpha1.PolicyRule{Verbs: list("get"), Resources: list("pods"), ResourceNames: list("web-0")})))[0]
 			}
 			seen := Seen{Kind: role().Kind, Meta: role().Meta(), Rules: role().Rules}
 			test.touch(&seen)
@@ -367,7 +367,7 @@ func TestSummarize(t *testing.T) {
 		"several places":  {newGrant(in("a", "b")), v1alpha1.GrantSummary{Subjects: "alice", Role: "ClusterRole/edit", Scope: "a,b"}},
 		"the cluster":     {newGrant(everywhere), v1alpha1.GrantSummary{Subjects: "alice", Role: "ClusterRole/edit", Scope: "*"}},
 		"a Role":          {newGrant(role("Role", "deployer")), v1alpha1.GrantSummary{Subjects: "alice", Role: "Role/deployer", Scope: "payments"}},
-		"rules":           {newGrant(rules()), v1alpha1.GrantSummary{Subjects: "alice", Role: "rules", Scope: "payments"}},
+		"rules":           {newGrant(adhoc()), v1alpha1.GrantSummary{Subjects: "alice", Role: "rules", Scope: "payments"}},
 		"those who agree": {newGrant(decided(decision("bob", v1alpha1.VerdictApprove), decision("alice", v1alpha1.VerdictRelease), decision("carol", v1alpha1.VerdictApprove), decision("dave", v1alpha1.VerdictRevoke))), v1alpha1.GrantSummary{Subjects: "alice", Role: "ClusterRole/edit", Scope: "payments", Approvers: "bob,carol"}},
 	} {
 		t.Run(name, func(t *testing.T) {

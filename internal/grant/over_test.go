@@ -73,9 +73,6 @@ func TestRequestPhase(t *testing.T) {
 			if got := RequestPhase(reason); got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
-			if got := (End{Reason: reason}).RequestPhase(); got != want {
-				t.Errorf("got %s of the end, want %s", got, want)
-			}
 			if !want.Ended() {
 				t.Errorf("%s is no end", want)
 			}

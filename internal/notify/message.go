@@ -14,7 +14,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/identity"
-	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/rules"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -251,7 +251,7 @@ func slackText(o client.Object, t transition) string {
 			line("and %d risks more", len(d.Risks)-maxRisks)
 			break
 		}
-		if risk == rbac.NoneKnown.Message {
+		if risk == rules.NoneKnown.Message {
 			line("no risk is known, which does not mean that there is none")
 			continue
 		}
@@ -290,8 +290,8 @@ func parenthesis(s string) string {
 	return " (" + s + ")"
 }
 
-func rulesText(rules []v1alpha1.PolicyRule) string {
-	shown := rbac.Show(v1alpha1.RBACRules(rules), rbac.Limit{Lines: maxRules, Bytes: maxRules * rbac.MaxLine})
+func rulesText(asked []v1alpha1.PolicyRule) string {
+	shown := rules.Show(v1alpha1.RBACRules(asked), rules.Limit{Lines: maxRules, Bytes: maxRules * rules.MaxLine})
 	out := shown.Lines
 	if shown.Left > 0 {
 		out = append(out, fmt.Sprintf("and %d permissions more", shown.Left))

@@ -10,7 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/rules"
 )
 
 func pending() *v1alpha1.AccessRequest {
@@ -70,7 +70,7 @@ func TestSlack(t *testing.T) {
 	}
 
 	harmless := pending()
-	harmless.Status.Risks = []v1alpha1.Risk{{Kind: rbac.NoneKnown.Kind, Message: rbac.NoneKnown.Message}}
+	harmless.Status.Risks = []v1alpha1.Risk{{Kind: rules.NoneKnown.Kind, Message: rules.NoneKnown.Message}}
 	if text := slackText(harmless, ofRequest(harmless, nil)[0]); !strings.Contains(text, "\nno risk is known, which does not mean that there is none\n") {
 		t.Errorf("no risk reads as none:\n%s", text)
 	}

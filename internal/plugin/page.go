@@ -10,7 +10,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
-	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/rules"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -173,7 +173,7 @@ func (w *writer) decisions(r *v1alpha1.AccessRequest) {
 }
 
 // ownLimit bounds how much is shown of rules that the broker has not seen yet.
-var ownLimit = rbac.Limit{Lines: 100, Bytes: 16 << 10}
+var ownLimit = rules.Limit{Lines: 100, Bytes: 16 << 10}
 
 // rulesOf are the rules as the broker wrote them, or as they are asked for as
 // long as it has not.
@@ -181,7 +181,7 @@ func rulesOf(r *v1alpha1.AccessRequest) []string {
 	if len(r.Status.Rules) > 0 {
 		return r.Status.Rules
 	}
-	return rbac.Show(v1alpha1.RBACRules(r.Spec.Rules), ownLimit).Stored("spec.rules has all of them")
+	return rules.Show(v1alpha1.RBACRules(r.Spec.Rules), ownLimit).Stored("spec.rules has all of them")
 }
 
 func (w *writer) rules(r *v1alpha1.AccessRequest) {
@@ -192,7 +192,7 @@ func (w *writer) rules(r *v1alpha1.AccessRequest) {
 	w.heading("What it allows")
 	shown := ""
 	for _, line := range lines {
-		if rbac.IsLeftOut(line) {
+		if rules.IsLeftOut(line) {
 			w.item(line)
 			continue
 		}
@@ -221,7 +221,7 @@ const maxWorst = 3
 func (w *writer) worst(r *v1alpha1.AccessRequest) {
 	known := knownRisks(r)
 	if len(known) == 0 && r.Status.RulesHash != "" { // else the broker has not looked yet
-		w.field("Risks", rbac.NoneKnown.Message)
+		w.field("Risks", rules.NoneKnown.Message)
 	}
 	for i, risk := range known {
 		label, message := "", clean(risk.Message)
@@ -250,5 +250,5 @@ func (w *writer) risks(r *v1alpha1.AccessRequest) {
 
 // knownRisks leaves out what stands for none.
 func knownRisks(r *v1alpha1.AccessRequest) []v1alpha1.Risk {
-	return keep(r.Status.Risks, func(risk *v1alpha1.Risk) bool { return risk.Kind != rbac.NoneKnown.Kind })
+	return keep(r.Status.Risks, func(risk *v1alpha1.Risk) bool { return risk.Kind != rules.NoneKnown.Kind })
 }

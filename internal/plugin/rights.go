@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/rules"
 )
 
 // rights sum up what rules allow, for those who have no time to read them all.
@@ -31,8 +31,8 @@ func count(lines []string) rights {
 	var out rights
 	for _, line := range lines {
 		fields := strings.SplitN(line, " ", 3)
-		if rbac.IsLeftOut(line) || len(fields) < 2 {
-			out.leftOut = out.leftOut || rbac.IsLeftOut(line)
+		if rules.IsLeftOut(line) || len(fields) < 2 {
+			out.leftOut = out.leftOut || rules.IsLeftOut(line)
 			continue
 		}
 		verbs, resources := strings.Split(fields[0], ","), strings.Split(fields[1], ",")

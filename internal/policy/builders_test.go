@@ -71,7 +71,7 @@ func roles(refs ...v1alpha1.RoleRef) ofPolicy {
 	return func(s *v1alpha1.AccessPolicySpec) { s.Roles = refs }
 }
 
-func rules(rules ...v1alpha1.PolicyRule) ofPolicy {
+func adhoc(rules ...v1alpha1.PolicyRule) ofPolicy {
 	return func(s *v1alpha1.AccessPolicySpec) { s.Rules = rules }
 }
 

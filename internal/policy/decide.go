@@ -45,6 +45,21 @@ type Outcome struct {
 	Message string
 }
 
+// BallotOf weighs the decisions of a request by what its status says of the policy
+// and of the role.
+func BallotOf(request *v1alpha1.AccessRequest, required int) Ballot {
+	return Ballot{
+		RequestUID: request.UID,
+		RulesHash:  request.Status.RulesHash,
+		HashBefore: request.Status.Pins.HashBefore(),
+		Requester:  request.Spec.Requester,
+		Subjects:   identity.Subjects(&request.Spec),
+		Approvers:  request.Status.Approvers,
+		Required:   required,
+		Decisions:  request.Status.Decisions,
+	}
+}
+
 // Weigh counts decisions. It believes nothing that it can check again: who
 // decided must be an approver now, must not benefit, counts once however their
 // name is spelt, and must have seen this request and these rules. A decision

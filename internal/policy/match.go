@@ -13,7 +13,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/expression"
 	"github.com/accessbroker/accessbroker/internal/identity"
-	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/rules"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -260,7 +260,7 @@ func (p *Policy) checkRole(r Request, add addFunc) {
 		add("allows %s", strings.Join(names, ", "))
 		return
 	}
-	if ok, _ := rbac.Covers(v1alpha1.RBACRules(p.Spec.Rules), v1alpha1.RBACRules(r.Rules)); !ok {
+	if ok, _ := rules.Covers(v1alpha1.RBACRules(p.Spec.Rules), v1alpha1.RBACRules(r.Rules)); !ok {
 		add("does not cover all of the rules")
 	}
 }

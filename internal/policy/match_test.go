@@ -101,10 +101,10 @@ func TestFindOne(t *testing.T) {
 
 		"role not in it":             {nil, list(wants(clusterRole("cluster-admin"))), refused(`no policy lets alice (group dev) request ClusterRole cluster-admin in payments; closest is "prod-edit", which allows view, edit`)},
 		"role of another kind":       {nil, list(wants(role("edit"))), refused(`no policy lets alice (group dev) request Role edit in payments; closest is "prod-edit", which allows ClusterRole view, ClusterRole edit`)},
-		"role where rules are":       {list(roles(), rules(getPods)), nil, but("allows rules only, no role")},
+		"role where rules are":       {list(roles(), adhoc(getPods)), nil, but("allows rules only, no role")},
 		"Role that may":              {list(roles(role("deployer"))), list(wants(role("deployer"))), allowed("prod-edit", time.Hour)},
-		"rules that are covered":     {list(rules(getPods)), list(wantsRules(getOnePod)), allowed("prod-edit", time.Hour)},
-		"rules that are wider":       {list(rules(getOnePod)), list(wantsRules(getPods)), refused(`no policy lets alice (group dev) request these rules in payments; closest is "prod-edit", which does not cover all of the rules`)},
+		"rules that are covered":     {list(adhoc(getPods)), list(wantsRules(getOnePod)), allowed("prod-edit", time.Hour)},
+		"rules that are wider":       {list(adhoc(getOnePod)), list(wantsRules(getPods)), refused(`no policy lets alice (group dev) request these rules in payments; closest is "prod-edit", which does not cover all of the rules`)},
 		"rules where only roles are": {nil, list(wantsRules(getPods)), refused(`no policy lets alice (group dev) request these rules in payments; closest is "prod-edit", which does not cover all of the rules`)},
 
 		"several namespaces":        {list(namespaces("payments", "billing")), list(in(namespace("billing"), namespace("payments"))), allowed("prod-edit", time.Hour)},

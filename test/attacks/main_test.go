@@ -24,7 +24,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
-	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/rules"
 	"github.com/accessbroker/accessbroker/test/controlplane"
 	"github.com/accessbroker/accessbroker/test/env"
 )
@@ -371,7 +371,7 @@ func pin(t *testing.T, g *v1alpha1.AccessGrant, ns string) {
 	if !g.Spec.Cluster {
 		g.Spec.Namespaces = []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: ns, UID: namespace.UID}}}
 	}
-	g.Spec.RoleUID, g.Spec.RoleRules = role.UID, rbac.Show(role.Rules, rbac.Limit{Lines: 511, Bytes: 63 << 10}).Lines
+	g.Spec.RoleUID, g.Spec.RoleRules = role.UID, rules.Show(role.Rules, rules.Limit{Lines: 511, Bytes: 63 << 10}).Lines
 }
 
 // newPolicy is a policy that lets as many requests wait as the attacks make.

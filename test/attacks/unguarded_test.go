@@ -22,7 +22,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
-	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/rules"
 	"github.com/accessbroker/accessbroker/test/env"
 )
 
@@ -168,7 +168,7 @@ func TestUnguarded(t *testing.T) {
 	})
 	// Approved while no broker runs, so that it does not write the grant itself.
 	alone(t, "grant of more than was approved", func(t *testing.T) {
-		everything := rbac.Show([]rbacv1.PolicyRule{{Verbs: list("*"), APIGroups: list("*"), Resources: list("*")}}, rbac.Limit{Lines: 1, Bytes: rbac.MaxLine}).Lines
+		everything := rules.Show([]rbacv1.PolicyRule{{Verbs: list("*"), APIGroups: list("*"), Resources: list("*")}}, rules.Limit{Lines: 1, Bytes: rules.MaxLine}).Lines
 		at := func(d time.Duration) metav1.Time { return metav1.NewTime(time.Now().Add(d)) }
 		other := e.NewNamespace(t, nil)
 		forgeries := map[string]func(*v1alpha1.AccessGrant){

@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/controllers"
+	"github.com/accessbroker/accessbroker/controllers/request"
 	"github.com/accessbroker/accessbroker/test/env"
 )
 
@@ -66,7 +66,7 @@ subjects: [{kind: ServiceAccount, name: access-broker, namespace: access-broker-
 `
 
 // settle is a broker as it is installed.
-var settle = "--settle-time=" + controllers.DefaultSettle.String()
+var settle = "--settle-time=" + request.DefaultSettle.String()
 
 // One kubectl apply makes a request before its role, ServiceAccount, namespace,
 // policy and what lets the broker bind: it waits for them, whatever the order.

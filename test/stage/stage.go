@@ -14,7 +14,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"github.com/accessbroker/accessbroker/controllers"
+	"github.com/accessbroker/accessbroker/controllers/request"
 	"github.com/accessbroker/accessbroker/test/controlplane"
 	"github.com/accessbroker/accessbroker/test/env"
 )
@@ -56,7 +56,7 @@ func Set(ctx context.Context, output io.Writer) (_ *Stage, err error) {
 		return nil, err
 	}
 	fmt.Fprintf(output, "Running the broker as ServiceAccount %s/%s ...\n", env.BrokerNamespace, env.BrokerServiceAccount)
-	if s.Broker, err = s.Env.Broker(ctx, "access-broker", "--leader-elect", "--settle-time="+controllers.DefaultSettle.String()); err != nil {
+	if s.Broker, err = s.Env.Broker(ctx, "access-broker", "--leader-elect", "--settle-time="+request.DefaultSettle.String()); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, brokerTimeout, fmt.Errorf("not ready within %s", brokerTimeout))

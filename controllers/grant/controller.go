@@ -1,0 +1,172 @@
+// Package grant gives what an AccessGrant says, ends it when it is over, and
+// records both: Reconcile reads as its life. Whether access that is held must end
+// before its deadline is for Judge, which waits for nothing else.
+package grant
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/access"
+	"github.com/accessbroker/accessbroker/internal/admission"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/queue"
+	"github.com/accessbroker/accessbroker/internal/record"
+	"github.com/accessbroker/accessbroker/internal/resolve"
+	"github.com/accessbroker/accessbroker/internal/task"
+)
+
+// overdueGrace is how long after a deadline the grant controller leaves the
+// removal to the expirer, which runs on every replica, before it takes the
+// access away itself.
+const overdueGrace = time.Second
+
+// +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accessgrants/status,verbs=patch;update
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings;clusterrolebindings,verbs=get;list;watch;create;update;patch;delete
+
+// Reconciler gives what an AccessGrant says and takes it away.
+type Reconciler struct {
+	Client client.Client
+	// Live reads from the API server, not from the cache.
+	Live     client.Reader
+	Clock    clock.PassiveClock
+	Status   *record.Writer
+	Policies *resolve.Policies
+	Names    resolve.Names
+	// Admission tells whether identities could be verified.
+	Admission *admission.Check
+	// Backlog is shared with the expirer and the request controller.
+	Backlog *queue.Backlog
+	Metrics *record.Metrics
+	// HandOver brings a grant whose access was struck to Reconcile.
+	HandOver func(context.Context, *v1alpha1.AccessGrant)
+
+	memory  memory
+	written written
+}
+
+// step is a grant on its way to its next status.
+type step struct {
+	// seen is the grant as the cache has it.
+	seen *v1alpha1.AccessGrant
+	// AccessGrant as it is to be recorded.
+	*v1alpha1.AccessGrant
+	now time.Time
+}
+
+// Reconcile brings one grant forward: give, or record what was given and taken.
+func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
+	r.Backlog.AtStart(ctx)
+	s, err := r.fetch(ctx, key)
+	switch {
+	case err != nil:
+		return reconcile.Result{}, err
+	case s == nil:
+		r.forget(key.Name)
+		left, err := access.TakeLeftovers(ctx, r.Client, r.Live, key.Name)
+		return queue.AgainFor(left), r.Metrics.Removal(err)
+	case r.memory.ahead(s.seen):
+		return reconcile.Result{RequeueAfter: overdueGrace}, nil
+	}
+	defer r.Backlog.Arrived(s.Name) // nobody waits for one that cannot be given at once
+	end, err := r.over(ctx, s)
+	if end == nil && err == nil && s.Status.Phase != v1alpha1.GrantActive {
+		end, err = r.give(ctx, s)
+	}
+	switch {
+	case end != nil:
+		return r.take(ctx, s, end)
+	case err != nil:
+		return record.Again(err)
+	}
+	return r.keep(ctx, s)
+}
+
+// fetch reads a grant, with what was given and is not recorded yet; nil when the
+// cache has none.
+func (r *Reconciler) fetch(ctx context.Context, key reconcile.Request) (*step, error) {
+	seen := &v1alpha1.AccessGrant{}
+	if err := r.Client.Get(ctx, key.NamespacedName, seen, &client.GetOptions{UnsafeDisableDeepCopy: ptr.To(true)}); err != nil {
+		if client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("read grant: %w", err)
+		}
+		return nil, nil
+	}
+	s := &step{seen: seen, AccessGrant: seen.DeepCopy(), now: r.Clock.Now()}
+	if seen.Status.Phase != v1alpha1.GrantActive {
+		if given := r.memory.look(seen.Name, seen.UID).given; given != nil {
+			s.Status = *given.DeepCopy()
+		}
+	}
+	return s, nil
+}
+
+// over is why the access of a grant must end, or cannot be given: it was struck,
+// its time is up, or it was not given yet and is over, or is not what was approved.
+// Whether access that is held is over in any other way is for Judge.
+func (r *Reconciler) over(ctx context.Context, s *step) (*ending, error) {
+	if struck := r.memory.look(s.Name, s.UID).struck; struck != nil {
+		return struck, nil
+	}
+	if end := grant.Expired(s.AccessGrant, s.now); end != nil {
+		r.Metrics.Over(s.Name, end, s.now)
+		return &ending{*end, s.Spec.ExpirationTime.Time}, nil
+	}
+	if s.Status.Phase == v1alpha1.GrantActive {
+		return nil, nil
+	}
+	end, err := r.judge(ctx, s)
+	_, err = task.TakeUntold(err) // Judge tells of it
+	if end == nil && err == nil {
+		// An error above is no reason not to look at the rest, but it is one not to
+		// give.
+		end, err = r.notApproved(ctx, s)
+	}
+	if end == nil {
+		return nil, err
+	}
+	r.Metrics.Over(s.Name, end, s.now)
+	return &ending{End: *end}, nil
+}
+
+// keep records access that is held, when nobody waits for theirs, and says when to
+// look again.
+func (r *Reconciler) keep(ctx context.Context, s *step) (reconcile.Result, error) {
+	if s.seen.Status.Phase != v1alpha1.GrantActive {
+		r.Backlog.Arrived(s.Name)
+		if r.Backlog.Waits(s.Spec.NotBefore.Time, s.now) {
+			return queue.Later(queue.RecordAgain), nil // that this one was given can be told later
+		}
+		if err := r.write(ctx, s); err != nil {
+			return record.Again(err)
+		}
+	}
+	look := s.Spec.ExpirationTime.Sub(s.now) + overdueGrace
+	if s.Spec.Task != nil {
+		look = min(look, resolve.LookAgain)
+	}
+	return reconcile.Result{RequeueAfter: look}, nil
+}
+
+// write records a step.
+func (r *Reconciler) write(ctx context.Context, s *step) error {
+	written, err := r.Status.Grant(ctx, s.seen, s.AccessGrant)
+	if written {
+		r.memory.wrote(s.AccessGrant)
+	}
+	return err
+}
+
+// forget drops what is remembered of a grant that is over, or gone.
+func (r *Reconciler) forget(name string) {
+	r.Metrics.Forget(name)
+	r.memory.forget(name)
+	r.written.drop(name)
+}

@@ -1,0 +1,71 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/access"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/record"
+)
+
+// give creates what the grant wants, or returns an end when that can never be
+// created.
+func (r *Reconciler) give(ctx context.Context, s *step) (*ending, error) {
+	enforced, reason, message, err := r.Admission.Condition(ctx)
+	if err != nil {
+		return nil, err
+	}
+	status := s.Status.DeepCopy()
+	record.SetCondition(&status.Conditions, s.now, v1alpha1.ConditionAdmissionEnforced, enforced, reason, message)
+	status.Bindings = nil
+	for _, want := range grant.Objects(s.AccessGrant) {
+		uid, err := access.Apply(ctx, r.Client, r.Live, want)
+		if err != nil {
+			end, err := notGrantable(err, s.now.Sub(s.Spec.NotBefore.Time))
+			if end == nil {
+				return nil, err
+			}
+			r.Metrics.Over(s.Name, end, s.now)
+			return &ending{End: *end}, nil
+		}
+		status.Bindings = append(status.Bindings, want.Ref(uid))
+	}
+	status.Phase = v1alpha1.GrantActive
+	status.GrantedTime = &metav1.Time{Time: s.now}
+	record.SetCondition(&status.Conditions, s.now, v1alpha1.ConditionAccessGiven, metav1.ConditionTrue, v1alpha1.ReasonGranted,
+		fmt.Sprintf("%d bindings exist", len(status.Bindings)))
+	s.Status = *status
+	r.memory.note(s.Name, s.UID, func(m *remembered) { m.given = status.DeepCopy() })
+	r.written.drop(s.Name)
+	r.Metrics.Active(s.Name, r.Clock.Now())
+	return nil, nil
+}
+
+// startingUp is how long an API server may refuse what is allowed: while it
+// starts it answers Forbidden before it knows the roles and the admission
+// policies.
+const startingUp = 10 * time.Second
+
+// notGrantable sorts the errors of a creation that has been tried for a while:
+// what will never succeed ends the grant, anything else is tried again.
+func notGrantable(err error, tried time.Duration) (*grant.End, error) {
+	reason := v1alpha1.EndNotGrantable
+	switch {
+	case errors.Is(err, access.ErrNameTaken):
+		reason = v1alpha1.EndNameTaken
+	case apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		reason = v1alpha1.EndNamespaceGone
+	case apierrors.IsForbidden(err) && tried >= startingUp, apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+	default:
+		return nil, err
+	}
+	return &grant.End{Reason: reason, Message: err.Error()}, nil
+}

@@ -1,0 +1,71 @@
+package grant
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/access"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/record"
+	"github.com/accessbroker/accessbroker/internal/resolve"
+	"github.com/accessbroker/accessbroker/internal/task"
+)
+
+// Judge looks whether access that is held must end before its deadline, and if so
+// strikes it: a pass of its own, behind which verifying, recording and giving
+// wait, and which waits for none of them. The deadline is the expirer's.
+func (r *Reconciler) Judge(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
+	r.Backlog.AtStart(ctx)
+	s, err := r.fetch(ctx, key)
+	if err != nil || s == nil {
+		return reconcile.Result{}, err
+	}
+	if s.Status.Phase != v1alpha1.GrantActive || r.memory.ahead(s.seen) {
+		return reconcile.Result{}, nil // not given yet, or over
+	}
+	if r.memory.look(s.Name, s.UID).struck == nil {
+		end, err := r.judge(ctx, s)
+		untold, err := task.TakeUntold(err)
+		if end != nil || err == nil {
+			r.Metrics.Over(s.Name, end, s.now)
+		}
+		switch {
+		case err != nil:
+			return record.Again(err)
+		case grant.Expired(s.AccessGrant, s.now) != nil:
+			return reconcile.Result{}, nil
+		case end == nil:
+			return r.watched(ctx, s, untold)
+		}
+		r.memory.note(s.Name, s.UID, func(m *remembered) { m.struck = &ending{*end, s.now} })
+	}
+	err = r.Backlog.Removing(func() error {
+		_, err := access.Strike(ctx, r.Client, r.Live, s.AccessGrant)
+		return err
+	})
+	r.HandOver(ctx, s.AccessGrant)
+	return reconcile.Result{}, r.Metrics.Removal(err)
+}
+
+// watched records what keeps the broker from telling whether the task of an active
+// grant is over, and says when to look again.
+func (r *Reconciler) watched(ctx context.Context, s *step, untold *task.Untold) (reconcile.Result, error) {
+	look := s.Spec.ExpirationTime.Sub(s.now) + overdueGrace
+	if s.Spec.Task == nil {
+		return reconcile.Result{RequeueAfter: look}, nil
+	}
+	if s.seen.Status.Phase == v1alpha1.GrantActive { // otherwise it has been written just now, and is looked at again
+		record.SetTaskWatched(&s.Status.Conditions, s.now, untold)
+		if _, err := r.Status.Grant(ctx, s.seen, s.AccessGrant); err != nil {
+			return record.Again(err)
+		}
+	}
+	return reconcile.Result{RequeueAfter: min(look, resolve.LookAgain)}, nil
+}
+
+// judge tells whether a grant is over, by what it looks up.
+func (r *Reconciler) judge(ctx context.Context, s *step) (*grant.End, error) {
+	return grant.Over(s.AccessGrant, r.facts(ctx, s.AccessGrant), s.now)
+}

@@ -1,0 +1,139 @@
+package grant
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+)
+
+// memory is what this process knows of grants and the cluster does not show yet,
+// by their names. What is lost with it is looked up again, see docs/architecture.md.
+type memory struct {
+	mu     sync.Mutex
+	grants map[string]*remembered
+}
+
+type remembered struct {
+	uid types.UID
+	// written is the phase that was last written, until the cache shows it: what the
+	// cache shows before that has been dealt with.
+	written v1alpha1.GrantPhase
+	// given is the status from when the bindings exist until that is recorded.
+	given *v1alpha1.AccessGrantStatus
+	// struck is why the access was struck, until that is recorded: the cause may be
+	// gone by then.
+	struck *ending
+	// weighed is what the grant was last held against.
+	weighed string
+}
+
+// ending is why a grant must end, and since when; at is not set for one that was
+// never given.
+type ending struct {
+	grant.End
+	at time.Time
+}
+
+// look reads what is remembered of a grant.
+func (m *memory) look(name string, uid types.UID) remembered {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known := m.grants[name]; known != nil && known.uid == uid {
+		return *known
+	}
+	return remembered{}
+}
+
+// note changes what is remembered of a grant; nothing is kept of nothing.
+func (m *memory) note(name string, uid types.UID, change func(*remembered)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := remembered{uid: uid}
+	if before := m.grants[name]; before != nil && before.uid == uid {
+		known = *before
+	}
+	change(&known)
+	switch {
+	case known == remembered{uid: uid}:
+		delete(m.grants, name)
+	case m.grants == nil:
+		m.grants = map[string]*remembered{name: &known}
+	default:
+		m.grants[name] = &known
+	}
+}
+
+func (m *memory) forget(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.grants, name)
+}
+
+// ahead tells whether the cache does not show yet what was written to a grant.
+// What it lacks is on its way, and brings another reconcile.
+func (m *memory) ahead(seen *v1alpha1.AccessGrant) bool {
+	written := m.look(seen.Name, seen.UID).written
+	if written == "" {
+		return false
+	}
+	rank := []v1alpha1.GrantPhase{"", v1alpha1.GrantPending, v1alpha1.GrantActive, v1alpha1.GrantEnded}
+	if slices.Index(rank, seen.Status.Phase) < slices.Index(rank, written) {
+		return true
+	}
+	m.note(seen.Name, seen.UID, func(r *remembered) { r.written = "" })
+	return false
+}
+
+// wrote notes what was written to a grant.
+func (m *memory) wrote(g *v1alpha1.AccessGrant) {
+	m.note(g.Name, g.UID, func(r *remembered) { r.written, r.given = g.Status.Phase, nil })
+}
+
+// written are the grants that this process has written itself, after it had
+// looked, until they are given: they need not be looked at twice.
+type written struct {
+	mu     sync.Mutex
+	grants map[string]writtenGrant // by name
+}
+
+type writtenGrant struct {
+	spec *v1alpha1.AccessGrantSpec
+	at   time.Time
+}
+
+// maxWritten is how long a grant that this process wrote is believed.
+const maxWritten = 10 * time.Second
+
+func (w *written) add(g *v1alpha1.AccessGrant, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, grant := range w.grants {
+		if now.Sub(grant.at) > maxWritten {
+			delete(w.grants, name)
+		}
+	}
+	if w.grants == nil {
+		w.grants = map[string]writtenGrant{}
+	}
+	w.grants[g.Name] = writtenGrant{g.Spec.DeepCopy(), now}
+}
+
+// has tells whether a grant is what was written.
+func (w *written) has(g *v1alpha1.AccessGrant) bool {
+	w.mu.Lock()
+	known, ok := w.grants[g.Name]
+	w.mu.Unlock()
+	return ok && equality.Semantic.DeepEqual(*known.spec, g.Spec)
+}
+
+func (w *written) drop(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.grants, name)
+}

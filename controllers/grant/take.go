@@ -1,0 +1,110 @@
+package grant
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/access"
+	"github.com/accessbroker/accessbroker/internal/queue"
+	"github.com/accessbroker/accessbroker/internal/record"
+)
+
+// VerifyAgain is when to ask again while the API server's authorizer has not
+// caught up with a removal.
+const VerifyAgain = 100 * time.Millisecond
+
+// maxQuestions bounds how often the API server is asked about one grant. A
+// role may hold a thousand permissions; beyond the bound an even sample of
+// them is asked for, and the condition says so.
+const maxQuestions = 100
+
+// take removes the access, asks the API server whether it is gone, and only
+// then records the end, when nobody waits for access to be taken or given.
+func (r *Reconciler) take(ctx context.Context, s *step, end *ending) (reconcile.Result, error) {
+	if r.Backlog.Waits(end.at, s.now) {
+		return queue.Later(queue.RecordAgain), nil
+	}
+	left, err := access.Take(ctx, r.Client, r.Live, s.AccessGrant)
+	if err != nil {
+		return reconcile.Result{}, errors.Join(r.Metrics.Removal(err), r.refused(ctx, s, end, err))
+	}
+	remaining, err := access.Ask(ctx, r.Client, r.Live, s.AccessGrant, maxQuestions)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if remaining.Ours {
+		return reconcile.Result{RequeueAfter: VerifyAgain}, nil
+	}
+	gone := r.Clock.Now() // a removal may have taken its time
+	status := &s.Status
+	status.Phase = v1alpha1.GrantEnded
+	status.EndedTime = &metav1.Time{Time: gone}
+	status.EndReason, status.EndedBy = end.Reason, end.By
+	record.SetCondition(&status.Conditions, gone, v1alpha1.ConditionAccessGiven, metav1.ConditionFalse, string(end.Reason), end.Message+late(s.AccessGrant, gone))
+	report(&status.Conditions, remaining, left, gone)
+	if err := r.write(ctx, s); err != nil {
+		return record.Again(err)
+	}
+	r.Metrics.Forget(s.Name)
+	return record.Again(record.LetGo(ctx, r.Client, s.AccessGrant))
+}
+
+// refused writes on a grant that is over that its access stands, and why.
+func (r *Reconciler) refused(ctx context.Context, s *step, end *ending, why error) error {
+	record.SetCondition(&s.Status.Conditions, s.now, v1alpha1.ConditionAccessRemoved, metav1.ConditionFalse, v1alpha1.ReasonRemovalRefused,
+		fmt.Sprintf("the access is over (%s: %s) and still there: %v", end.Reason, end.Message, why))
+	return r.write(ctx, s)
+}
+
+// late says how long access stood after it should have ended, when its removal
+// was refused.
+func late(g *v1alpha1.AccessGrant, gone time.Time) string {
+	c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessRemoved)
+	if c == nil || c.Status != metav1.ConditionFalse {
+		return ""
+	}
+	due := c.LastTransitionTime.Time
+	if g.Spec.ExpirationTime.Time.Before(due) {
+		due = g.Spec.ExpirationTime.Time
+	}
+	return fmt.Sprintf("; it was removed %s late, after this: %s", gone.Sub(due).Round(time.Second), c.Message)
+}
+
+// report writes the answers as conditions, and what is left of the grant's own
+// objects though it allows nothing.
+func report(conditions *[]metav1.Condition, r access.Remaining, left []string, now time.Time) {
+	asked := fmt.Sprintf("the API server was asked for all %d permissions", r.Possible)
+	if r.Asked < r.Possible {
+		asked = fmt.Sprintf("the API server was asked for %d of %d permissions", r.Asked, r.Possible)
+	}
+	if r.Unlisted {
+		asked += " that the grant lists, for none of those that it leaves out,"
+	}
+	asked += r.Without
+	standing, reason, also := metav1.ConditionFalse, v1alpha1.ReasonVerified, asked+" and allows none"
+	switch {
+	case len(r.Standing) > 0:
+		standing, reason = metav1.ConditionTrue, v1alpha1.ReasonOtherBindings
+		also = fmt.Sprintf("%s and allows some by %d other bindings, listed under StandingAccess", asked, len(r.Standing))
+	case len(r.Grants) > 0:
+		reason, also = v1alpha1.ReasonOtherGrants, asked+" and allows some by other grants: "+access.List(r.Grants)
+	}
+	none := "no binding is left; "
+	if len(left) > 0 {
+		none, reason = "no binding of the grant allows anything; "+access.List(left)+"; ", v1alpha1.ReasonRemovalRefused
+	}
+	record.SetCondition(conditions, now, v1alpha1.ConditionAccessRemoved, metav1.ConditionTrue, reason, none+also)
+	if standing == metav1.ConditionTrue {
+		record.SetCondition(conditions, now, v1alpha1.ConditionStandingAccess, standing, v1alpha1.ReasonOtherBindings, r.Listed())
+		return
+	}
+	record.SetCondition(conditions, now, v1alpha1.ConditionStandingAccess, standing, cmp.Or(r.Reason(), v1alpha1.ReasonNone), also)
+}

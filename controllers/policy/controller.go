@@ -1,0 +1,174 @@
+// Package policy says on an AccessPolicy whether it can be used.
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/queue"
+	"github.com/accessbroker/accessbroker/internal/record"
+	"github.com/accessbroker/accessbroker/internal/resolve"
+)
+
+// +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accesspolicies/status,verbs=patch;update
+
+// How soon the roles of a policy are looked at again. What lets the broker bind
+// them may be a binding, which it does not watch.
+const (
+	grantableAgain    = 10 * time.Minute
+	notGrantableAgain = time.Minute
+	// rbacSettles is how long the API server may take to go by a changed role.
+	rbacSettles = time.Second
+)
+
+// maxRolesTold bounds how many roles that cannot be granted a condition names.
+const maxRolesTold = 10
+
+// Reconciler says on an AccessPolicy whether it can be used, and whether
+// its roles can be granted. Matching goes on with the others when one cannot.
+type Reconciler struct {
+	Client   client.Client
+	Clock    clock.PassiveClock
+	Status   *record.Writer
+	Policies *resolve.Policies
+	Names    resolve.Names
+}
+
+// Reconcile compiles one policy, looks at its roles and writes its Ready
+// condition.
+func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
+	object := &v1alpha1.AccessPolicy{}
+	if err := r.Client.Get(ctx, key.NamespacedName, object); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	next := object.DeepCopy()
+	status, reason, message := metav1.ConditionTrue, v1alpha1.ReasonCompiles, "the policy can be used"
+	wait := grantableAgain
+	if err := r.Policies.Compile(object).Err(); err != nil {
+		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonDoesNotCompile, err.Error()
+	} else if missing, err := r.notGrantable(ctx, object); err != nil {
+		return record.Again(err)
+	} else if len(missing) > 0 {
+		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonRoleNotGrantable, told(missing, len(object.Spec.Roles))
+		wait = notGrantableAgain
+	}
+	if object.DeletionTimestamp != nil { // and a finalizer keeps it
+		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonDeleted, "the policy was deleted: nothing is given by it, and what it gave was taken"
+	}
+	record.SetCondition(&next.Status.Conditions, r.Clock.Now(), v1alpha1.ConditionReady, status, reason, message)
+	meta.FindStatusCondition(next.Status.Conditions, v1alpha1.ConditionReady).ObservedGeneration = object.Generation
+	if err := r.Status.Policy(ctx, object, next); err != nil {
+		return record.Again(err)
+	}
+	return reconcile.Result{RequeueAfter: wait}, nil
+}
+
+// notGrantable says of each role of a policy that cannot be granted why not:
+// it does not exist, or the broker may not bind it. A Role is looked for in the
+// namespaces that the policy names; in those that it selects it may be or not.
+func (r *Reconciler) notGrantable(ctx context.Context, p *v1alpha1.AccessPolicy) ([]string, error) {
+	var missing []string
+	for _, ref := range p.Spec.Roles {
+		namespaces := []string{""}
+		if ref.Kind == v1alpha1.RoleKind {
+			namespaces = nil
+			if p.Spec.Namespaces != nil {
+				namespaces = p.Spec.Namespaces.Names
+			}
+		}
+		for _, namespace := range namespaces {
+			why, err := r.whyNotGrantable(ctx, namespace, ref)
+			if err != nil {
+				return nil, err
+			}
+			if why != "" && !slices.Contains(missing, why) {
+				missing = append(missing, why)
+			}
+		}
+	}
+	return missing, nil
+}
+
+// whyNotGrantable is empty when the broker could bind the role.
+func (r *Reconciler) whyNotGrantable(ctx context.Context, namespace string, ref v1alpha1.RoleRef) (string, error) {
+	_, err := r.Names.Role(ctx, namespace, ref)
+	if no := (*resolve.Impossible)(nil); errors.As(err, &no) {
+		return no.Message, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	allowed, err := resolve.MayBind(ctx, r.Client, namespace, ref)
+	if err != nil || allowed {
+		return "", err
+	}
+	return resolve.MayNotBind(ref), nil
+}
+
+// told is the message about roles that cannot be granted.
+func told(missing []string, roles int) string {
+	text := strings.Join(missing[:min(len(missing), maxRolesTold)], "; ")
+	if more := len(missing) - maxRolesTold; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	if roles > 1 {
+		text += "; whatever else the policy allows can be asked for"
+	}
+	return text
+}
+
+// OfRole enqueues the policies that a role concerns: those that name it
+// and, when it says what may be bound, all. They are looked at a moment later:
+// the API server's own cache of roles may be behind the broker's.
+func (r *Reconciler) OfRole() handler.EventHandler {
+	add := func(ctx context.Context, o client.Object, q queue.Queue) {
+		list := &v1alpha1.AccessPolicyList{}
+		if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			return // the policies are looked at again in any case
+		}
+		kind, all := v1alpha1.ClusterRoleKind, false
+		switch role := o.(type) {
+		case *rbacv1.ClusterRole:
+			all = lets(role.Rules)
+		case *rbacv1.Role:
+			kind, all = v1alpha1.RoleKind, lets(role.Rules)
+		}
+		for i := range list.Items {
+			p := &list.Items[i]
+			if all || slices.Contains(p.Spec.Roles, v1alpha1.RoleRef{Kind: kind, Name: o.GetName()}) {
+				q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(p)}, rbacSettles)
+			}
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue.Queue) { add(ctx, e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue.Queue) {
+			if e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion() {
+				add(ctx, e.ObjectOld, q)
+				add(ctx, e.ObjectNew, q)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue.Queue) { add(ctx, e.Object, q) },
+	}
+}
+
+// lets tells whether rules let somebody bind a role.
+func lets(rules []rbacv1.PolicyRule) bool {
+	return slices.ContainsFunc(rules, func(rule rbacv1.PolicyRule) bool {
+		return slices.Contains(rule.Verbs, "bind") || slices.Contains(rule.Verbs, rbacv1.VerbAll)
+	})
+}

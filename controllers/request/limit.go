@@ -1,0 +1,111 @@
+package request
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
+	"github.com/accessbroker/accessbroker/internal/queue"
+)
+
+// matches remembers, by requester, the requests that were matched to a policy
+// until the cache shows it, so that the limits on them hold in a burst.
+type matches struct {
+	mu   sync.Mutex
+	what map[string]map[types.UID]match
+	// full is when a requester last had a request refused for too many.
+	full map[string]time.Time
+}
+
+type match struct {
+	request client.ObjectKey
+	policy  string
+}
+
+// waiting counts the requester's other requests that wait for decisions under the
+// policy, and counts this one from then on if they are less than most. Requests
+// that are not matched yet may come to wait under another policy, or under none:
+// they do not count.
+func (r *Reconciler) waiting(ctx context.Context, request *v1alpha1.AccessRequest, policyName string, most int) (others int, err error) {
+	r.matched.mu.Lock()
+	defer r.matched.mu.Unlock()
+	requester := request.Spec.Requester.Username
+	list := &v1alpha1.AccessRequestList{}
+	if err := r.Client.List(ctx, list, client.MatchingFields{cached.ByUndecided: requester}, client.UnsafeDisableDeepCopy); err != nil {
+		return 0, fmt.Errorf("count pending requests: %w", err)
+	}
+	for i := range list.Items {
+		if other := &list.Items[i]; other.UID != request.UID && other.Status.Policy.Name == policyName {
+			others++
+		}
+	}
+	unseen := map[types.UID]match{}
+	for uid, m := range r.matched.what[requester] {
+		other := &v1alpha1.AccessRequest{}
+		err := r.Client.Get(ctx, m.request, other)
+		if client.IgnoreNotFound(err) != nil {
+			return 0, fmt.Errorf("count pending requests: %w", err)
+		}
+		if err != nil || other.UID != uid || other.Status.Policy != nil || other.Status.Phase.Ended() {
+			continue
+		}
+		unseen[uid] = m
+		if uid != request.UID && m.policy == policyName {
+			others++
+		}
+	}
+	if others < most {
+		unseen[request.UID] = match{client.ObjectKeyFromObject(request), policyName}
+	}
+	if r.matched.what == nil {
+		r.matched.what, r.matched.full = map[string]map[types.UID]match{}, map[string]time.Time{}
+	}
+	if others >= most {
+		r.matched.full[requester] = r.Clock.Now()
+	}
+	r.matched.what[requester] = unseen
+	if len(unseen) == 0 {
+		delete(r.matched.what, requester)
+	}
+	return others, nil
+}
+
+// floodFor is how long a requester who had too many requests waiting stands
+// behind the others.
+const floodFor = time.Minute
+
+// floods tells whether a requester has lately had too many requests waiting.
+func (r *Reconciler) floods(requester string) bool {
+	r.matched.mu.Lock()
+	defer r.matched.mu.Unlock()
+	since, ok := r.matched.full[requester]
+	if ok && r.Clock.Now().Sub(since) > floodFor {
+		delete(r.matched.full, requester)
+		return false
+	}
+	return ok
+}
+
+// InTurn queues requests, those of anyone who floods the broker behind all others.
+func (r *Reconciler) InTurn() handler.EventHandler {
+	plain := &handler.EnqueueRequestForObject{}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue.Queue) {
+			if !r.floods(e.Object.(*v1alpha1.AccessRequest).Spec.Requester.Username) {
+				plain.Create(ctx, e, q)
+				return
+			}
+			queue.Add(q, queue.Behind, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})
+		},
+		UpdateFunc: plain.Update, DeleteFunc: plain.Delete, GenericFunc: plain.Generic,
+	}
+}

@@ -1,0 +1,95 @@
+package request
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/policy"
+	"github.com/accessbroker/accessbroker/internal/resolve"
+)
+
+// maxMatching bounds how long the conditions of all policies may take for one
+// request.
+const maxMatching = 10 * time.Second
+
+// decide matches the request to a policy, tells everybody whom to ask and
+// weighs the decisions. The match is nil when there is no policy to decide by.
+func (r *Reconciler) decide(ctx context.Context, s *step, want *resolve.Resolved) (*policy.Match, policy.Outcome, error) {
+	candidates, err := r.Policies.All(ctx)
+	if err != nil {
+		return nil, policy.Outcome{}, err
+	}
+	begin := s.now
+	if s.Spec.StartTime != nil && s.Spec.StartTime.After(begin) {
+		begin = s.Spec.StartTime.Time
+	}
+	// Each condition is bounded by itself; this bounds all of them together.
+	findCtx, cancel := context.WithTimeout(ctx, maxMatching)
+	defer cancel()
+	match := policy.Find(findCtx, candidates, want.Ask, begin)
+	if match.Answer == policy.NotAllowed {
+		if match, err = r.findLive(findCtx, s, begin); err != nil {
+			return nil, policy.Outcome{}, err
+		}
+	}
+	switch match.Answer {
+	case policy.NotAllowed:
+		if !match.About && r.awaits(s, &resolve.Impossible{Waits: v1alpha1.ReasonWaitingForPolicy, Message: match.Message}) {
+			return nil, policy.Outcome{}, nil
+		}
+		s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionFalse, v1alpha1.ReasonNoPolicy, match.Message)
+		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonNoPolicy, match.Message)
+		return nil, policy.Outcome{}, nil
+	case policy.Unknown:
+		s.Status.Policy, s.Status.RequiredApprovals, s.Status.Approvers = nil, nil, nil
+		s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionFalse, v1alpha1.ReasonPolicyNotReady, match.Message)
+		return nil, policy.Outcome{}, nil
+	case policy.Allowed:
+	}
+	if s.Status.Policy == nil {
+		if err := r.precheck(ctx, s, &match, want); err != nil {
+			return nil, policy.Outcome{}, err
+		}
+		if s.Status.Phase.Ended() {
+			return nil, policy.Outcome{}, nil
+		}
+	}
+	s.Status.Policy = resolve.PolicyRef(match.Policy)
+	s.Status.RequiredApprovals = ptr.To(int32(match.Policy.Required())) //nolint:gosec // the schema bounds it to 16
+	s.Status.Approvers = match.Policy.Spec.Approvers
+	s.Status.Rules, s.Status.Pins, s.Status.RulesHash = want.Lines, want.Pins, want.RulesHash
+	s.Status.Risks = want.Risks
+	s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionTrue, v1alpha1.ReasonMatched, match.Message)
+
+	outcome := policy.Weigh(policy.BallotOf(s.AccessRequest, match.Policy.Required()))
+	switch {
+	case outcome.Denied:
+		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonDenied, outcome.Message)
+	case outcome.Revoked:
+		s.end(v1alpha1.RequestRevoked, string(v1alpha1.EndRevoked), outcome.Message)
+	case outcome.Withdrawn:
+		s.end(v1alpha1.RequestCompleted, v1alpha1.ReasonWithdrawn, outcome.Message)
+	case !outcome.Approved:
+		s.Status.Phase = v1alpha1.RequestPending
+		s.set(v1alpha1.ConditionApproved, metav1.ConditionFalse, v1alpha1.ReasonWaitingForApproval, outcome.Message)
+	}
+	return &match, outcome, nil
+}
+
+// findLive looks for a policy without the cache, which may not have seen one
+// that was just made: that is no reason to deny for good.
+func (r *Reconciler) findLive(ctx context.Context, s *step, begin time.Time) (policy.Match, error) {
+	candidates, err := r.Policies.AllLive(ctx)
+	if err != nil {
+		return policy.Match{}, err
+	}
+	want, err := r.Names.FromLive().Resolve(ctx, s.AccessRequest)
+	if err != nil {
+		return policy.Match{}, err
+	}
+	return policy.Find(ctx, candidates, want.Ask, begin), nil
+}

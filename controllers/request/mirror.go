@@ -1,0 +1,58 @@
+package request
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+)
+
+// mirror tells the request what became of its grant.
+func mirror(s *step, g *v1alpha1.AccessGrant) {
+	switch g.Status.Phase {
+	case v1alpha1.GrantActive, v1alpha1.GrantEnded:
+	default:
+		return // the grant controller will do it
+	}
+	s.Status.GrantName = g.Name
+	s.Status.ExpirationTime = g.Spec.ExpirationTime.DeepCopy()
+	if g.Status.Phase == v1alpha1.GrantActive {
+		s.Status.Phase = v1alpha1.RequestActive
+		mirrorTask(s, g)
+		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonApproved, approvedBy(g))
+		reason, message := v1alpha1.ReasonGranted, fmt.Sprintf("%s in %s for %s until %s",
+			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, g.Spec.ExpirationTime.UTC().Format(time.RFC3339))
+		if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessRemoved); c != nil && c.Status == metav1.ConditionFalse {
+			reason, message = c.Reason, c.Message
+		}
+		s.set(v1alpha1.ConditionGranted, metav1.ConditionTrue, reason, message)
+		return
+	}
+	// An end that somebody forged may give no reason.
+	reason := cmp.Or(g.Status.EndReason, v1alpha1.EndRevoked)
+	message := string(reason)
+	if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessGiven); c != nil {
+		message = c.Message
+	}
+	s.end(grant.RequestPhase(reason), string(reason), message)
+}
+
+func approvedBy(g *v1alpha1.AccessGrant) string {
+	if g.Spec.Summary.Approvers == "" {
+		return "policy " + g.Spec.PolicyRef.Name + " asks for no approval"
+	}
+	return "approved by " + g.Spec.Summary.Approvers
+}
+
+// mirrorTask tells the request what its grant says of the task.
+func mirrorTask(s *step, g *v1alpha1.AccessGrant) {
+	meta.RemoveStatusCondition(&s.Status.Conditions, v1alpha1.ConditionTaskWatched)
+	if told := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionTaskWatched); told != nil {
+		meta.SetStatusCondition(&s.Status.Conditions, *told)
+	}
+}

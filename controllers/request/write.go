@@ -1,0 +1,77 @@
+package request
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/policy"
+	"github.com/accessbroker/accessbroker/internal/record"
+	"github.com/accessbroker/accessbroker/internal/resolve"
+)
+
+// write writes the AccessGrant: the intent, with its deadline, before any
+// binding. What people may have changed since the cache last heard of it, the
+// decisions and the policy, must be what was weighed; a role or namespace that
+// changes in this moment ends the grant as soon as it is seen.
+func (r *Reconciler) write(ctx context.Context, s *step, want *resolve.Resolved, match *policy.Match, approvers []string) error {
+	fresh, err := r.fresh(ctx, s.AccessRequest, match.Policy)
+	if err != nil {
+		return err
+	}
+	if !fresh {
+		s.wait = record.StaleAgain // the newer version is on its way, and most likely comes sooner
+		return nil
+	}
+	g := resolve.NewGrant(s.AccessRequest, want, match, approvers, s.now)
+	r.Backlog.Begin(g.Name, s.now)
+	r.Wrote(g, s.now)
+	if err := r.Client.Create(ctx, g); err != nil {
+		r.Backlog.Arrived(g.Name)
+		if apierrors.IsAlreadyExists(err) {
+			// It was made before a restart, or the cache is behind, and its deadline
+			// stands; or it has ended, and is not in the cache any more.
+			g, err := r.readGrant(ctx, r.Live, s.AccessRequest)
+			if g != nil {
+				mirror(s, g)
+			}
+			return err
+		}
+		return fmt.Errorf("write grant: %w", err)
+	}
+	r.Metrics.WroteGrant(s.AccessRequest, g.Name, s.now)
+	return nil
+}
+
+// fresh asks the API server whether the request and the policy are those that
+// were weighed. It reads their metadata alone: this lies between an approval and
+// the access.
+func (r *Reconciler) fresh(ctx context.Context, request *v1alpha1.AccessRequest, p *policy.Policy) (bool, error) {
+	var sameRequest, samePolicy bool
+	group, groupCtx := errgroup.WithContext(ctx)
+	read := func(kind string, key client.ObjectKey, same *bool, is func(*metav1.PartialObjectMetadata) bool) {
+		group.Go(func() error {
+			live := &metav1.PartialObjectMetadata{}
+			live.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
+			err := r.Live.Get(groupCtx, key, live)
+			if client.IgnoreNotFound(err) != nil {
+				return fmt.Errorf("look whether %s %s has changed: %w", kind, key, err)
+			}
+			*same = err == nil && is(live)
+			return nil
+		})
+	}
+	read("AccessRequest", client.ObjectKeyFromObject(request), &sameRequest, func(live *metav1.PartialObjectMetadata) bool {
+		return live.UID == request.UID && live.ResourceVersion == request.ResourceVersion
+	})
+	read("AccessPolicy", client.ObjectKey{Name: p.Name}, &samePolicy, func(live *metav1.PartialObjectMetadata) bool {
+		return live.UID == p.UID && live.Generation == p.Generation && live.DeletionTimestamp == nil
+	})
+	err := group.Wait()
+	return sameRequest && samePolicy, err
+}

@@ -1,0 +1,134 @@
+// Package access puts what a grant allows into the cluster, takes it away, and
+// asks the API server whether it is gone. It is all that stands between a deadline
+// and the revocation, and knows nothing of requests and policies.
+package access
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/internal/grant"
+)
+
+// Kind is what there is to know of the objects of one kind that a grant can own.
+type Kind struct {
+	// Name of the kind, as in AccessGrant.status.bindings.
+	Name string
+	// Binds: objects of the kind give access; those of the others are what is bound.
+	Binds bool
+	// New is an object of the kind with nothing in it.
+	New func() client.Object
+
+	list func() client.ObjectList
+	// write gives an object what it is to allow.
+	write func(client.Object, grant.Seen)
+	// read is an object as it is compared.
+	read func(client.Object) grant.Seen
+}
+
+// Kinds are all kinds that a grant can own, what binds before what is bound: the
+// order in which access is taken away. A kind that is not here is neither given
+// nor taken, watched, searched for, swept or counted.
+var Kinds = []Kind{
+	kindOf[rbacv1.RoleBinding, rbacv1.RoleBindingList](grant.RoleBindingKind, true,
+		func(o *rbacv1.RoleBinding, to grant.Seen) { o.RoleRef, o.Subjects = to.RoleRef, to.Subjects },
+		func(o *rbacv1.RoleBinding) grant.Seen { return grant.Seen{RoleRef: o.RoleRef, Subjects: o.Subjects} }),
+	kindOf[rbacv1.ClusterRoleBinding, rbacv1.ClusterRoleBindingList](grant.ClusterRoleBindingKind, true,
+		func(o *rbacv1.ClusterRoleBinding, to grant.Seen) { o.RoleRef, o.Subjects = to.RoleRef, to.Subjects },
+		func(o *rbacv1.ClusterRoleBinding) grant.Seen {
+			return grant.Seen{RoleRef: o.RoleRef, Subjects: o.Subjects}
+		}),
+	kindOf[rbacv1.Role, rbacv1.RoleList](grant.RoleKind, false,
+		func(o *rbacv1.Role, to grant.Seen) { o.Rules = to.Rules },
+		func(o *rbacv1.Role) grant.Seen { return grant.Seen{Rules: o.Rules} }),
+	kindOf[rbacv1.ClusterRole, rbacv1.ClusterRoleList](grant.ClusterRoleKind, false,
+		func(o *rbacv1.ClusterRole, to grant.Seen) { o.Rules, o.AggregationRule = to.Rules, nil },
+		func(o *rbacv1.ClusterRole) grant.Seen {
+			return grant.Seen{Rules: o.Rules, Aggregated: o.AggregationRule != nil}
+		}),
+}
+
+// kindOf makes a row of the table: write gives an object what it is to allow, and
+// read tells what it allows.
+func kindOf[T, L any, P interface {
+	*T
+	client.Object
+}, Q interface {
+	*L
+	client.ObjectList
+}](name string, binds bool, write func(P, grant.Seen), read func(P) grant.Seen) Kind {
+	return Kind{
+		Name: name, Binds: binds,
+		New:   func() client.Object { return P(new(T)) },
+		list:  func() client.ObjectList { return Q(new(L)) },
+		write: func(o client.Object, to grant.Seen) { write(o.(P), to) },
+		read: func(o client.Object) grant.Seen {
+			seen := read(o.(P))
+			seen.Kind, seen.Meta = name, *metaOf(o)
+			return seen
+		},
+	}
+}
+
+func metaOf(o client.Object) *metav1.ObjectMeta {
+	return o.(metav1.ObjectMetaAccessor).GetObjectMeta().(*metav1.ObjectMeta)
+}
+
+// of is the row of a kind by its name.
+func of(name string) Kind {
+	i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == name })
+	if i < 0 {
+		panic("a grant can own no " + name)
+	}
+	return Kinds[i]
+}
+
+// object is what a grant wants, as it is created.
+func (k Kind) object(want grant.Object) client.Object {
+	o := k.New()
+	*metaOf(o) = want.Meta()
+	k.write(o, grant.Seen{RoleRef: want.RoleRef, Subjects: want.Subjects, Rules: want.Rules})
+	return o
+}
+
+// empty takes out of an object what it allows; what a binding is to can never be
+// changed.
+func (k Kind) empty(o client.Object) {
+	k.write(o, grant.Seen{RoleRef: k.read(o).RoleRef})
+}
+
+// Labelled are all objects that carry a grant's label, what binds before the
+// roles that it binds.
+func Labelled(ctx context.Context, c client.Reader, which ...client.ListOption) ([]grant.Seen, error) {
+	return listed(ctx, c, func(Kind) bool { return true }, which...)
+}
+
+// LabelledBindings are those of them that bind.
+func LabelledBindings(ctx context.Context, c client.Reader, which ...client.ListOption) ([]grant.Seen, error) {
+	return listed(ctx, c, func(k Kind) bool { return k.Binds }, which...)
+}
+
+func listed(ctx context.Context, c client.Reader, wanted func(Kind) bool, which ...client.ListOption) ([]grant.Seen, error) {
+	var out []grant.Seen
+	for _, k := range Kinds {
+		if !wanted(k) {
+			continue
+		}
+		list := k.list()
+		if err := c.List(ctx, list, which...); err != nil {
+			return nil, fmt.Errorf("list every %s of a grant: %w", k.Name, err)
+		}
+		_ = meta.EachListItem(list, func(o runtime.Object) error {
+			out = append(out, k.read(o.(client.Object)))
+			return nil
+		})
+	}
+	return out, nil
+}

@@ -1,0 +1,137 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/internal/grant"
+)
+
+// attempts at an object that somebody else keeps changing, before the removal
+// is left to the next reconcile.
+const attempts = 6
+
+// Remove takes away what a binding allows, by whatever the API server lets it,
+// and returns once a live read shows that. uid is what the binding was created
+// with, empty when that was not recorded: then only an object that the grant owns
+// is removed. An object of another UID that the grant does not own is somebody
+// else's and is left alone.
+//
+// The ways are tried in their order: it is deleted; where that is refused, or a
+// finalizer keeps it, which leaves it authorizing, it loses what it allows. What
+// then cannot be deleted is left, in words for people; left is empty when nothing
+// is. The error is that the access stands, with the API server's words.
+func Remove(ctx context.Context, c client.Client, live client.Reader, want grant.Object, uid types.UID) (left string, err error) {
+	kind := of(want.Kind)
+	var refused error // of the deletion
+	for i := range attempts {
+		// What the cache does not know any more is looked up before it is
+		// deleted again: most likely another hand has removed it.
+		if uid != "" && (i > 0 || !knownGone(ctx, c, want)) && !definite(refused) {
+			refused = remove(ctx, c, want, uid)
+		}
+		object := kind.New()
+		err := live.Get(ctx, client.ObjectKey{Namespace: want.Namespace, Name: want.Name}, object)
+		if apierrors.IsNotFound(err) {
+			return "", nil
+		}
+		if err != nil {
+			return "", errors.Join(refused, fmt.Errorf("verify that %s is gone: %w", want, err))
+		}
+		if object.GetUID() != uid {
+			if !want.Ours(kind.read(object)) {
+				return "", nil
+			}
+			uid = object.GetUID()
+			continue
+		}
+		terminating := object.GetDeletionTimestamp() != nil
+		if !terminating && refused == nil {
+			continue // its deletion is on its way
+		}
+		if kind.read(object).AllowsNothing() && (definite(refused) || i == attempts-1) {
+			return fmt.Sprintf("%s is left, which allows nothing any more, because it cannot be deleted: %v", want, refused), nil
+		}
+		if err := disarm(ctx, c, kind, object, terminating); err != nil {
+			return "", errors.Join(refused, fmt.Errorf("take away what %s allows: %w", want, err))
+		}
+	}
+	return "", errors.Join(refused, fmt.Errorf("%s is still there: somebody keeps changing it", want))
+}
+
+// definite tells whether the API server refuses for a reason that the next try
+// will meet too: RBAC, or an admission policy or webhook that says no.
+func definite(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsMethodNotSupported(err) || apierrors.IsUnauthorized(err)
+}
+
+// knownGone tells whether the cache, which may be behind, has no such object.
+func knownGone(ctx context.Context, cache client.Reader, want grant.Object) bool {
+	seen, err := Get(ctx, cache, want)
+	return err == nil && seen == nil
+}
+
+// remove sends the deletion of an object of that UID, and does not look what
+// becomes of it. That there is none any more is no error.
+func remove(ctx context.Context, c client.Client, o grant.Object, uid types.UID) error {
+	object := of(o.Kind).New()
+	object.SetNamespace(o.Namespace)
+	object.SetName(o.Name)
+	err := c.Delete(ctx, object, client.Preconditions{UID: &uid})
+	// A conflict means that another object has the name now; the live read tells which.
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return fmt.Errorf("delete %s: %w", o, err)
+}
+
+// disarm takes what an object allows away and then, when it is Terminating, the
+// finalizers that keep it: without them it is gone, so that they are taken even
+// when the rest is refused (the broker may no longer bind the role, say). PUT and
+// PATCH are two permissions, and a policy may tell them apart.
+func disarm(ctx context.Context, c client.Client, kind Kind, object client.Object, terminating bool) error {
+	if terminating && len(object.GetFinalizers()) == 0 {
+		return nil // it is going
+	}
+	bare := object.DeepCopyObject().(client.Object)
+	kind.empty(bare)
+	err := ignoreRace(c.Update(ctx, bare))
+	if err != nil {
+		bare = object.DeepCopyObject().(client.Object)
+		kind.empty(bare)
+		if patched := ignoreRace(c.Patch(ctx, bare, client.MergeFromWithOptions(object, client.MergeFromWithOptimisticLock{}))); patched == nil {
+			err = nil
+		} else {
+			err = errors.Join(err, patched)
+		}
+	}
+	if !terminating {
+		return err
+	}
+	if err != nil {
+		bare = object.DeepCopyObject().(client.Object)
+	}
+	kept := bare.DeepCopyObject().(client.Object)
+	bare.SetFinalizers(nil)
+	released := ignoreRace(c.Update(ctx, bare))
+	if released != nil {
+		released = ignoreRace(c.Patch(ctx, bare, client.MergeFromWithOptions(kept, client.MergeFromWithOptimisticLock{})))
+	}
+	if released == nil {
+		return nil
+	}
+	return errors.Join(err, released)
+}
+
+// ignoreRace drops the errors after which the caller looks again.
+func ignoreRace(err error) error {
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,260 @@
+package access
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/identity"
+)
+
+// questionsAtOnce bounds how many questions are under way at a time.
+const questionsAtOnce = 4
+
+// maxListed bounds how much standing access a condition lists.
+const maxListed = 20
+
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
+
+// Remaining is what the API server answered when it was asked whether the
+// subjects of a grant have its access.
+type Remaining struct {
+	// Ours is true while the authorizer still goes by a binding of the grant.
+	Ours bool
+	// Standing is what allows it by other means, each binding once, in words.
+	Standing []string
+	// Grants are other grants that allow it, in words, each with its deadline.
+	Grants []string
+	// Asked of Possible questions.
+	Asked, Possible int
+	// Without is what the API server was not told of the requester, in words.
+	Without string
+	// Unlisted is true when the role allowed more than the grant lists.
+	Unlisted bool
+}
+
+// Ask asks the API server whether the subjects of a grant have its
+// access, by at most that many questions. A subject that is the requester is
+// asked for with their groups; the groups of any other user are not known.
+func Ask(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant, most int) (Remaining, error) {
+	all, err := questionsOf(g)
+	if err != nil {
+		return Remaining{}, err
+	}
+	out := Remaining{Possible: all.count(), Unlisted: !all.whole, Without: notStored(g)}
+	questions := all.sample(most)
+	out.Asked = len(questions)
+	reasons := make([]string, len(questions)) // "" where it is not allowed
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(questionsAtOnce)
+	for i, question := range questions {
+		group.Go(func() error {
+			review := &authorizationv1.SubjectAccessReview{Spec: question}
+			if err := c.Create(groupCtx, review); err != nil {
+				return fmt.Errorf("ask for the access of the subjects: %w", err)
+			}
+			if review.Status.Allowed {
+				reasons[i] = cmp.Or(review.Status.Reason, "allowed")
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return out, err
+	}
+	found := map[string]*allowance{}
+	var order []*allowance
+	for i, reason := range reasons {
+		if reason == "" {
+			continue
+		}
+		if found[reason] == nil {
+			ours, err := byGrant(ctx, live, reason, g)
+			if err != nil {
+				return out, err
+			}
+			if ours {
+				out.Ours = true
+				return out, nil
+			}
+			found[reason] = &allowance{reason: reason, example: describeQuestion(questions[i])}
+			order = append(order, found[reason])
+		}
+		found[reason].permissions++
+	}
+	for _, a := range order {
+		other, err := a.grant(ctx, c)
+		switch {
+		case err != nil:
+			return out, err
+		case other != nil:
+			out.Grants = append(out.Grants, fmt.Sprintf("grant %s for %s, until %s", other.Name, other.Spec.Summary.Subjects, other.Spec.ExpirationTime.UTC().Format(time.RFC3339)))
+		default:
+			out.Standing = append(out.Standing, a.String())
+		}
+	}
+	return out, nil
+}
+
+// allowance is one reason of the authorizer, which for RBAC is one binding, and
+// what it allows of what was asked for.
+type allowance struct {
+	reason, example string
+	permissions     int
+}
+
+func (a *allowance) String() string {
+	if a.permissions == 1 {
+		return a.reason + ": " + a.example
+	}
+	return fmt.Sprintf("%s: %d permissions, such as %s", a.reason, a.permissions, a.example)
+}
+
+// namesBinding is how the RBAC authorizer names the binding that allows
+// something: RoleBinding "name/namespace", ClusterRoleBinding "name".
+var namesBinding = regexp.MustCompile(`allowed by (RoleBinding|ClusterRoleBinding) "([^"/]+)(?:/([^"]+))?"`)
+
+// grant is the grant that the binding belongs to, nil when it is nobody's.
+func (a *allowance) grant(ctx context.Context, c client.Reader) (*v1alpha1.AccessGrant, error) {
+	named := namesBinding.FindStringSubmatch(a.reason)
+	if named == nil {
+		return nil, nil
+	}
+	binding := grant.Object{Kind: named[1], Name: named[2], Namespace: named[3]}
+	seen, err := Get(ctx, c, binding)
+	if err != nil || seen == nil {
+		return nil, err // the cache has those with a grant's label
+	}
+	other := &v1alpha1.AccessGrant{}
+	if err := c.Get(ctx, client.ObjectKey{Name: seen.Meta.Labels[v1alpha1.LabelGrant]}, other); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	if binding.Grant, binding.GrantUID = other.Name, other.UID; !binding.Ours(*seen) {
+		return nil, nil
+	}
+	return other, nil
+}
+
+// byGrant tells whether the RBAC authorizer names a binding of the grant as its
+// reason ('RBAC: allowed by RoleBinding "name/namespace" of ...') that is not
+// somebody else's object of that name.
+func byGrant(ctx context.Context, live client.Reader, reason string, g *v1alpha1.AccessGrant) (bool, error) {
+	for _, b := range grant.Bindings(g) {
+		name := b.Name
+		if b.Namespace != "" {
+			name += "/" + b.Namespace
+		}
+		if !strings.Contains(reason, fmt.Sprintf("%s %q", b.Kind, name)) {
+			continue
+		}
+		seen, err := Get(ctx, live, b)
+		return err == nil && (seen == nil || b.Ours(*seen)), err
+	}
+	return false, nil
+}
+
+// Reason is what kind of other means there are, empty when there are none.
+func (r Remaining) Reason() string {
+	switch {
+	case len(r.Standing) > 0:
+		return v1alpha1.ReasonOtherBindings
+	case len(r.Grants) > 0:
+		return v1alpha1.ReasonOtherGrants
+	}
+	return ""
+}
+
+// Listed is what is allowed by other means, in words.
+func (r Remaining) Listed() string {
+	if len(r.Grants) == 0 {
+		return List(r.Standing)
+	}
+	return strings.TrimPrefix(List(r.Standing)+"; and by other grants: "+List(r.Grants), "; and ")
+}
+
+// List writes what was found as one line, cut to so much as people read.
+func List(items []string) string {
+	text := strings.Join(items[:min(len(items), maxListed)], "; ")
+	if more := len(items) - maxListed; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
+}
+
+// reviewOf is a subject as the API server would authenticate them.
+func reviewOf(g *v1alpha1.AccessGrant, s v1alpha1.Subject) authorizationv1.SubjectAccessReviewSpec {
+	username, _ := identity.Username(s)
+	review := authorizationv1.SubjectAccessReviewSpec{User: username, Groups: identity.Groups(s)}
+	if requester := g.Spec.Requester; username == requester.Username {
+		review.UID, review.Groups = requester.UID, requester.Groups
+		if everybody := "system:authenticated"; requester.OmittedGroups > 0 && !slices.Contains(review.Groups, everybody) {
+			review.Groups = append(slices.Clone(review.Groups), everybody) // it comes last, and is left out first
+		}
+		review.Extra = make(map[string]authorizationv1.ExtraValue, len(requester.Extra))
+		for key, value := range requester.Extra {
+			review.Extra[key] = authorizationv1.ExtraValue(value)
+		}
+	}
+	return review
+}
+
+// credentialID is the one key of extra that no authorizer goes by.
+const credentialID = "authentication.kubernetes.io/credential-id"
+
+// notStored says what is not known any more of a requester who was a subject:
+// access that they hold by it alone is not found.
+func notStored(g *v1alpha1.AccessGrant) string {
+	requester := g.Spec.Requester
+	if !slices.ContainsFunc(g.Spec.Subjects, func(s v1alpha1.GrantSubject) bool {
+		username, _ := identity.Username(s.Subject)
+		return username == requester.Username
+	}) {
+		return ""
+	}
+	var parts []string
+	if requester.OmittedGroups > 0 {
+		parts = append(parts, fmt.Sprintf("%d of the groups", requester.OmittedGroups))
+	}
+	for _, key := range requester.OmittedExtra {
+		if key != credentialID {
+			parts = append(parts, key)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (without what is not stored of %s: %s)", requester.Username, strings.Join(parts, ", "))
+}
+
+func describeQuestion(q authorizationv1.SubjectAccessReviewSpec) string {
+	who := cmp.Or(q.User, strings.Join(slices.Clone(q.Groups), ","))
+	if n := q.NonResourceAttributes; n != nil {
+		return fmt.Sprintf("%s may %s %s", who, n.Verb, n.Path)
+	}
+	a := q.ResourceAttributes
+	resource := a.Resource
+	if a.Subresource != "" {
+		resource += "/" + a.Subresource
+	}
+	if a.Group != "" {
+		resource += "." + a.Group
+	}
+	if a.Name != "" {
+		resource += " " + a.Name
+	}
+	where := "in " + a.Namespace
+	if a.Namespace == "" {
+		where = "everywhere"
+	}
+	return fmt.Sprintf("%s may %s %s %s", who, a.Verb, resource, where)
+}

@@ -1,0 +1,57 @@
+package grant
+
+import (
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/task"
+)
+
+// Facts are what there is to know of the cluster to tell whether a grant is over.
+// Each is a question that is asked when its answer is needed, and not before; its
+// error is that nobody can say now.
+type Facts struct {
+	// Request of the name that the grant has it by, nil when there is none.
+	Request func() (*v1alpha1.AccessRequest, error)
+	// Policy of that name, nil when there is none.
+	Policy func() (*v1alpha1.AccessPolicy, error)
+	// Refusal is why the policy does not allow the grant any more, in words that go
+	// after "it"; empty while it does.
+	Refusal func() (string, error)
+	// Task of the grant; asked only when it has one.
+	Task func() (TaskNow, error)
+	// Roles that the grant binds; asked only when it binds roles that exist.
+	Roles func() (RolesNow, error)
+	// ServiceAccount and Namespace of a name: the UID, empty when there is none or
+	// it is being deleted.
+	ServiceAccount func(namespace, name string) (types.UID, error)
+	Namespace      func(name string) (types.UID, error)
+	// Intact tells whether an object is as the grant wants it, and the one that was
+	// recorded.
+	Intact func(Object) (bool, error)
+}
+
+// TaskNow is what was seen of a task.
+type TaskNow struct {
+	// Gone: it was deleted or replaced. State is then how far it had come when it
+	// was seen last, empty when it was not seen.
+	Gone  bool
+	State task.State
+	Why   string
+}
+
+// RolesNow are the roles of a grant as they are now, one of each namespace for a Role,
+// and the fingerprint of what they allow with all that the grant has pinned.
+type RolesNow struct {
+	Each        []RoleNow
+	Fingerprint string
+}
+
+// RoleNow is a role as it is, beside the UID of the one that was approved.
+type RoleNow struct {
+	// Missing says that there is none, in words.
+	Missing       string
+	UID, Approved types.UID
+	Rules         []rbacv1.PolicyRule
+}

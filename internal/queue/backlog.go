@@ -1,0 +1,121 @@
+// Package queue says who goes first: what takes access away before what gives
+// it, what gives it before what records it.
+package queue
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// Backlog knows what people wait for: overdue access that is being removed, and
+// approved access on its way. While there is any, the record of what was done and
+// its verification leave the API server to it. The zero Backlog is empty, and
+// nobody waits for its start.
+type Backlog struct {
+	// start is closed when what was overdue at the start has been removed.
+	start chan struct{}
+
+	mu       sync.Mutex
+	removals int
+	onTheWay map[string]time.Time // grants by name, since when
+}
+
+// Starting is a Backlog whose AtStart waits for CaughtUp.
+func Starting() *Backlog { return &Backlog{start: make(chan struct{})} }
+
+const (
+	// RecordAgain is how long a record waits before it looks whether the backlog
+	// is gone.
+	RecordAgain = time.Second
+	// maxRecordDelay is after how long it waits no longer.
+	maxRecordDelay = time.Minute
+	// maxOnTheWay is after how long nobody waits for a grant that is on its way.
+	maxOnTheWay = 5 * time.Second
+)
+
+// Later queues what can wait behind what cannot.
+func Later(d time.Duration) reconcile.Result {
+	return reconcile.Result{RequeueAfter: d, Priority: ptr.To(handler.LowPriority)}
+}
+
+// leftAgain is when to look again at what could not be deleted.
+const leftAgain = time.Minute
+
+// AgainFor looks again at what could not be deleted but allows nothing any more,
+// in words: whoever keeps it may stop doing so. Nothing of it is no look.
+func AgainFor(left []string) reconcile.Result {
+	if len(left) == 0 {
+		return reconcile.Result{}
+	}
+	return Later(leftAgain)
+}
+
+// CaughtUp tells those who wait in AtStart. It is called once.
+func (b *Backlog) CaughtUp() {
+	if b.start != nil {
+		close(b.start)
+	}
+}
+
+// AtStart waits until what was overdue at the start has been removed.
+func (b *Backlog) AtStart(ctx context.Context) {
+	if b.start == nil {
+		return
+	}
+	select {
+	case <-b.start:
+	case <-ctx.Done():
+	}
+}
+
+// Waits tells whether the record of what happened at a moment has to wait.
+func (b *Backlog) Waits(since, now time.Time) bool {
+	if now.Sub(since) > maxRecordDelay {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, begin := range b.onTheWay {
+		if now.Sub(begin) > maxOnTheWay {
+			delete(b.onTheWay, name)
+		}
+	}
+	return b.removals > 0 || len(b.onTheWay) > 0
+}
+
+// Begin notes that a grant is on its way from its approval to its bindings, until
+// Arrived.
+func (b *Backlog) Begin(grant string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.onTheWay == nil {
+		b.onTheWay = map[string]time.Time{}
+	}
+	b.onTheWay[grant] = now
+}
+
+// Arrived notes that nobody waits for a grant any more: it was given, or cannot be
+// at once.
+func (b *Backlog) Arrived(grant string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.onTheWay, grant)
+}
+
+// Removing encloses a removal of overdue access.
+func (b *Backlog) Removing(remove func() error) error {
+	b.count(1)
+	defer b.count(-1)
+	return remove()
+}
+
+func (b *Backlog) count(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.removals += n
+}

@@ -1,0 +1,123 @@
+package record
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
+)
+
+// Journal tells of transitions, after the write that made them, so that it
+// never tells of what did not happen: as Events for those who look now, as
+// JSON lines for those who look later.
+type Journal struct {
+	Recorder events.EventRecorder
+	// Audit has a log of its own. Its encoder escapes what users wrote.
+	Audit *zap.Logger
+}
+
+// request tells of a request's transition.
+func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
+	severity := corev1.EventTypeNormal
+	if ended := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionEnded); ended != nil && event == string(r.Status.Phase) {
+		severity = severityOfEnd(ended.Reason)
+	}
+	j.event(r, severity, event, "Decide", note)
+	role := "rules"
+	if r.Spec.RoleRef != nil {
+		role = r.Spec.RoleRef.Kind + "/" + r.Spec.RoleRef.Name
+	}
+	policy := ""
+	if r.Status.Policy != nil {
+		policy = r.Status.Policy.Name
+	}
+	j.Audit.Info(event,
+		zap.String("kind", "AccessRequest"), zap.String("namespace", r.Namespace), zap.String("name", r.Name), zap.String("uid", string(r.UID)),
+		zap.String("phase", string(r.Status.Phase)), zap.String("note", note),
+		zap.String("requester", r.Spec.Requester.Username), zap.Strings("groups", r.Spec.Requester.Groups),
+		zap.String("role", role), zap.String("policy", policy), zap.String("reason", text.Trim(r.Spec.Reason)), zap.String("ticket", text.Trim(r.Spec.Ticket)),
+		zap.Strings("decisions", decisions(r.Status.Decisions)), zap.String("grant", r.Status.GrantName))
+}
+
+// grant tells of a grant's transition, with all that was granted.
+func (j Journal) grant(event, action, note string, g *v1alpha1.AccessGrant) {
+	severity := corev1.EventTypeNormal
+	switch admission := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAdmissionEnforced); {
+	case event == string(v1alpha1.GrantEnded):
+		severity = severityOfEnd(string(g.Status.EndReason))
+	case event == v1alpha1.ReasonRemovalRefused:
+		severity = corev1.EventTypeWarning
+	case event == string(v1alpha1.GrantActive) && admission != nil && admission.Status == metav1.ConditionFalse:
+		severity, note = corev1.EventTypeWarning, note+"; "+admission.Message
+	}
+	j.event(g, severity, event, action, note)
+	fields := []zap.Field{
+		zap.String("kind", "AccessGrant"), zap.String("name", g.Name), zap.String("uid", string(g.UID)),
+		zap.String("phase", string(g.Status.Phase)), zap.String("note", note),
+		zap.String("requestNamespace", g.Spec.RequestRef.Namespace), zap.String("requestName", g.Spec.RequestRef.Name), zap.String("requestUID", string(g.Spec.RequestRef.UID)),
+		zap.String("requester", g.Spec.Requester.Username), zap.Strings("groups", g.Spec.Requester.Groups),
+		zap.String("subjects", g.Spec.Summary.Subjects), zap.String("role", g.Spec.Summary.Role), zap.String("rulesHash", g.Spec.RulesHash),
+		zap.String("scope", g.Spec.Summary.Scope), zap.String("policy", g.Spec.PolicyRef.Name),
+		zap.String("reason", g.Spec.Reason), zap.String("ticket", g.Spec.Ticket), zap.Strings("decisions", decisions(g.Spec.Decisions)),
+		zap.Time("notBefore", g.Spec.NotBefore.Time), zap.Time("expirationTime", g.Spec.ExpirationTime.Time),
+	}
+	if g.Status.EndedTime != nil {
+		fields = append(fields, zap.Time("endedTime", g.Status.EndedTime.Time),
+			zap.String("endReason", string(g.Status.EndReason)), zap.String("endedBy", g.Status.EndedBy))
+	}
+	j.Audit.Info(event, fields...)
+}
+
+// grantPhase tells that a grant came into its phase.
+func (j Journal) grantPhase(g *v1alpha1.AccessGrant) {
+	switch g.Status.Phase {
+	case v1alpha1.GrantActive:
+		j.grant(string(v1alpha1.GrantActive), "Give", fmt.Sprintf("%s in %s for %s until %s",
+			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, g.Spec.ExpirationTime.UTC().Format(time.RFC3339)), g)
+	case v1alpha1.GrantEnded:
+		why := string(g.Status.EndReason)
+		if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessGiven); c != nil {
+			why += ": " + c.Message
+		}
+		j.grant(string(v1alpha1.GrantEnded), "Take", why, g)
+	case v1alpha1.GrantPending:
+	}
+}
+
+// asWanted are the reasons for which a request or a grant ends as people meant
+// it to: the time was up, the task was over, or somebody decided so.
+var asWanted = []string{
+	string(v1alpha1.EndExpired), string(v1alpha1.EndTaskCompleted), string(v1alpha1.EndTaskFailed), string(v1alpha1.EndTaskGone),
+	string(v1alpha1.EndReleased), string(v1alpha1.EndRevoked), string(v1alpha1.EndDenied), string(v1alpha1.EndRequestDeleted),
+	v1alpha1.ReasonWithdrawn,
+}
+
+// severityOfEnd is the type of the Event that tells of an end: Warning when it
+// came about in any other way.
+func severityOfEnd(reason string) string {
+	if slices.Contains(asWanted, reason) {
+		return corev1.EventTypeNormal
+	}
+	return corev1.EventTypeWarning
+}
+
+func (j Journal) event(regarding runtime.Object, severity, reason, action, note string) {
+	j.Recorder.Eventf(regarding, nil, severity, reason, action, "%s", text.Note(note))
+}
+
+func decisions(list []v1alpha1.Decision) []string {
+	out := make([]string, len(list))
+	for i, d := range list {
+		out[i] = string(d.Verdict) + " " + d.Username
+	}
+	return out
+}

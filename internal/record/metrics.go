@@ -1,0 +1,302 @@
+package record
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/access"
+	"github.com/accessbroker/accessbroker/internal/grant"
+)
+
+// Metrics of the broker. No label holds anything that a user chose.
+type Metrics struct {
+	timeToDecision   *prometheus.HistogramVec
+	approvalToActive prometheus.Histogram
+	revocationLag    prometheus.Histogram
+	revocationErrors prometheus.Counter
+
+	mu sync.Mutex
+	// granted is when grants were written that are not Active yet, and ending
+	// when it was first seen that grants must end early that have not Ended yet.
+	granted, ending map[string]time.Time
+	// endedRequests, nil as long as nobody has looked, and endedGrants are how
+	// much has ended.
+	endedRequests map[v1alpha1.RequestPhase]int
+	endedGrants   int
+}
+
+// NewMetrics makes and registers the metrics. What can be counted from the
+// cache is counted when it is scraped, so that it is true after a restart.
+func NewMetrics(registry prometheus.Registerer, c client.Reader, clk clock.PassiveClock, version string) (*Metrics, error) {
+	m := &Metrics{
+		timeToDecision: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "access_broker_request_decision_seconds", Help: "Time from the creation of a request to its decision: approved, denied by an approver, refused by the broker, or lapsed.",
+			Buckets: []float64{.1, 1, 10, 60, 300, 900, 3600, 4 * 3600, 24 * 3600},
+		}, []string{"decision"}),
+		approvalToActive: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "access_broker_grant_activation_seconds", Help: "Time from the last approval seen to every binding created.",
+			Buckets: prometheus.ExponentialBuckets(.002, 2, 14),
+		}),
+		revocationLag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "access_broker_revocation_lag_seconds", Help: "Time from a grant's deadline to the last of its bindings removed.",
+			Buckets: prometheus.ExponentialBuckets(.001, 2, 18),
+		}),
+		revocationErrors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "access_broker_revocation_failures_total", Help: "Attempts to remove what a grant gave that failed and will be tried again.",
+		}),
+		granted: map[string]time.Time{},
+		ending:  map[string]time.Time{},
+	}
+	for _, decision := range decisionsObserved {
+		m.timeToDecision.WithLabelValues(decision)
+	}
+	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "access_broker_build_info", Help: "The version that runs, always 1.",
+		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
+	}, func() float64 { return 1 })
+	pendingEnd := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "access_broker_oldest_pending_end_seconds", Help: "For how long the oldest end before the deadline, a Revoke say, has waited to be carried out: the other one to page on. 0 when none waits.",
+	}, func() float64 { return m.oldestPendingEnd(clk.Now()).Seconds() })
+	for _, collector := range []prometheus.Collector{
+		m.timeToDecision, m.approvalToActive, m.revocationLag, m.revocationErrors, build, pendingEnd, &census{client: c, clock: clk, ended: m},
+	} {
+		if err := registry.Register(collector); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// What is observed as the decision of a request.
+const (
+	decidedApproved = "approved"
+	decidedDenied   = "denied"  // by an approver
+	decidedRefused  = "refused" // by the broker: no policy allows it, or it cannot be granted
+	decidedLapsed   = "lapsed"
+)
+
+var decisionsObserved = []string{decidedApproved, decidedDenied, decidedRefused, decidedLapsed}
+
+// WroteGrant observes that a request was approved and its grant written. One that
+// waited for its startTime or its task was approved, and observed, before.
+func (m *Metrics) WroteGrant(request *v1alpha1.AccessRequest, name string, now time.Time) {
+	m.mu.Lock()
+	m.granted[name] = now
+	m.mu.Unlock()
+	if !approvedBefore(request) {
+		m.observe(request, decidedApproved, now)
+	}
+}
+
+// wroteRequest observes what the step that was written to a request decided.
+func (m *Metrics) wroteRequest(before, after *v1alpha1.AccessRequest, now time.Time) {
+	ended := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionEnded)
+	switch phase := after.Status.Phase; {
+	case after.Status.GrantName != "", approvedBefore(before): // its approval was observed
+	case phase == v1alpha1.RequestLapsed:
+		m.observe(after, decidedLapsed, now)
+	case phase == v1alpha1.RequestDenied && ended != nil && ended.Reason == v1alpha1.ReasonDenied:
+		m.observe(after, decidedDenied, now)
+	case phase == v1alpha1.RequestDenied, phase == v1alpha1.RequestFailed:
+		m.observe(after, decidedRefused, now)
+	case !phase.Ended() && approvedBefore(after):
+		m.observe(after, decidedApproved, now)
+	}
+}
+
+func approvedBefore(request *v1alpha1.AccessRequest) bool {
+	return meta.IsStatusConditionTrue(request.Status.Conditions, v1alpha1.ConditionApproved)
+}
+
+func (m *Metrics) observe(request *v1alpha1.AccessRequest, decision string, now time.Time) {
+	m.timeToDecision.WithLabelValues(decision).Observe(max(0, now.Sub(request.CreationTimestamp.Time).Seconds())) // the API server's clock may be ahead
+}
+
+// Active observes how long it took from the grant's writing to its bindings.
+func (m *Metrics) Active(name string, now time.Time) {
+	m.mu.Lock()
+	at, ok := m.granted[name]
+	delete(m.granted, name)
+	m.mu.Unlock()
+	if ok {
+		m.approvalToActive.Observe(now.Sub(at).Seconds())
+	}
+}
+
+// Over notes whether a grant must end before its deadline; after that its
+// bindings are overdue.
+func (m *Metrics) Over(name string, end *grant.End, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if end == nil || end.Reason == v1alpha1.EndExpired {
+		delete(m.ending, name)
+	} else if _, known := m.ending[name]; !known {
+		m.ending[name] = now
+	}
+}
+
+// Forget forgets a grant whose end is recorded, or that is gone.
+func (m *Metrics) Forget(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.granted, name)
+	delete(m.ending, name)
+}
+
+func (m *Metrics) oldestPendingEnd(now time.Time) (oldest time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, since := range m.ending {
+		oldest = max(oldest, now.Sub(since))
+	}
+	return oldest
+}
+
+// Revoked observes a removal of what was due, or its failure.
+func (m *Metrics) Revoked(g *v1alpha1.AccessGrant, now time.Time, err error) {
+	if err == nil {
+		m.revocationLag.Observe(max(0, now.Sub(g.Spec.ExpirationTime.Time).Seconds()))
+	}
+	_ = m.Removal(err)
+}
+
+// Removal counts a removal that failed; it returns its argument.
+func (m *Metrics) Removal(err error) error {
+	if err != nil {
+		m.revocationErrors.Inc()
+	}
+	return err
+}
+
+// looked notes how much has ended.
+func (m *Metrics) looked(requests map[v1alpha1.RequestPhase]int, grants int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.endedRequests, m.endedGrants = requests, grants
+}
+
+// allEnded tells what looked noted; known is false where nobody has looked, as on
+// a replica that does not lead.
+func (m *Metrics) allEnded() (requests map[v1alpha1.RequestPhase]int, grants int, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.endedRequests, m.endedGrants, m.endedRequests != nil
+}
+
+// census counts what the cache holds, and what has ended.
+type census struct {
+	client client.Reader
+	clock  clock.PassiveClock
+	ended  *Metrics
+}
+
+var (
+	requestsDesc = prometheus.NewDesc("access_broker_requests", "Requests by phase.", []string{"phase"}, nil)
+	grantsDesc   = prometheus.NewDesc("access_broker_grants", "Grants by phase.", []string{"phase"}, nil)
+	overdueDesc  = prometheus.NewDesc("access_broker_overdue_bindings", "Bindings whose grant's deadline has passed, whose grant has ended or whose grant is gone: the one to page on.", nil, nil)
+)
+
+// Describe is of prometheus.Collector.
+func (c *census) Describe(ch chan<- *prometheus.Desc) {
+	ch <- requestsDesc
+	ch <- grantsDesc
+	ch <- overdueDesc
+}
+
+// Collect is of prometheus.Collector. What cannot be counted, because the cache
+// is not filled yet, is left out, and takes nothing else from the scrape.
+func (c *census) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, count := range []func(context.Context, chan<- prometheus.Metric) error{c.countRequests, c.countGrants} {
+		if err := count(ctx, ch); err != nil {
+			logf.Log.WithName("metrics").Info("left out of a scrape", "error", err.Error())
+		}
+	}
+}
+
+func (c *census) countRequests(ctx context.Context, ch chan<- prometheus.Metric) error {
+	var requests v1alpha1.AccessRequestList
+	if err := c.client.List(ctx, &requests, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("count requests: %w", err)
+	}
+	ended, _, known := c.ended.allEnded()
+	phases := map[v1alpha1.RequestPhase]int{}
+	for _, phase := range v1alpha1.RequestPhases {
+		if !phase.Ended() || known {
+			phases[phase] = ended[phase]
+		}
+	}
+	for i := range requests.Items {
+		phases[cmp.Or(requests.Items[i].Status.Phase, v1alpha1.RequestPending)]++
+	}
+	for phase, n := range phases {
+		ch <- prometheus.MustNewConstMetric(requestsDesc, prometheus.GaugeValue, float64(n), string(phase))
+	}
+	return nil
+}
+
+// countGrants counts grants, and the bindings that are still there though their
+// grant is over or gone.
+func (c *census) countGrants(ctx context.Context, ch chan<- prometheus.Metric) error {
+	// Bindings first: a grant that is made in between is in the later list.
+	bindings, err := access.LabelledBindings(ctx, c.client, client.HasLabels{v1alpha1.LabelGrant}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return fmt.Errorf("count bindings: %w", err)
+	}
+	var grants v1alpha1.AccessGrantList
+	if err := c.client.List(ctx, &grants, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("count grants: %w", err)
+	}
+	phases := map[v1alpha1.GrantPhase]int{v1alpha1.GrantPending: 0, v1alpha1.GrantActive: 0}
+	if _, ended, known := c.ended.allEnded(); known {
+		phases[v1alpha1.GrantEnded] = ended
+	}
+	byName := make(map[string]*v1alpha1.AccessGrant, len(grants.Items))
+	for i := range grants.Items {
+		phases[cmp.Or(grants.Items[i].Status.Phase, v1alpha1.GrantPending)]++
+		byName[grants.Items[i].Name] = &grants.Items[i]
+	}
+	for phase, n := range phases {
+		ch <- prometheus.MustNewConstMetric(grantsDesc, prometheus.GaugeValue, float64(n), string(phase))
+	}
+	overdue, now := 0, c.clock.Now()
+	for _, seen := range bindings {
+		name := seen.Meta.Labels[v1alpha1.LabelGrant]
+		g := byName[name]
+		owner := ownerOf(seen.Meta, name)
+		if g != nil {
+			owner = g.UID
+		}
+		// A label alone does not make a binding ours, and one of nobody is no access.
+		if seen.Object(owner).Ours(seen) && !seen.AllowsNothing() && (g == nil || g.Status.Phase == v1alpha1.GrantEnded || grant.Expired(g, now) != nil) {
+			overdue++
+		}
+	}
+	ch <- prometheus.MustNewConstMetric(overdueDesc, prometheus.GaugeValue, float64(overdue))
+	return nil
+}
+
+// ownerOf is the UID of the grant that owns an object, empty when it has none of
+// that name.
+func ownerOf(o metav1.ObjectMeta, name string) types.UID {
+	for _, owner := range o.OwnerReferences {
+		if owner.Kind == "AccessGrant" && owner.Name == name {
+			return owner.UID
+		}
+	}
+	return ""
+}

@@ -1,0 +1,113 @@
+// Package record is the one writer of status: it writes what became of a request,
+// a grant or a policy, and tells of it after the write, so that it never tells of
+// what did not happen. It also keeps what has ended for as long as it may be kept.
+package record
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
+)
+
+// Writer writes what became of things, and tells the journal and the metrics.
+type Writer struct {
+	Client  client.Client
+	Journal Journal
+	Metrics *Metrics
+}
+
+// Request writes the status of a request.
+func (w *Writer) Request(ctx context.Context, before, after *v1alpha1.AccessRequest, now time.Time) error {
+	written, err := w.patch(ctx, before, after)
+	if !written {
+		return err
+	}
+	w.Metrics.wroteRequest(before, after, now)
+	w.Journal.task(after, before.Status.Conditions, after.Status.Conditions)
+	if before.Status.Phase != after.Status.Phase {
+		w.Journal.request(string(after.Status.Phase), lastWord(after.Status.Conditions), after)
+	}
+	return nil
+}
+
+// Grant writes the status of a grant; written is false when there was nothing to
+// write, or when the grant is gone.
+func (w *Writer) Grant(ctx context.Context, before, after *v1alpha1.AccessGrant) (written bool, err error) {
+	written, err = w.patch(ctx, before, after)
+	if !written {
+		return false, err
+	}
+	w.Journal.task(after, before.Status.Conditions, after.Status.Conditions)
+	if before.Status.Phase != after.Status.Phase {
+		w.Journal.grantPhase(after)
+	}
+	refused := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionAccessRemoved)
+	if refused != nil && refused.Status == metav1.ConditionFalse && meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionAccessRemoved) == nil {
+		w.Journal.grant(v1alpha1.ReasonRemovalRefused, "Take", refused.Message, after)
+	}
+	return true, nil
+}
+
+// Policy writes the status of a policy, of which nothing else tells.
+func (w *Writer) Policy(ctx context.Context, before, after *v1alpha1.AccessPolicy) error {
+	_, err := w.patch(ctx, before, after)
+	return err
+}
+
+// patch writes what differs, under the resourceVersion that was read, so that a
+// stale decision is refused by the API server and no field that somebody else wrote
+// is dropped; see Again for what becomes of that.
+func (w *Writer) patch(ctx context.Context, before, after client.Object) (written bool, err error) {
+	if equality.Semantic.DeepEqual(before, after) {
+		return false, nil
+	}
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := w.Client.Status().Patch(ctx, after, patch); err != nil {
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return false, fmt.Errorf("write status: %w", err)
+	}
+	return true, nil
+}
+
+// StaleAgain is when to look again at an object that has changed since it was
+// read. Its newer version is on its way and most likely comes sooner.
+const StaleAgain = time.Second
+
+// Again makes a conflict, which is no fault, another look, and leaves any other
+// error an error.
+func Again(err error) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: StaleAgain}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+// SetCondition sets a condition as of now.
+func SetCondition(conditions *[]metav1.Condition, now time.Time, kind string, status metav1.ConditionStatus, reason, message string) {
+	meta.SetStatusCondition(conditions, metav1.Condition{
+		Type: kind, Status: status, Reason: reason, Message: text.Message(message),
+		LastTransitionTime: metav1.NewTime(now),
+	})
+}
+
+// lastWord is what the furthest condition of a request says.
+func lastWord(conditions []metav1.Condition) string {
+	for _, kind := range []string{v1alpha1.ConditionEnded, v1alpha1.ConditionGranted, v1alpha1.ConditionApproved, v1alpha1.ConditionPolicyMatched} {
+		if c := meta.FindStatusCondition(conditions, kind); c != nil {
+			return c.Message
+		}
+	}
+	return ""
+}

@@ -1,0 +1,58 @@
+package resolve
+
+import (
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/policy"
+	"github.com/accessbroker/accessbroker/internal/text"
+)
+
+// NewGrant is the record of what was approved, complete with its deadline. The
+// deadline is cut to whole seconds, as the API stores it: never later than
+// what was approved. Of the decisions it records those that counted.
+func NewGrant(request *v1alpha1.AccessRequest, want *Resolved, match *policy.Match, approvers []string, now time.Time) *v1alpha1.AccessGrant {
+	g := &v1alpha1.AccessGrant{}
+	g.Name = grant.Name(request.Name, request.UID)
+	controllerutil.AddFinalizer(g, v1alpha1.FinalizerRevoke)
+	g.Spec = v1alpha1.AccessGrantSpec{
+		RequestRef:     v1alpha1.RequestRef{Namespace: request.Namespace, ObjectRef: v1alpha1.ObjectRef{Name: request.Name, UID: request.UID}},
+		Requester:      request.Spec.Requester,
+		Subjects:       want.Subjects,
+		RoleRef:        request.Spec.RoleRef,
+		RoleUID:        want.RoleUID,
+		Namespaces:     want.Namespaces,
+		Cluster:        want.Ask.Cluster,
+		PolicyRef:      *PolicyRef(match.Policy),
+		Reason:         text.Trim(request.Spec.Reason),
+		Ticket:         text.Trim(request.Spec.Ticket),
+		RoleRules:      want.Lines,
+		RulesHash:      want.RulesHash,
+		NotBefore:      metav1.NewTime(now.Truncate(time.Second)),
+		ExpirationTime: metav1.NewTime(now.Add(match.Duration).Truncate(time.Second)),
+	}
+	for _, d := range request.Status.Decisions {
+		if d.Verdict == v1alpha1.VerdictApprove && slices.Contains(approvers, d.Username) {
+			d.Comment = text.Trim(d.Comment)
+			g.Spec.Decisions = append(g.Spec.Decisions, d)
+		}
+	}
+	if request.Spec.RoleRef == nil {
+		g.Spec.Rules, g.Spec.RoleRules = want.Rules, nil
+	}
+	if want.Task != nil {
+		g.Spec.Task = &v1alpha1.GrantTask{TaskRef: *request.Spec.Task, UID: want.Task.GetUID()}
+	}
+	g.Spec.Summary = grant.Summarize(&g.Spec)
+	return g
+}
+
+// PolicyRef names a policy as it is now.
+func PolicyRef(p *policy.Policy) *v1alpha1.PolicyRef {
+	return &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: p.Name, UID: p.UID}, Generation: p.Generation}
+}

@@ -1,0 +1,42 @@
+package task
+
+import (
+	"errors"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+// Untold is an error: nobody can say now whether a task is over. It is told, and
+// it is no end: the deadline holds.
+type Untold struct {
+	// Reason of the condition TaskWatched, and what it says.
+	Reason, Message string
+}
+
+func (e *Untold) Error() string { return e.Message }
+
+// CompleteWhenErrs is Untold for a completeWhen that cannot be evaluated.
+func CompleteWhenErrs(err error) *Untold {
+	return &Untold{Reason: v1alpha1.ReasonCompleteWhenErrs, Message: "it cannot be told whether the task is over: " + err.Error()}
+}
+
+// TakeUntold takes what is to be told of the task out of what went wrong; rest is
+// every other error.
+func TakeUntold(err error) (untold *Untold, rest error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		if errors.As(err, &untold) {
+			return untold, nil
+		}
+		return nil, err
+	}
+	var others []error
+	for _, each := range joined.Unwrap() {
+		found, other := TakeUntold(each)
+		if found != nil {
+			untold = found
+		}
+		others = append(others, other)
+	}
+	return untold, errors.Join(others...)
+}
