@@ -1,0 +1,97 @@
+package access
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/accessbroker/accessbroker/config/admission"
+	"github.com/accessbroker/accessbroker/internal/grant"
+)
+
+// A kind that a grant can own is in the table, in the API and in every admission
+// policy that guards what grants own: one that is missing in any of them is access
+// that stays, or that anybody makes.
+func TestKindsAreEverywhere(t *testing.T) {
+	var names, resources []string
+	for _, kind := range Kinds {
+		names = append(names, kind.Name)
+		resources = append(resources, strings.ToLower(kind.Name)+"s")
+	}
+	slices.Sort(names)
+	slices.Sort(resources)
+	if got := kindsOfTheAPI(t); !slices.Equal(got, names) {
+		t.Errorf("AccessGrant.status.bindings takes the kinds %v, the table has %v", got, names)
+	}
+	policies, _, err := admission.Validating()
+	if err != nil {
+		t.Fatal(err)
+	}
+	guards := 0
+	for _, policy := range policies {
+		for _, rule := range policy.Spec.MatchConstraints.ResourceRules {
+			if !slices.Contains(rule.APIGroups, rbacv1.GroupName) {
+				continue
+			}
+			guards++
+			if got := slices.Sorted(slices.Values(rule.Resources)); !slices.Equal(got, resources) {
+				t.Errorf("%s guards %v, the table has %v", policy.Name, got, resources)
+			}
+		}
+	}
+	if guards == 0 {
+		t.Error("no admission policy guards what grants own")
+	}
+}
+
+func kindsOfTheAPI(t *testing.T) []string {
+	t.Helper()
+	content, err := os.ReadFile("../../config/crd/bases/jit.accessbroker.dev_accessgrants.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(content, &crd); err != nil {
+		t.Fatal(err)
+	}
+	status := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["status"]
+	var kinds []string
+	for _, value := range status.Properties["bindings"].Items.Schema.Properties["kind"].Enum {
+		kinds = append(kinds, strings.Trim(string(value.Raw), `"`))
+	}
+	return slices.Sorted(slices.Values(kinds))
+}
+
+// Each row makes what a grant wants, sees that it is intact, and disarms it.
+func TestKinds(t *testing.T) {
+	for _, kind := range Kinds {
+		t.Run(kind.Name, func(t *testing.T) {
+			want := grant.Object{Kind: kind.Name, Name: "fix", Grant: "fix", GrantUID: "uid"}
+			if kind.Binds {
+				want.RoleRef = rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "edit"}
+				want.Subjects = []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "alice"}}
+			} else {
+				want.Rules = []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}}
+			}
+			object := New(want)
+			if seen := kind.read(object); !want.Intact(seen) || seen.AllowsNothing() {
+				t.Errorf("it is made as %+v", seen)
+			}
+			if role, ok := object.(*rbacv1.ClusterRole); ok {
+				role.AggregationRule = &rbacv1.AggregationRule{}
+				if seen := kind.read(object); want.Intact(seen) || seen.AllowsNothing() {
+					t.Error("rules that a controller fills in are not seen")
+				}
+			}
+			kind.empty(object)
+			if seen := kind.read(object); want.Intact(seen) || !seen.AllowsNothing() || seen.RoleRef != want.RoleRef {
+				t.Errorf("disarmed it is %+v", seen)
+			}
+		})
+	}
+}
