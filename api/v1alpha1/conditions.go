@@ -90,8 +90,6 @@ const (
 	ReasonTaskNotServed = "TaskKindNotServed"
 	// ReasonApproved: enough decisions.
 	ReasonApproved = "Approved"
-	// ReasonAutomatic: the policy asks for no approval.
-	ReasonAutomatic = "Automatic"
 	// ReasonDenied: an approver said no.
 	ReasonDenied = "Denied"
 	// ReasonWithdrawn: the requester took the request back.
@@ -100,8 +98,6 @@ const (
 	ReasonLapsed = "NotDecidedInTime"
 	// ReasonGranted: the access is given.
 	ReasonGranted = "Granted"
-	// ReasonBindingsMissing: not every binding exists yet.
-	ReasonBindingsMissing = "BindingsMissing"
 	// ReasonVerified: the API server was asked and said that it is gone.
 	ReasonVerified = "Verified"
 	// ReasonRemovalRefused: the access is over, and the API server lets nobody take
