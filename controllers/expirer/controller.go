@@ -79,7 +79,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reco
 }
 
 // strikeOnce strikes the bindings of a grant the first time that it is called for
-// it: what it leaves, and whether they are really gone, is for removeBindings.
+// it: what it leaves, and whether they are really gone, is for access.Take.
 func (r *Reconciler) strikeOnce(ctx context.Context, g *v1alpha1.AccessGrant) (struck bool, err error) {
 	if _, before := r.struck.LoadOrStore(g.Name, true); before {
 		return false, nil

@@ -55,7 +55,7 @@ type Reconciler struct {
 	// Wrote is told of a grant that is about to be written, after it was looked at.
 	Wrote func(*v1alpha1.AccessGrant, time.Time)
 
-	matched matches
+	counted counted
 }
 
 // Reconcile brings one request forward: look, decide, write the status once.
@@ -82,8 +82,8 @@ type step struct {
 	now time.Time
 	// wait until something is due, 0 when only an event can change anything.
 	wait time.Duration
-	// taskHeld is what holds the task back.
-	taskHeld string
+	// taskWaits says what the task waits for before it runs.
+	taskWaits string
 }
 
 func (s *step) set(kind string, status metav1.ConditionStatus, reason, message string) {
@@ -144,10 +144,11 @@ func (r *Reconciler) advance(ctx context.Context, s *step) error {
 	if s.lostItsTask(want) || !taskNotOver(s, want) {
 		return nil
 	}
-	match, outcome, err := r.decide(ctx, s, want)
+	match, err := r.match(ctx, s, want)
 	if err != nil || match == nil {
 		return err
 	}
+	outcome := weigh(s, match.Policy)
 	if !outcome.Approved || !started(s) || !taskIsThere(s, want) {
 		return nil
 	}

@@ -17,16 +17,16 @@ import (
 	"github.com/accessbroker/accessbroker/internal/queue"
 )
 
-// matches remembers, by requester, the requests that were matched to a policy
-// until the cache shows it, so that the limits on them hold in a burst.
-type matches struct {
-	mu   sync.Mutex
-	what map[string]map[types.UID]match
+// counted remembers, by requester, the requests that count as waiting and that the
+// cache does not show so yet: a limit holds in a burst, too.
+type counted struct {
+	mu     sync.Mutex
+	unseen map[string]map[types.UID]waits
 	// full is when a requester last had a request refused for too many.
 	full map[string]time.Time
 }
 
-type match struct {
+type waits struct {
 	request client.ObjectKey
 	policy  string
 }
@@ -36,8 +36,8 @@ type match struct {
 // that are not matched yet may come to wait under another policy, or under none:
 // they do not count.
 func (r *Reconciler) waiting(ctx context.Context, request *v1alpha1.AccessRequest, policyName string, most int) (others int, err error) {
-	r.matched.mu.Lock()
-	defer r.matched.mu.Unlock()
+	r.counted.mu.Lock()
+	defer r.counted.mu.Unlock()
 	requester := request.Spec.Requester.Username
 	list := &v1alpha1.AccessRequestList{}
 	if err := r.Client.List(ctx, list, client.MatchingFields{cached.ByUndecided: requester}, client.UnsafeDisableDeepCopy); err != nil {
@@ -48,8 +48,8 @@ func (r *Reconciler) waiting(ctx context.Context, request *v1alpha1.AccessReques
 			others++
 		}
 	}
-	unseen := map[types.UID]match{}
-	for uid, m := range r.matched.what[requester] {
+	unseen := map[types.UID]waits{}
+	for uid, m := range r.counted.unseen[requester] {
 		other := &v1alpha1.AccessRequest{}
 		err := r.Client.Get(ctx, m.request, other)
 		if client.IgnoreNotFound(err) != nil {
@@ -64,17 +64,17 @@ func (r *Reconciler) waiting(ctx context.Context, request *v1alpha1.AccessReques
 		}
 	}
 	if others < most {
-		unseen[request.UID] = match{client.ObjectKeyFromObject(request), policyName}
+		unseen[request.UID] = waits{client.ObjectKeyFromObject(request), policyName}
 	}
-	if r.matched.what == nil {
-		r.matched.what, r.matched.full = map[string]map[types.UID]match{}, map[string]time.Time{}
+	if r.counted.unseen == nil {
+		r.counted.unseen, r.counted.full = map[string]map[types.UID]waits{}, map[string]time.Time{}
 	}
 	if others >= most {
-		r.matched.full[requester] = r.Clock.Now()
+		r.counted.full[requester] = r.Clock.Now()
 	}
-	r.matched.what[requester] = unseen
+	r.counted.unseen[requester] = unseen
 	if len(unseen) == 0 {
-		delete(r.matched.what, requester)
+		delete(r.counted.unseen, requester)
 	}
 	return others, nil
 }
@@ -85,11 +85,11 @@ const floodFor = time.Minute
 
 // floods tells whether a requester has lately had too many requests waiting.
 func (r *Reconciler) floods(requester string) bool {
-	r.matched.mu.Lock()
-	defer r.matched.mu.Unlock()
-	since, ok := r.matched.full[requester]
+	r.counted.mu.Lock()
+	defer r.counted.mu.Unlock()
+	since, ok := r.counted.full[requester]
 	if ok && r.Clock.Now().Sub(since) > floodFor {
-		delete(r.matched.full, requester)
+		delete(r.counted.full, requester)
 		return false
 	}
 	return ok

@@ -16,12 +16,12 @@ import (
 // request.
 const maxMatching = 10 * time.Second
 
-// decide matches the request to a policy, tells everybody whom to ask and
-// weighs the decisions. The match is nil when there is no policy to decide by.
-func (r *Reconciler) decide(ctx context.Context, s *step, want *resolve.Resolved) (*policy.Match, policy.Outcome, error) {
+// match matches the request to a policy, and shows everyone whom to ask for what.
+// It is nil when no policy allows the request, or when nobody can tell now.
+func (r *Reconciler) match(ctx context.Context, s *step, want *resolve.Resolved) (*policy.Match, error) {
 	candidates, err := r.Policies.All(ctx)
 	if err != nil {
-		return nil, policy.Outcome{}, err
+		return nil, err
 	}
 	begin := s.now
 	if s.Spec.StartTime != nil && s.Spec.StartTime.After(begin) {
@@ -33,29 +33,26 @@ func (r *Reconciler) decide(ctx context.Context, s *step, want *resolve.Resolved
 	match := policy.Find(findCtx, candidates, want.Ask, begin)
 	if match.Answer == policy.NotAllowed {
 		if match, err = r.findLive(findCtx, s, begin); err != nil {
-			return nil, policy.Outcome{}, err
+			return nil, err
 		}
 	}
 	switch match.Answer {
 	case policy.NotAllowed:
 		if !match.About && r.awaits(s, &resolve.Impossible{Waits: v1alpha1.ReasonWaitingForPolicy, Message: match.Message}) {
-			return nil, policy.Outcome{}, nil
+			return nil, nil
 		}
 		s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionFalse, v1alpha1.ReasonNoPolicy, match.Message)
 		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonNoPolicy, match.Message)
-		return nil, policy.Outcome{}, nil
+		return nil, nil
 	case policy.Unknown:
 		s.Status.Policy, s.Status.RequiredApprovals, s.Status.Approvers = nil, nil, nil
 		s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionFalse, v1alpha1.ReasonPolicyNotReady, match.Message)
-		return nil, policy.Outcome{}, nil
+		return nil, nil
 	case policy.Allowed:
 	}
 	if s.Status.Policy == nil {
-		if err := r.precheck(ctx, s, &match, want); err != nil {
-			return nil, policy.Outcome{}, err
-		}
-		if s.Status.Phase.Ended() {
-			return nil, policy.Outcome{}, nil
+		if err := r.precheck(ctx, s, &match, want); err != nil || s.Status.Phase.Ended() {
+			return nil, err
 		}
 	}
 	s.Status.Policy = resolve.PolicyRef(match.Policy)
@@ -64,8 +61,13 @@ func (r *Reconciler) decide(ctx context.Context, s *step, want *resolve.Resolved
 	s.Status.Rules, s.Status.Pins, s.Status.RulesHash = want.Lines, want.Pins, want.RulesHash
 	s.Status.Risks = want.Risks
 	s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionTrue, v1alpha1.ReasonMatched, match.Message)
+	return &match, nil
+}
 
-	outcome := policy.Weigh(policy.BallotOf(s.AccessRequest, match.Policy.Required()))
+// weigh counts the decisions: it ends the request when somebody decided to, and
+// says whose decision is missing.
+func weigh(s *step, p *policy.Policy) policy.Outcome {
+	outcome := policy.Weigh(policy.BallotOf(s.AccessRequest, p.Required()))
 	switch {
 	case outcome.Denied:
 		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonDenied, outcome.Message)
@@ -77,7 +79,7 @@ func (r *Reconciler) decide(ctx context.Context, s *step, want *resolve.Resolved
 		s.Status.Phase = v1alpha1.RequestPending
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionFalse, v1alpha1.ReasonWaitingForApproval, outcome.Message)
 	}
-	return &match, outcome, nil
+	return outcome
 }
 
 // findLive looks for a policy without the cache, which may not have seen one

@@ -32,8 +32,8 @@ func taskNotOver(s *step, want *resolve.Resolved) bool {
 		untold = task.CompleteWhenErrs(err)
 	}
 	record.SetTaskWatched(&s.Status.Conditions, s.now, untold)
-	if state == task.Held {
-		s.taskHeld = why
+	if state == task.Waiting {
+		s.taskWaits = why
 	}
 	return true
 }
@@ -46,8 +46,8 @@ func taskIsThere(s *step, want *resolve.Resolved) bool {
 		return true
 	case want.Task == nil:
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonWaitingForTask, fmt.Sprintf("approved; waits for %s %s to exist", ref.Kind, ref.Name))
-	case s.taskHeld != "":
-		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonWaitingForTask, fmt.Sprintf("approved; %s: the access begins when it runs", s.taskHeld))
+	case s.taskWaits != "":
+		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonWaitingForTask, fmt.Sprintf("approved; %s: the access begins when it runs", s.taskWaits))
 	default:
 		return true
 	}

@@ -239,7 +239,7 @@ func TestOverInOtherWays(t *testing.T) {
 	}
 	for name, change := range map[string]change{
 		"a role that keeps what it allows":      rolesAre("changed", RoleNow{UID: "role", Approved: "role", Rules: podRules("get")}),
-		"a task that is held back again":        taskIs(TaskNow{State: task.Held}, nil),
+		"a task that is held back again":        taskIs(TaskNow{State: task.Waiting}, nil),
 		"a Revoke by somebody else":             decision(v1alpha1.VerdictRevoke, "mallory"),
 		"a Release by somebody else":            decision(v1alpha1.VerdictRelease, "mallory"),
 		"a policy that changed and allows this": policyIs(func(p *v1alpha1.AccessPolicy) { p.Generation = 2 }),

@@ -20,8 +20,8 @@ import (
 type State string
 
 const (
-	// Held is a task that somebody holds back: suspended, queued, gated.
-	Held State = "Held"
+	// Waiting is a task that somebody holds back: suspended, queued, gated.
+	Waiting State = "Waiting"
 	// Running is a task that is not over: at work, about to be, or on its way out
 	// but still there.
 	Running State = "Running"
@@ -93,7 +93,7 @@ func Evaluate(obj *unstructured.Unstructured, completeWhen *CompleteWhen, access
 	}
 	if kind.held != nil {
 		if why := kind.held(obj.Object); why != "" {
-			return Held, name + " " + why, failed
+			return Waiting, name + " " + why, failed
 		}
 	}
 	if obj.GetDeletionTimestamp() != nil {

@@ -81,7 +81,7 @@ func TestEvaluate(t *testing.T) {
 		"RayJob failed, old operator": {rayJob, `{"jobStatus":"FAILED","jobDeploymentStatus":"Complete"}`, Failed, "RayJob payments/migrate failed"},
 		"Workload finished":           {workload, `{"conditions":[{"type":"Finished","status":"True","reason":"Succeeded"}]}`, Completed, "Workload payments/migrate is complete"},
 		"Workload finished badly":     {workload, `{"conditions":[{"type":"Finished","status":"True","reason":"Failed"}]}`, Failed, "Workload payments/migrate failed"},
-		"Workload waits for quota":    {workload, `{"conditions":[{"type":"QuotaReserved","status":"False"}]}`, Held, "Workload payments/migrate is not admitted yet"},
+		"Workload waits for quota":    {workload, `{"conditions":[{"type":"QuotaReserved","status":"False"}]}`, Waiting, "Workload payments/migrate is not admitted yet"},
 		"Workload admitted":           {workload, `{"conditions":[{"type":"Admitted","status":"True"}]}`, Running, "Workload payments/migrate is running"},
 		"training job restarts":       {pyTorch, `{"conditions":[{"type":"Succeeded","status":"False"},{"type":"Restarting","status":"True"}]}`, Running, "PyTorchJob payments/migrate is running"},
 		"training job failed":         {pyTorch, `{"conditions":[{"type":"Failed","status":"True"}]}`, Failed, "PyTorchJob payments/migrate failed"},
@@ -113,24 +113,24 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
-// TestEvaluateHeld: what a queue or a person holds back has not begun, unless it
+// TestEvaluateWaiting: what a queue or a person holds back has not begun, unless it
 // is over.
-func TestEvaluateHeld(t *testing.T) {
+func TestEvaluateWaiting(t *testing.T) {
 	for name, test := range map[string]struct {
 		object string
 		want   State
 		words  string
 	}{
-		"suspended Job":        {`"apiVersion":"batch/v1","kind":"Job","spec":{"suspend":true}`, Held, "Job migrate is suspended"},
+		"suspended Job":        {`"apiVersion":"batch/v1","kind":"Job","spec":{"suspend":true}`, Waiting, "Job migrate is suspended"},
 		"resumed Job":          {`"apiVersion":"batch/v1","kind":"Job","spec":{"suspend":false}`, Running, "Job migrate is running"},
 		"failed while held":    {`"apiVersion":"batch/v1","kind":"Job","spec":{"suspend":true},"status":{"conditions":[{"type":"Failed","status":"True"}]}`, Failed, "Job migrate failed"},
-		"suspended JobSet":     {`"apiVersion":"jobset.x-k8s.io/v1alpha2","kind":"JobSet","spec":{"suspend":true}`, Held, "JobSet migrate is suspended"},
-		"suspended training":   {`"apiVersion":"kubeflow.org/v1","kind":"PyTorchJob","spec":{"runPolicy":{"suspend":true}}`, Held, "PyTorchJob migrate is suspended"},
-		"suspended RayJob":     {`"apiVersion":"ray.io/v1","kind":"RayJob","spec":{"suspend":true}`, Held, "RayJob migrate is suspended"},
-		"pending PipelineRun":  {`"apiVersion":"tekton.dev/v1","kind":"PipelineRun","spec":{"status":"PipelineRunPending"}`, Held, "PipelineRun migrate is pending (PipelineRunPending)"},
+		"suspended JobSet":     {`"apiVersion":"jobset.x-k8s.io/v1alpha2","kind":"JobSet","spec":{"suspend":true}`, Waiting, "JobSet migrate is suspended"},
+		"suspended training":   {`"apiVersion":"kubeflow.org/v1","kind":"PyTorchJob","spec":{"runPolicy":{"suspend":true}}`, Waiting, "PyTorchJob migrate is suspended"},
+		"suspended RayJob":     {`"apiVersion":"ray.io/v1","kind":"RayJob","spec":{"suspend":true}`, Waiting, "RayJob migrate is suspended"},
+		"pending PipelineRun":  {`"apiVersion":"tekton.dev/v1","kind":"PipelineRun","spec":{"status":"PipelineRunPending"}`, Waiting, "PipelineRun migrate is pending (PipelineRunPending)"},
 		"cancelled while held": {`"apiVersion":"tekton.dev/v1","kind":"PipelineRun","spec":{"status":"Cancelled"}`, Running, "PipelineRun migrate is running"},
-		"gated Pod":            {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":[{"name":"kueue.x-k8s.io/admission"}]}`, Held, "Pod migrate is held back by the scheduling gate kueue.x-k8s.io/admission"},
-		"gate without a name":  {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":["\u202e"]}`, Held, "Pod migrate is held back by a scheduling gate"},
+		"gated Pod":            {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":[{"name":"kueue.x-k8s.io/admission"}]}`, Waiting, "Pod migrate is held back by the scheduling gate kueue.x-k8s.io/admission"},
+		"gate without a name":  {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":["\u202e"]}`, Waiting, "Pod migrate is held back by a scheduling gate"},
 		"gates gone":           {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":[]},"status":{"phase":"Pending"}`, Running, "Pod migrate is running"},
 		// A Kustomization is suspended by hand to mend what it would undo.
 		"unknown kind": {`"apiVersion":"kustomize.toolkit.fluxcd.io/v1","kind":"Kustomization","spec":{"suspend":true}`, Running, "Kustomization migrate is running"},
@@ -310,7 +310,7 @@ func FuzzEvaluate(f *testing.F) {
 			return
 		}
 		state, words, err := Evaluate(obj, nil, Access{})
-		if err != nil || words == "" || (state != Held && state != Running && !state.Over()) {
+		if err != nil || words == "" || (state != Waiting && state != Running && !state.Over()) {
 			t.Fatalf("got %s, %q, %v", state, words, err)
 		}
 		if state, _, err := Evaluate(obj, never, access); state.Over() || state == "" {
