@@ -246,17 +246,17 @@ func TestDecisions(t *testing.T) {
 	refused(t, "spec changed after the approval", "spec is immutable", func(t *testing.T) error {
 		return merge(t, e.Admin, request.DeepCopy(), `{"spec":{"roleRef":{"name":"admin"}}}`)
 	})
-	refused(t, "request deleted by a stranger", "deleted only by its requester", func(t *testing.T) error { return mallory.Delete(t.Context(), request.DeepCopy()) })
+	refused(t, "request deleted by a stranger", "only its requester, one of its approvers or the broker deletes a request", func(t *testing.T) error { return mallory.Delete(t.Context(), request.DeepCopy()) })
 
-	refused(t, "requests of a namespace deleted by an administrator", "deleted only by its requester", func(t *testing.T) error {
+	refused(t, "requests of a namespace deleted by an administrator", "only its requester, one of its approvers or the broker deletes a request", func(t *testing.T) error {
 		ns, _ := matched(t, nil)
 		return e.Admin.DeleteAllOf(t.Context(), &v1alpha1.AccessRequest{}, client.InNamespace(ns))
 	})
 
 	// What was seen.
-	refused(t, "decision with a wrong requestUID", "requestUID is that of another request", merged(carol, `{"status":{"decisions":[{"verdict":"Approve","requestUID":"11111111-2222-3333-4444-555555555555"}]}}`))
-	refused(t, "decision about other rules", "rulesHash is not that of status.rulesHash", merged(carol, `{"status":{"decisions":[{"verdict":"Approve","rulesHash":"0000"}]}}`))
-	refused(t, "request recreated under its name between reading and approving", "requestUID is that of another request", func(t *testing.T) error {
+	refused(t, "decision with a wrong requestUID", "requestUID belongs to another request", merged(carol, `{"status":{"decisions":[{"verdict":"Approve","requestUID":"11111111-2222-3333-4444-555555555555"}]}}`))
+	refused(t, "decision about other rules", "rulesHash is not the request's status.rulesHash", merged(carol, `{"status":{"decisions":[{"verdict":"Approve","rulesHash":"0000"}]}}`))
+	refused(t, "request recreated under its name between reading and approving", "requestUID belongs to another request", func(t *testing.T) error {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, nil)
 		first := env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "view" })

@@ -522,13 +522,13 @@ func TestUnstamped(t *testing.T) {
 		mustRefuse(t, ownName, approves(carol, forged(func(d *v1alpha1.Decision) { d.Groups = nil })...)(t))
 	})
 	alone(t, "approver counts groups as left out", func(t *testing.T) {
-		mustRefuse(t, "omittedGroups, which is 0 for an approval", approves(carol, forged(func(d *v1alpha1.Decision) { d.OmittedGroups = 1 })...)(t))
+		mustRefuse(t, "omittedGroups, which must be 0 for an approval", approves(carol, forged(func(d *v1alpha1.Decision) { d.OmittedGroups = 1 })...)(t))
 	})
 	alone(t, "approver replaces another's decision", func(t *testing.T) {
 		mustRefuse(t, "append-only", approves(carol, forged(func(*v1alpha1.Decision) {})[1])(t))
 	})
 	alone(t, "approver quotes no rulesHash", func(t *testing.T) {
-		mustRefuse(t, "rulesHash is not that of status.rulesHash", approves(carol, forged(func(d *v1alpha1.Decision) { d.RulesHash = "" })...)(t))
+		mustRefuse(t, "rulesHash is not the request's status.rulesHash", approves(carol, forged(func(d *v1alpha1.Decision) { d.RulesHash = "" })...)(t))
 		mustNot(t, alice, ns)
 		if err := approves(carol, forged(func(*v1alpha1.Decision) {})...)(t); err != nil { // with all as it is
 			t.Fatal(err)
