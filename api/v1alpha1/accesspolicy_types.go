@@ -98,7 +98,7 @@ type AccessPolicySpec struct {
 	// namespaces in which access may be asked for.
 	// +optional
 	Namespaces *PolicyNamespaces `json:"namespaces,omitempty"`
-	// clusterScope alone decides about cluster-wide requests.
+	// clusterScope alone decides on cluster-wide requests.
 	// +optional
 	// +kubebuilder:default=Forbidden
 	ClusterScope ClusterScopeRule `json:"clusterScope,omitempty"`
