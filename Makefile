@@ -1,32 +1,32 @@
-# `make help` lists the targets. Nothing but Go, git and make is needed.
+# `make help` lists the targets. You need Go, git and make, and nothing else.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Without tags it is the commit, without a repository it is "dev".
+# The commit when there are no tags, "dev" when there is no repository.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-# No C compiler needed. For the race detector: make test CGO_ENABLED=1 ARGS=-race
+# No C compiler is needed. For the race detector: make test CGO_ENABLED=1 ARGS=-race
 CGO_ENABLED ?= 0
 export CGO_ENABLED
 
-# Older Kubernetes that `make test-versions` runs on, beside the newest, and the
-# suites that depend on it.
+# The older versions of Kubernetes that `make test-versions` runs on besides the
+# newest, and the suites that depend on the version.
 OLDER ?= 1.36 1.34 1.30
 VERSIONED ?= ./test/e2e ./test/attacks ./test/install ./test/crd
 
-# Further flags and packages of `go test`, or flags of the demo and the sandbox.
+# More flags and packages for `go test`, or flags of the demo and the sandbox.
 ARGS ?=
 PKGS ?= ./...
 
-# How long `make fuzz` gives each target, and what `make cover` asks for.
+# How long `make fuzz` runs each target, and the coverage that `make cover` demands.
 FUZZTIME ?= 10s
 MIN_COVERAGE ?= 90
 
 # The broker's image, as `make install-yaml` writes it.
 IMAGE ?= access-broker:latest
-# Where files for a release go.
+# Where the files of a release go.
 DIST ?= dist
 SET_IMAGE = sed 's|image: access-broker:latest|image: $(IMAGE)|'
 
@@ -54,14 +54,14 @@ bench: controlplane build ## Measure speed and cost, e.g. make bench ARGS='-quic
 	@go build -o bin/bench ./hack/bench
 	@exec bin/bench $(ARGS)
 
-# The tests of several packages start control planes: -p keeps them apart. The
-# cache is off because it does not see the manifests that kubectl reads.
+# The tests of several packages start control planes: -p limits how many run at
+# a time. The cache is off: it does not see the manifests that kubectl reads.
 .PHONY: test
 test: controlplane build ## Run all tests, e.g. make test PKGS=./test/e2e ARGS='-run Expiry -v'
 	@go test -p 2 -count=1 -timeout 40m $(ARGS) $(PKGS)
 
 .PHONY: test-versions
-test-versions: controlplane build ## Run the suites that depend on Kubernetes on the newest and on OLDER, e.g. make test-versions OLDER=1.30 VERSIONED=./test/e2e
+test-versions: controlplane build ## Run the suites that depend on the version on the newest Kubernetes and on OLDER, e.g. make test-versions OLDER=1.30 VERSIONED=./test/e2e
 	@hack/controlplane/build.sh $(OLDER)
 	@echo "== the newest Kubernetes"
 	@go test -p 2 -count=1 -timeout 40m $(ARGS) $(VERSIONED)
@@ -107,7 +107,7 @@ docs: ## Generate the API reference, docs/api.md
 	  --templates-dir=hack/tools/apidocs --renderer=markdown --log-level=ERROR --output-path=$(OUT)/docs/api.md
 
 .PHONY: chart
-chart: ## Copy into the Helm chart what it has in common with config/
+chart: ## Copy into the Helm chart what it shares with config/
 	@hack/tools/chart.sh $(OUT)
 
 .PHONY: install-yaml
@@ -141,5 +141,5 @@ ci: ## Run what CI runs
 	@bash .ci/run
 
 .PHONY: clean
-clean: ## Remove all that was built, the control plane too
+clean: ## Remove everything that was built, the control plane too
 	@rm -rf bin dist tmp cover.out

@@ -11,7 +11,7 @@ type AccessGrantSpec struct {
 	// requestRef is the request that was approved.
 	// +required
 	RequestRef RequestRef `json:"requestRef"`
-	// requester who asked.
+	// requester is the user who asked.
 	// +required
 	Requester UserInfo `json:"requester"`
 	// subjects who get the access.
@@ -40,7 +40,7 @@ type AccessGrantSpec struct {
 	// policyRef is the policy that allowed it.
 	// +required
 	PolicyRef PolicyRef `json:"policyRef"`
-	// decisions that it was granted on.
+	// decisions that the grant is based on.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -53,13 +53,13 @@ type AccessGrantSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Ticket string `json:"ticket,omitempty"`
-	// rules of a grant without a roleRef, as approved: the broker makes a role of
+	// rules of a grant without a roleRef, as approved. The broker makes a role of
 	// them.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=512
 	Rules []PolicyRule `json:"rules,omitempty"`
-	// roleRules say what the role allowed when it was approved, line by line, as
+	// roleRules say what the role allowed when it was approved, line by line, like
 	// the status.rules of the request, and cut like them.
 	// +optional
 	// +listType=atomic
@@ -142,7 +142,7 @@ type GrantSummary struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Scope string `json:"scope,omitempty"`
-	// approvers whose decisions it was granted on.
+	// approvers on whose decisions the grant is based.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Approvers string `json:"approvers,omitempty"`
@@ -154,7 +154,7 @@ type GrantSummary struct {
 type GrantPhase string
 
 const (
-	// GrantPending has been decided but not all of its bindings exist.
+	// GrantPending means that not all of its bindings exist yet.
 	GrantPending GrantPhase = "Pending"
 	// GrantActive means that all of its bindings exist.
 	GrantActive GrantPhase = "Active"
@@ -180,7 +180,7 @@ const (
 	EndReleased EndReason = "Released"
 	// EndRevoked: an approver took the access away.
 	EndRevoked EndReason = "Revoked"
-	// EndDenied: a Deny came in while the grant was being made.
+	// EndDenied: a Deny came in while the broker was making the grant.
 	EndDenied EndReason = "Denied"
 	// EndRequestDeleted: the request was deleted.
 	EndRequestDeleted EndReason = "RequestDeleted"
@@ -201,7 +201,7 @@ const (
 	// EndNamespaceGone: a namespace was deleted, or replaced.
 	EndNamespaceGone EndReason = "NamespaceGone"
 	// EndNotApproved: the grant is not what its request and the decisions come
-	// to; somebody else than the broker wrote it.
+	// to; somebody other than the broker wrote it.
 	EndNotApproved EndReason = "NotApproved"
 	// EndNameTaken: an object that is not the broker's has the binding's name.
 	EndNameTaken EndReason = "NameTaken"
@@ -234,7 +234,8 @@ type AccessGrantStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	EndedBy string `json:"endedBy,omitempty"`
-	// conditions: AccessGiven, AccessRemoved, StandingAccess, AdmissionEnforced.
+	// conditions: AccessGiven, AccessRemoved, StandingAccess, AdmissionEnforced,
+	// TaskWatched.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -16,7 +16,7 @@ const (
 	ClusterScopeForbidden ClusterScopeRule = "Forbidden"
 )
 
-// SubjectsRule says for whom access may be asked.
+// SubjectsRule says for whom people may ask for access.
 //
 // +kubebuilder:validation:Enum=Self;ServiceAccounts;Any
 type SubjectsRule string
@@ -24,8 +24,8 @@ type SubjectsRule string
 const (
 	// SubjectsSelf allows access for the requester only.
 	SubjectsSelf SubjectsRule = "Self"
-	// SubjectsServiceAccounts allows ServiceAccounts of the request's
-	// namespace too.
+	// SubjectsServiceAccounts also allows ServiceAccounts of the request's
+	// namespace.
 	SubjectsServiceAccounts SubjectsRule = "ServiceAccounts"
 	// SubjectsAny allows any user, group or ServiceAccount.
 	SubjectsAny SubjectsRule = "Any"
@@ -61,7 +61,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.roles) || has(self.rules)",message="at least one of roles and rules is required"
 // +kubebuilder:validation:XValidation:rule="has(self.namespaces) || self.clusterScope == 'Allowed'",message="at least one of namespaces and clusterScope: Allowed is required"
 // +kubebuilder:validation:XValidation:rule="self.requiredApprovals == 0 || (has(self.approvers) && size(self.approvers) > 0)",message="approvers are required when requiredApprovals is above 0"
-// +kubebuilder:validation:XValidation:rule="!has(self.approvers) || self.approvers.exists(a, a.kind == 'Group') || self.requiredApprovals <= size(self.approvers)",message="requiredApprovals is more than the approvers could ever give"
+// +kubebuilder:validation:XValidation:rule="!has(self.approvers) || self.approvers.exists(a, a.kind == 'Group') || self.requiredApprovals <= size(self.approvers)",message="requiredApprovals is more than the approvers can give"
 // +kubebuilder:validation:XValidation:rule="!has(self.defaultDuration) || ![self.defaultDuration, self.maxDuration].all(d, size(d) > 0 && d.matches('^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$')) || duration(self.defaultDuration) <= duration(self.maxDuration)",message="defaultDuration must not be above maxDuration"
 type AccessPolicySpec struct {
 	// requesters may use the policy.
@@ -74,7 +74,7 @@ type AccessPolicySpec struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.kind == b.kind && a.name == b.name && (a.kind != 'ServiceAccount' || a.__namespace__ == b.__namespace__)))",message="no approver may be named twice"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.kind == b.kind && a.name == b.name && (a.kind != 'ServiceAccount' || a.__namespace__ == b.__namespace__)))",message="name each approver only once"
 	Approvers []Subject `json:"approvers,omitempty"`
 	// requiredApprovals by different people; 0 grants automatically.
 	// +required
@@ -98,7 +98,7 @@ type AccessPolicySpec struct {
 	// namespaces in which access may be asked for.
 	// +optional
 	Namespaces *PolicyNamespaces `json:"namespaces,omitempty"`
-	// clusterScope alone decides about cluster-wide requests.
+	// clusterScope alone decides on cluster-wide requests.
 	// +optional
 	// +kubebuilder:default=Forbidden
 	ClusterScope ClusterScopeRule `json:"clusterScope,omitempty"`
@@ -129,19 +129,19 @@ type AccessPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0`,message="pendingTimeout must be written like 90s, 30m or 1h30m: whole hours, minutes and seconds, in this order; a day is 24h"
 	// +kubebuilder:validation:XValidation:rule=`!(self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0) || (duration(self) >= duration('1s') && duration(self) <= duration('720h'))`,message="pendingTimeout must be between 1s and 720h"
 	PendingTimeout *metav1.Duration `json:"pendingTimeout,omitempty"`
-	// maxPendingPerRequester bounds how many requests of one requester may
-	// wait for decisions under this policy at a time. What needs none, or has
-	// them, does not count.
+	// maxPendingPerRequester bounds how many requests of one requester may wait
+	// for decisions under this policy at a time. A request that needs none, or
+	// has them, does not count.
 	// +optional
 	// +kubebuilder:default=10
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	MaxPendingPerRequester *int32 `json:"maxPendingPerRequester,omitempty"`
-	// task: whether a request must name one.
+	// task says whether a request must name one.
 	// +optional
 	// +kubebuilder:default=Optional
 	Task TaskRule `json:"task,omitempty"`
-	// onRoleWidened: what happens when the role comes to allow more.
+	// onRoleWidened says what happens when the role comes to allow more.
 	// +optional
 	// +kubebuilder:default=Revoke
 	OnRoleWidened OnRoleWidened `json:"onRoleWidened,omitempty"`
@@ -154,7 +154,7 @@ type AccessPolicySpec struct {
 }
 
 // PolicyNamespaces selects namespaces by name, by label, or both: a namespace
-// that either names is in.
+// that either of the two selects is in.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.names) || has(self.selector)",message="at least one of names and selector is required"
 type PolicyNamespaces struct {
@@ -185,7 +185,7 @@ type PolicyCondition struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=4096
 	Expression string `json:"expression"`
-	// message told to the requester when the expression is false.
+	// message that the requester gets when the expression is false.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Message Line `json:"message,omitempty"`

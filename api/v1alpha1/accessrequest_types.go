@@ -10,8 +10,8 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="has(self.roleRef) != has(self.rules)",message="exactly one of roleRef and rules is required"
 type AccessRequestSpec struct {
-	// requester is who asks. The API server stamps it from the authenticated
-	// user when it is left out, and refuses anybody else's.
+	// requester is the user who asks. The API server stamps it from the
+	// authenticated user when it is left out, and refuses anybody else's name.
 	// +required
 	Requester UserInfo `json:"requester,omitzero"`
 	// subjects get the access; by default the requester does.
@@ -33,7 +33,7 @@ type AccessRequestSpec struct {
 	// scope is where the access holds; by default the request's namespace.
 	// +optional
 	Scope *Scope `json:"scope,omitempty"`
-	// policyName picks one policy and no other, a break-glass policy say.
+	// policyName picks one policy and no other, such as a break-glass policy.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -47,7 +47,7 @@ type AccessRequestSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0`,message="duration must be written like 90s, 30m or 1h30m: whole hours, minutes and seconds, in this order; a day is 24h"
 	// +kubebuilder:validation:XValidation:rule=`!(self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0) || (duration(self) >= duration('1s') && duration(self) <= duration('720h'))`,message="duration must be between 1s and 720h"
 	Duration *metav1.Duration `json:"duration,omitempty"`
-	// startTime is the moment before which nothing is granted, such as
+	// startTime is the moment before which the broker grants nothing, such as
 	// 2026-05-04T22:00:00Z.
 	// +optional
 	// +kubebuilder:validation:Schemaless
@@ -56,7 +56,7 @@ type AccessRequestSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^2(?:[0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9](?:0[48]|[2468][048]|[13579][26])|[048]00)-02-29)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$')`,message="startTime must be a time with its zone, such as 2026-05-04T22:00:00Z or 2026-05-04T22:00:00+02:00"
 	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'^2(?:[0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9](?:0[48]|[2468][048]|[13579][26])|[048]00)-02-29)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$') || (timestamp(self) >= timestamp('2000-01-01T00:00:00Z') && timestamp(self) < timestamp('3000-01-01T00:00:00Z'))`,message="startTime must be in the years 2000 to 2999"
 	StartTime *metav1.Time `json:"startTime,omitempty"`
-	// reason why the access is needed, one line in any language.
+	// reason says why the access is needed, in one line in any language.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
@@ -66,7 +66,7 @@ type AccessRequestSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Ticket Line `json:"ticket,omitempty"`
-	// task ends the access when it is complete, failed, gone or replaced.
+	// task ends the access when the task is complete, failed, gone or replaced.
 	// +optional
 	Task *TaskRef `json:"task,omitempty"`
 }
@@ -100,14 +100,15 @@ type ClusterScope struct{}
 type RequestPhase string
 
 const (
-	// RequestPending waits for decisions, for its task to appear, or at first for
+	// RequestPending waits for decisions, for its task to appear, or, at first, for
 	// something else that is not there yet.
 	RequestPending RequestPhase = "Pending"
 	// RequestApproved is approved and waits for its startTime.
 	RequestApproved RequestPhase = "Approved"
 	// RequestActive means that the access is held now.
 	RequestActive RequestPhase = "Active"
-	// RequestCompleted means that the task is over or the access was given back.
+	// RequestCompleted means that the task is over, or somebody gave the access
+	// back or withdrew the request.
 	RequestCompleted RequestPhase = "Completed"
 	// RequestExpired means that the time was up.
 	RequestExpired RequestPhase = "Expired"
@@ -115,13 +116,13 @@ const (
 	RequestRevoked RequestPhase = "Revoked"
 	// RequestDenied means that an approver or the policies said no.
 	RequestDenied RequestPhase = "Denied"
-	// RequestLapsed means that it was not decided in time.
+	// RequestLapsed means that nobody decided in time.
 	RequestLapsed RequestPhase = "Lapsed"
 	// RequestFailed means that it cannot be granted.
 	RequestFailed RequestPhase = "Failed"
 )
 
-// RequestPhases are all that there are.
+// RequestPhases are all phases.
 var RequestPhases = []RequestPhase{
 	RequestPending, RequestApproved, RequestActive,
 	RequestCompleted, RequestExpired, RequestRevoked, RequestDenied, RequestLapsed, RequestFailed,
@@ -137,8 +138,8 @@ func (p RequestPhase) Ended() bool {
 	return false
 }
 
-// AccessRequestStatus is where a request stands. The broker writes it, but
-// for decisions, which people add.
+// AccessRequestStatus is where a request stands. The broker writes it, except
+// the decisions, which people add.
 type AccessRequestStatus struct {
 	// phase sums the conditions up.
 	// +optional
@@ -164,26 +165,26 @@ type AccessRequestStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Approvers []Subject `json:"approvers,omitempty"`
-	// rules say what the role allows, expanded, for those who decide: each a line
-	// of verbs, resources and, if it is for some objects only, their names, such
-	// as "get,list pods,pods/log,deployments.apps". Of a role that is too long for
-	// that the most dangerous lines come first, and the last one begins with
+	// rules say what the role allows, expanded, for those who decide. Each is a
+	// line of verbs, resources and, if it is for some objects only, their names,
+	// such as "get,list pods,pods/log,deployments.apps". When the role is too long
+	// for that, the most dangerous lines come first, and the last one begins with
 	// "... and" and says how many permissions are left out; rulesHash is over all.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MaxLength=1024
 	Rules []string `json:"rules,omitempty"`
-	// pins are the objects that the names of the request came to when it was last
-	// looked at.
+	// pins are the objects that the names of the request stood for when the broker
+	// last looked.
 	// +optional
 	Pins *Pins `json:"pins,omitempty"`
 	// rulesHash identifies the rules and the pins. An approval counts only while
-	// it is what its author saw.
+	// this is the hash that its author saw.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	RulesHash string `json:"rulesHash,omitempty"`
-	// risks say what the holder of the rules could turn them into, the most
+	// risks say what somebody who holds the rules could turn them into, the most
 	// dangerous first. NoneKnown stands for none: the list is never empty once a
 	// policy is matched.
 	// +optional
@@ -198,7 +199,8 @@ type AccessRequestStatus struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="expirationTime must be in the years 2000 to 2999"
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
-	// conditions: PolicyMatched, Approved, Granted, Ended, StandingAccess.
+	// conditions: PolicyMatched, Approved, Granted, Ended, StandingAccess,
+	// TaskWatched.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -207,21 +209,21 @@ type AccessRequestStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// Pins are what the names of a request stood for at a moment, each by its UID:
-// another object of the same name is another thing, and nobody approved it.
+// Pins are what the names of a request stood for at a moment, each by its UID.
+// Another object of the same name is another thing, and nobody approved it.
 type Pins struct {
 	// roleUID of a ClusterRole; a Role is pinned in each namespace.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=64
 	RoleUID types.UID `json:"roleUID,omitempty"`
-	// namespaces in which the access would hold; none when it is the whole cluster.
+	// namespaces in which the access would hold; none for the whole cluster.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=1024
 	Namespaces []GrantNamespace `json:"namespaces,omitempty"`
-	// subjects that have a UID, which ServiceAccounts do.
+	// subjects that have a UID: the ServiceAccounts.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
@@ -238,15 +240,15 @@ type TaskPin struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=64
 	UID types.UID `json:"uid,omitempty"`
-	// hashBefore is the rulesHash from before the task was there. Approvals that
-	// carry it count: they are for the first task of that name, which this is.
+	// hashBefore is the rulesHash from before the task was there. Approvals with
+	// this hash count: they are for the first task of that name, which this is.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	HashBefore string `json:"hashBefore,omitempty"`
 }
 
-// HashBefore is the rulesHash from before the task was there, empty when there
-// is none, of nil pins too.
+// HashBefore is the rulesHash from before the task was there. It is empty when
+// there is none, and when the pins are nil.
 func (p *Pins) HashBefore() string {
 	if p == nil || p.Task == nil {
 		return ""

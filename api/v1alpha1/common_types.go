@@ -85,7 +85,7 @@ type PolicyRule struct {
 	NonResourceURLs []string `json:"nonResourceURLs,omitempty"`
 }
 
-// RBACRules are the rules as RBAC has them. They share their lists.
+// RBACRules are the rules in RBAC's own type. Both share their lists.
 func RBACRules(rules []PolicyRule) []rbacv1.PolicyRule {
 	out := make([]rbacv1.PolicyRule, len(rules))
 	for i, rule := range rules {
@@ -112,9 +112,9 @@ type RoleRef struct {
 	Name string `json:"name"`
 }
 
-// UserInfo is who a request came from, in the shape of
-// authentication.k8s.io/v1 UserInfo, with bounds. It is a copy, cut by a rule
-// that nobody chooses (internal/identity): what is left out is counted or named,
+// UserInfo is the user whom a request came from, in the shape of
+// authentication.k8s.io/v1 UserInfo, with bounds. It is a copy. Nobody chooses
+// what it leaves out (internal/identity has the rule): that is counted or named,
 // and the audit log of the API server has all of it.
 type UserInfo struct {
 	// username that the API server authenticated.
@@ -122,12 +122,12 @@ type UserInfo struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	Username Name `json:"username"`
-	// uid that the authenticator gave, if any; one of more than 1024 characters
+	// uid that the authenticator gave, if any; a uid of more than 1024 characters
 	// is left out.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	UID string `json:"uid,omitempty"`
-	// groups of the user, in the order of the authenticator: the first 1024 of
+	// groups of the user, in the order of the authenticator: the first 1024, of
 	// at most 2048 characters each and 131072 together.
 	// +optional
 	// +listType=atomic
@@ -139,8 +139,8 @@ type UserInfo struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	OmittedGroups int32 `json:"omittedGroups,omitempty"`
-	// extra is what else the authenticator said of the user, of the keys that
-	// the admission policies keep (keptExtra) and with values of at most 1024
+	// extra is what else the authenticator said of the user: only the keys that
+	// the admission policies keep (keptExtra), with values of at most 1024
 	// characters.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
@@ -205,8 +205,8 @@ type NamespaceSelectorRequirement struct {
 	Values []LabelValue `json:"values,omitempty"`
 }
 
-// TaskRef names the object whose end ends the access. It lies in the
-// request's namespace.
+// TaskRef names the object whose end ends the access. It is in the request's
+// namespace.
 type TaskRef struct {
 	// apiVersion of the task, such as batch/v1.
 	// +required
@@ -225,9 +225,9 @@ type TaskRef struct {
 	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[^\p{C}\p{Z}/%]*$')`,message="name must be that of one object, such as migrate: without spaces, invisible characters, / and %"
 	// +kubebuilder:validation:XValidation:rule="!(self in ['.', '..'])",message="name must not be . or .."
 	Name string `json:"name"`
-	// completeWhen is a CEL expression over `object`, `request` and `granted`,
-	// the moment of the grant, true when the task is over. Where it is given it
-	// alone decides. A kind whose end is not known needs it.
+	// completeWhen is a CEL expression over `object`, `request` and `granted`, the
+	// moment of the grant. It is true when the task is over. If given, it alone
+	// decides. A kind whose end is not known needs it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
@@ -250,7 +250,7 @@ type ObjectRef struct {
 	UID types.UID `json:"uid"`
 }
 
-// PolicyRef is the policy that a request was decided by.
+// PolicyRef is the policy that decided a request.
 type PolicyRef struct {
 	ObjectRef `json:",inline"`
 	// generation of the policy at that moment.
@@ -276,8 +276,8 @@ const (
 	VerdictRelease Verdict = "Release"
 )
 
-// Decision is what one person decided. Who it was is stamped by the API
-// server from the authenticated user.
+// Decision is what one person decided. The API server stamps who it was, from
+// the authenticated user.
 type Decision struct {
 	// username of the decider; stamped.
 	// +required
@@ -285,8 +285,8 @@ type Decision struct {
 	// +kubebuilder:validation:MaxLength=2048
 	Username Name `json:"username"`
 	// groups of the decider; stamped. Those that the approvers or the subjects
-	// name come first and are never left out; an approval keeps up to 512 others
-	// of 16384 characters together, other verdicts need none.
+	// name come first and are never left out. An approval keeps up to 512 others,
+	// of 16384 characters together; other verdicts need none.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=640
@@ -304,22 +304,22 @@ type Decision struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Comment Line `json:"comment,omitempty"`
-	// requestUID of the request that the decider saw. When given it must be
-	// this request's.
+	// requestUID of the request that the decider saw. If given, it must be this
+	// request's.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=64
 	RequestUID types.UID `json:"requestUID,omitempty"`
-	// rulesHash is the request's status.rulesHash when it was decided: what the
-	// role allowed, and which role, task, subjects and namespaces these were;
-	// stamped when the decider does not quote it. An approval counts only while
-	// all of that is the same.
+	// rulesHash is the request's status.rulesHash at the moment of the decision. It
+	// stands for what the role allowed, and for which role, task, subjects and
+	// namespaces these were. It is stamped when the decider does not quote it. An
+	// approval counts only while all of that is the same.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	RulesHash string `json:"rulesHash,omitempty"`
 }
 
-// Risk is one thing that the holder of a role could turn it into.
+// Risk is one thing that somebody who holds a role could turn it into.
 type Risk struct {
 	// kind of the risk, one CamelCase word for machines.
 	// +required

@@ -17,26 +17,26 @@ const (
 	// ConditionAccessGiven tells that every binding exists.
 	ConditionAccessGiven = "AccessGiven"
 	// ConditionAccessRemoved tells that no binding is left, and what the API
-	// server answered when it was asked for the subjects' access.
+	// server answered when the broker asked about the subjects' access.
 	ConditionAccessRemoved = "AccessRemoved"
 	// ConditionStandingAccess lists access that the subjects hold by other
-	// means. An AccessRequest carries it too, from before it is decided.
+	// means. An AccessRequest carries it too, from before anybody decides.
 	ConditionStandingAccess = "StandingAccess"
 	// ConditionAdmissionEnforced tells whether the admission policies were in
-	// force when the access was given. Without them nobody but the API server's
-	// audit log knows who really asked and who really decided.
+	// force when the access was given. Without them only the API server's audit
+	// log knows who really asked and who really decided.
 	ConditionAdmissionEnforced = "AdmissionEnforced"
-	// ConditionTaskWatched is there, and False, while it cannot be told whether
-	// the task is over: completeWhen errs, or the task cannot be read. The access
-	// then lasts to its deadline. An AccessRequest carries it too.
+	// ConditionTaskWatched is there, and False, while nobody can tell whether the
+	// task is over: completeWhen errs, or the broker cannot read the task. The
+	// access then lasts to its deadline. An AccessRequest carries it too.
 	ConditionTaskWatched = "TaskWatched"
 )
 
 // ConditionReady tells whether an AccessPolicy can be used, with all its roles.
 const ConditionReady = "Ready"
 
-// Reasons of conditions. A request that is over carries the grant's EndReason,
-// or one of these, as the reason of Ended.
+// Reasons of conditions. When a request is over, the reason of its condition
+// Ended is the grant's EndReason or one of these.
 const (
 	// ReasonMatched: a policy allows the request.
 	ReasonMatched = "Matched"
@@ -52,12 +52,12 @@ const (
 	ReasonNamespaceNotFound = "NamespaceNotFound"
 	// ReasonSubjectNotFound: a ServiceAccount does not exist.
 	ReasonSubjectNotFound = "SubjectNotFound"
-	// ReasonNeverGrantable: the rules ask for what is never granted.
+	// ReasonNeverGrantable: the rules ask for something that is never granted.
 	ReasonNeverGrantable = "NeverGrantable"
 	// ReasonNotSupported: the broker does not do this.
 	ReasonNotSupported = "NotSupported"
-	// ReasonWaitingForRole, and what follows: a new request waits for what is
-	// not there, in case it is on its way.
+	// ReasonWaitingForRole and the next two: a new request waits for an object
+	// that is not there, because it may be on its way.
 	ReasonWaitingForRole           = "WaitingForRole"
 	ReasonWaitingForNamespace      = "WaitingForNamespace"
 	ReasonWaitingForServiceAccount = "WaitingForServiceAccount"
@@ -71,34 +71,34 @@ const (
 	// ReasonTooManyPending: the requester has too many requests waiting for
 	// decisions.
 	ReasonTooManyPending = "TooManyPending"
-	// ReasonWaitingForApproval: decisions are missing.
+	// ReasonWaitingForApproval: approvals are missing.
 	ReasonWaitingForApproval = "WaitingForApproval"
-	// ReasonWaitingForStart: approved, startTime not reached.
+	// ReasonWaitingForStart: approved, and startTime has not come.
 	ReasonWaitingForStart = "WaitingForStartTime"
 	// ReasonWaitingForTask: the task does not exist yet, or is held back.
 	ReasonWaitingForTask = "WaitingForTask"
-	// ReasonGrantedBefore: a request of this name and content was granted, and
-	// deleted by the broker when its retention was over.
+	// ReasonGrantedBefore: a request of this name and content was granted, and the
+	// broker deleted it when its retention was over.
 	ReasonGrantedBefore = "GrantedBefore"
 	// ReasonTaskOver: the task was over before the grant.
 	ReasonTaskOver = "TaskOver"
 	// ReasonCompleteWhenErrs: completeWhen cannot be evaluated.
 	ReasonCompleteWhenErrs = "CompleteWhenErrs"
-	// ReasonTaskUnreadable: the broker may not read the task any more.
+	// ReasonTaskUnreadable: the broker may no longer read the task.
 	ReasonTaskUnreadable = "TaskUnreadable"
 	// ReasonTaskNotServed: the API server serves no version of the task's kind.
 	ReasonTaskNotServed = "TaskKindNotServed"
-	// ReasonApproved: enough decisions.
+	// ReasonApproved: there are enough approvals.
 	ReasonApproved = "Approved"
 	// ReasonDenied: an approver said no.
 	ReasonDenied = "Denied"
-	// ReasonWithdrawn: the requester took the request back.
+	// ReasonWithdrawn: the requester withdrew the request.
 	ReasonWithdrawn = "Withdrawn"
-	// ReasonLapsed: not decided in time.
+	// ReasonLapsed: nobody decided in time.
 	ReasonLapsed = "NotDecidedInTime"
 	// ReasonGranted: the access is given.
 	ReasonGranted = "Granted"
-	// ReasonVerified: the API server was asked and said that it is gone.
+	// ReasonVerified: the broker asked the API server, and the access is gone.
 	ReasonVerified = "Verified"
 	// ReasonRemovalRefused: the access is over, and the API server lets nobody take
 	// it away.
@@ -121,7 +121,7 @@ const (
 	// ReasonDoesNotCompile: the policy does not compile.
 	ReasonDoesNotCompile = "DoesNotCompile"
 	// ReasonRoleNotGrantable: a role of the policy does not exist, or the broker
-	// may not bind it. Whatever else the policy allows can be granted.
+	// may not bind it. The rest of what the policy allows can be granted.
 	ReasonRoleNotGrantable = "RoleNotGrantable"
 )
 

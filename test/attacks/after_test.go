@@ -67,7 +67,7 @@ func TestStandingAccess(t *testing.T) {
 		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
 		standing(t, g.Status.Conditions, "all-workers")
 	})
-	attack(t, "binding that the holder of admin makes for herself", func(t *testing.T) {
+	attack(t, "binding that somebody with admin makes for themselves", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 			s.Roles = append(s.Roles, v1alpha1.RoleRef{Kind: "ClusterRole", Name: "admin"})
@@ -164,7 +164,7 @@ func TestNotStopped(t *testing.T) {
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		must(t, alice, ns)
 	})
-	attack(t, "task asked about by whom may not read it", func(t *testing.T) {
+	attack(t, "task asked about by somebody who may not read it", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		asked := []v1alpha1.PolicyRule{rule("", list("configmaps"), list("get"))}
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Roles, s.Rules, s.RequiredApprovals = nil, asked, new(int32) })

@@ -122,7 +122,7 @@ func TestMetadata(t *testing.T) {
 	ns, request := matched(t, nil)
 	const (
 		theirs = "nobody else changes its metadata"
-		owners = "an owner of a request is added by its requester alone"
+		owners = "only the requester adds an owner to a request"
 		label  = "begin with jit.accessbroker.dev/ are the broker's"
 		owner  = `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"none","uid":"00000000-0000-0000-0000-000000000000"}]}}`
 	)
@@ -135,7 +135,7 @@ func TestMetadata(t *testing.T) {
 	refused(t, "finalizer put on a request that is to be deleted", "adds none", patched(alice, `{"metadata":{"finalizers":["example.com/keep"]}}`))
 	refused(t, "request deleted through an owner that does not exist", owners, patched(mallory, owner))
 	refused(t, "request deleted through an owner, by an administrator", owners, patched(e.Admin, owner))
-	refused(t, "owner taken off a request", "taken away by nobody", func(t *testing.T) error {
+	refused(t, "owner taken off a request", "nobody takes an owner away", func(t *testing.T) error {
 		job := env.NewJob(ns, "owner")
 		env.Create(t, e.Admin, job)
 		owned := env.NewRequest(ns, nil)
@@ -207,7 +207,7 @@ func TestExempted(t *testing.T) {
 	refused(t, "kube-controller-manager changes the subjects of a binding", brokerOnly, patched(manager, bindingOf(g, ns), subject))
 	refused(t, "kube-controller-manager takes the broker's finalizer off a grant", brokerOnly, patched(manager, g, `{"metadata":{"finalizers":null}}`))
 	refused(t, "kube-controller-manager changes the spec of a request", "spec is immutable", patched(manager, request, `{"spec":{"duration":"2h"}}`))
-	refused(t, "kube-controller-manager gives a request an owner", "an owner of a request", patched(manager, request, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"none","uid":"00000000-0000-0000-0000-000000000000"}]}}`))
+	refused(t, "kube-controller-manager gives a request an owner", "only the requester adds an owner to a request", patched(manager, request, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"none","uid":"00000000-0000-0000-0000-000000000000"}]}}`))
 	refused(t, "migration that slips an annotation in", brokerOnly, patched(migrator, bindingOf(g, ns), `{"metadata":{"annotations":{"a":"b"}}}`))
 	refused(t, "migration that slips a subject in", brokerOnly, patched(migrator, bindingOf(g, ns), subject))
 	refused(t, "migration that slips a label into a grant", brokerOnly, patched(migrator, g, `{"metadata":{"labels":{"a":"b"}}}`))

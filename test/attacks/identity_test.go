@@ -179,20 +179,20 @@ func TestDecisions(t *testing.T) {
 	)
 	// Who decides.
 	refused(t, "approver names another in place of what is there", appendOnly, merged(erin, `{"status":{"decisions":[{"username":"carol","groups":["sre","system:authenticated"],"verdict":"Approve"}]}}`))
-	refused(t, "approver names another beside himself", ownName, merged(erin, `{"status":{"decisions":[{"verdict":"Approve"},{"username":"carol","groups":["sre","system:authenticated"],"verdict":"Approve"}]}}`))
+	refused(t, "approver names another beside themselves", ownName, merged(erin, `{"status":{"decisions":[{"verdict":"Approve"},{"username":"carol","groups":["sre","system:authenticated"],"verdict":"Approve"}]}}`))
 	refused(t, "approver names another by JSON patch", ownName, jsonPatched(erin, `[{"op":"add","path":"/status/decisions/-","value":{"username":"carol","verdict":"Approve"}}]`))
 	refused(t, "approver names another by server-side apply", ownName, func(t *testing.T) error {
 		return rawStatus(t.Context(), erin, request, types.ApplyPatchType, strings.ReplaceAll(bobs, "bob", "carol"), client.FieldOwner("erins-shell"))
 	})
 	refused(t, "decision with forged groups", noApprover, merged(mallory, `{"status":{"decisions":[{"username":"mallory","groups":["sre"],"verdict":"Approve"}]}}`))
-	refused(t, "approval by whom no policy names", noApprover, merged(mallory, `{"status":{"decisions":[{"verdict":"Approve"}]}}`))
-	refused(t, "denial by whom no policy names", noApprover, merged(mallory, `{"status":{"decisions":[{"verdict":"Deny"}]}}`))
+	refused(t, "approval by somebody whom no policy names", noApprover, merged(mallory, `{"status":{"decisions":[{"verdict":"Approve"}]}}`))
+	refused(t, "denial by somebody whom no policy names", noApprover, merged(mallory, `{"status":{"decisions":[{"verdict":"Deny"}]}}`))
 	refused(t, "approval by a cluster administrator", "is not among the approvers", merged(e.Admin, `{"status":{"decisions":[{"verdict":"Approve"}]}}`))
 	refused(t, "requester approves", benefits, merged(alice, `{"status":{"decisions":[{"verdict":"Approve"}]}}`))
 	refused(t, "requester approves by a second decision", benefits, merged(alice, `{"status":{"decisions":[{"verdict":"Release"},{"verdict":"Approve"}]}}`))
 	refused(t, "stranger releases", "for the requester and the subjects", merged(mallory, `{"status":{"decisions":[{"verdict":"Release"}]}}`))
 	refused(t, "revocation of what nobody has given", "there is nothing to revoke yet", merged(carol, `{"status":{"decisions":[{"verdict":"Revoke"}]}}`))
-	refused(t, "status patch by whom RBAC does not let", "cannot patch resource", merged(nora, `{"status":{"decisions":[{"verdict":"Approve"}]}}`))
+	refused(t, "status patch that RBAC does not allow", "cannot patch resource", merged(nora, `{"status":{"decisions":[{"verdict":"Approve"}]}}`))
 
 	// Decisions that are there.
 	refused(t, "merge patch edits another's decision", appendOnly, merged(mallory, `{"status":{"decisions":[{"username":"bob","groups":["sre","system:authenticated"],"verdict":"Approve","comment":"never said"}]}}`))
@@ -221,9 +221,9 @@ func TestDecisions(t *testing.T) {
 		}
 		must(t, alice, ns)
 	})
-	refused(t, "author edits his decision", appendOnly, merged(bob, `{"status":{"decisions":[{"verdict":"Approve","comment":"on second thoughts"}]}}`))
-	refused(t, "author takes his decision back", appendOnly, put(bob, func(s *v1alpha1.AccessRequestStatus) { s.Decisions = nil }))
-	refused(t, "author takes his decision back by server-side apply", appendOnly, applied(bob, `{"decisions":[]}`))
+	refused(t, "author edits their decision", appendOnly, merged(bob, `{"status":{"decisions":[{"verdict":"Approve","comment":"on second thoughts"}]}}`))
+	refused(t, "author takes their decision back", appendOnly, put(bob, func(s *v1alpha1.AccessRequestStatus) { s.Decisions = nil }))
+	refused(t, "author takes their decision back by server-side apply", appendOnly, applied(bob, `{"decisions":[]}`))
 
 	// What else stands in the status.
 	refused(t, "forged phase", brokerOnly, merged(mallory, `{"status":{"phase":"Active"}}`))
@@ -246,17 +246,17 @@ func TestDecisions(t *testing.T) {
 	refused(t, "spec changed after the approval", "spec is immutable", func(t *testing.T) error {
 		return merge(t, e.Admin, request.DeepCopy(), `{"spec":{"roleRef":{"name":"admin"}}}`)
 	})
-	refused(t, "request deleted by a stranger", "deleted only by its requester", func(t *testing.T) error { return mallory.Delete(t.Context(), request.DeepCopy()) })
+	refused(t, "request deleted by a stranger", "only its requester, one of its approvers or the broker deletes a request", func(t *testing.T) error { return mallory.Delete(t.Context(), request.DeepCopy()) })
 
-	refused(t, "requests of a namespace deleted by an administrator", "deleted only by its requester", func(t *testing.T) error {
+	refused(t, "requests of a namespace deleted by an administrator", "only its requester, one of its approvers or the broker deletes a request", func(t *testing.T) error {
 		ns, _ := matched(t, nil)
 		return e.Admin.DeleteAllOf(t.Context(), &v1alpha1.AccessRequest{}, client.InNamespace(ns))
 	})
 
 	// What was seen.
-	refused(t, "decision with a wrong requestUID", "requestUID is that of another request", merged(carol, `{"status":{"decisions":[{"verdict":"Approve","requestUID":"11111111-2222-3333-4444-555555555555"}]}}`))
-	refused(t, "decision about other rules", "rulesHash is not that of status.rulesHash", merged(carol, `{"status":{"decisions":[{"verdict":"Approve","rulesHash":"0000"}]}}`))
-	refused(t, "request recreated under its name between reading and approving", "requestUID is that of another request", func(t *testing.T) error {
+	refused(t, "decision with a wrong requestUID", "requestUID belongs to another request", merged(carol, `{"status":{"decisions":[{"verdict":"Approve","requestUID":"11111111-2222-3333-4444-555555555555"}]}}`))
+	refused(t, "decision about other rules", "rulesHash is not the request's status.rulesHash", merged(carol, `{"status":{"decisions":[{"verdict":"Approve","rulesHash":"0000"}]}}`))
+	refused(t, "request recreated under its name between reading and approving", "requestUID belongs to another request", func(t *testing.T) error {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, nil)
 		first := env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "view" })

@@ -251,7 +251,7 @@ func TestUnguarded(t *testing.T) {
 	attack(t, "requester's look-alike approves", func(t *testing.T) {
 		uncounted(t, "would benefit", func(r *v1alpha1.AccessRequest) v1alpha1.Decision { return by(r, "ＡLICE ", v1alpha1.VerdictApprove) })
 	})
-	attack(t, "approval by whom no policy names", func(t *testing.T) {
+	attack(t, "approval by somebody whom no policy names", func(t *testing.T) {
 		uncounted(t, "mallory is not an approver", func(r *v1alpha1.AccessRequest) v1alpha1.Decision {
 			d := by(r, "mallory", v1alpha1.VerdictApprove)
 			d.Groups = []string{"mischief"}
@@ -299,7 +299,7 @@ func TestUnguarded(t *testing.T) {
 		e.WaitFor(t, request, v1alpha1.RequestDenied)
 		mustNot(t, alice, ns)
 	})
-	attack(t, "revocation by whom no policy names", func(t *testing.T) {
+	attack(t, "revocation by somebody whom no policy names", func(t *testing.T) {
 		ns, request, _ := active(t)
 		d := by(request, "mallory", v1alpha1.VerdictRevoke)
 		d.Groups = []string{"mischief"}
@@ -515,20 +515,20 @@ func TestUnstamped(t *testing.T) {
 		})))
 	})
 	alone(t, "approver names another", func(t *testing.T) { mustRefuse(t, ownName, approves(erin, forged(func(*v1alpha1.Decision) {})...)(t)) })
-	alone(t, "approver adds to his groups", func(t *testing.T) {
+	alone(t, "approver adds to their groups", func(t *testing.T) {
 		mustRefuse(t, ownName, approves(carol, forged(func(d *v1alpha1.Decision) { d.Groups = append(d.Groups, "ops") })...)(t))
 	})
-	alone(t, "approver leaves his groups out", func(t *testing.T) {
+	alone(t, "approver leaves their groups out", func(t *testing.T) {
 		mustRefuse(t, ownName, approves(carol, forged(func(d *v1alpha1.Decision) { d.Groups = nil })...)(t))
 	})
 	alone(t, "approver counts groups as left out", func(t *testing.T) {
-		mustRefuse(t, "omittedGroups, which is 0 for an approval", approves(carol, forged(func(d *v1alpha1.Decision) { d.OmittedGroups = 1 })...)(t))
+		mustRefuse(t, "omittedGroups, which must be 0 for an approval", approves(carol, forged(func(d *v1alpha1.Decision) { d.OmittedGroups = 1 })...)(t))
 	})
 	alone(t, "approver replaces another's decision", func(t *testing.T) {
 		mustRefuse(t, "append-only", approves(carol, forged(func(*v1alpha1.Decision) {})[1])(t))
 	})
 	alone(t, "approver quotes no rulesHash", func(t *testing.T) {
-		mustRefuse(t, "rulesHash is not that of status.rulesHash", approves(carol, forged(func(d *v1alpha1.Decision) { d.RulesHash = "" })...)(t))
+		mustRefuse(t, "rulesHash is not the request's status.rulesHash", approves(carol, forged(func(d *v1alpha1.Decision) { d.RulesHash = "" })...)(t))
 		mustNot(t, alice, ns)
 		if err := approves(carol, forged(func(*v1alpha1.Decision) {})...)(t); err != nil { // with all as it is
 			t.Fatal(err)

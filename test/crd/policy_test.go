@@ -36,8 +36,8 @@ func TestAccessPolicy(t *testing.T) {
 	}
 	const (
 		required = "spec: …approvers are required when requiredApprovals is above 0"
-		tooMany  = "spec: …requiredApprovals is more than the approvers could ever give"
-		twice    = "spec.approvers: …no approver may be named twice"
+		tooMany  = "spec: …requiredApprovals is more than the approvers can give"
+		twice    = "spec.approvers: …name each approver only once"
 		what     = "spec: …at least one of roles and rules is required"
 		where    = "spec: …at least one of namespaces and clusterScope: Allowed is required"
 		within   = "spec: …defaultDuration must not be above maxDuration"

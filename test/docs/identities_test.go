@@ -19,9 +19,9 @@ func onePerson(t *testing.T, e *installed) {
 	for _, a := range []ask{
 		{name: "two others", approve: []client.Client{operator("bob"), operator("carol")}, want: v1alpha1.RequestActive},
 		{name: "one other", approve: []client.Client{operator("bob")}, want: v1alpha1.RequestPending, says: "1 of 2 approvals"},
-		{name: "oneself", approve: []client.Client{operator("alice")}, want: v1alpha1.RequestDenied, says: "one of those who approved is the requester under another role"},
+		{name: "oneself", approve: []client.Client{operator("alice")}, want: v1alpha1.RequestDenied, says: "one of the approvers is the requester under another role"},
 		{name: "oneself, written in another way", approve: []client.Client{operator("Alice")}, want: v1alpha1.RequestDenied, says: "the requester under another role"},
-		{name: "another one twice", approve: []client.Client{operator("bob"), lead("bob")}, want: v1alpha1.RequestDenied, says: "two of the approvals are by one person under two roles"},
+		{name: "another one twice", approve: []client.Client{operator("bob"), lead("bob")}, want: v1alpha1.RequestDenied, says: "one person approved twice, under two roles"},
 		{name: "the session of another role", approve: []client.Client{operator("bob"), lead("carol")}, want: v1alpha1.RequestActive},
 	} {
 		a.who, a.groups, a.ns = awsRole+"Developer/alice", []string{"aws-developers"}, ns

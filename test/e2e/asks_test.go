@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -322,12 +324,14 @@ func TestPolicyThatDoesNotCompile(t *testing.T) {
 	e.WaitUntil(t, request, "an unready policy", func(r *v1alpha1.AccessRequest) bool {
 		return env.HasReason(r.Status.Conditions, v1alpha1.ReasonPolicyNotReady)
 	})
+	// The policy is looked at by a controller of its own.
 	ready := &v1alpha1.AccessPolicy{}
-	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(p), ready); err != nil {
-		t.Fatal(err)
-	}
-	if !env.HasMessage(ready.Status.Conditions, "broken") {
-		t.Errorf("the policy does not say what is wrong: %s", env.Describe(ready.Status.Conditions))
+	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(p), ready)
+		return env.HasMessage(ready.Status.Conditions, "broken"), err
+	})
+	if err != nil {
+		t.Errorf("the policy does not say what is wrong: %v: %s", err, env.Describe(ready.Status.Conditions))
 	}
 	e.Patch(t, p, `{"spec":{"conditions":null}}`)
 	e.WaitFor(t, request, v1alpha1.RequestActive)

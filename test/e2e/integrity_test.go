@@ -115,16 +115,16 @@ func TestForgeryIsRefused(t *testing.T) {
 		}, "append-only"},
 		{"decision about another request", func() error {
 			return merge(carol, `{"status":{"decisions":[{"verdict":"Approve","requestUID":"11111111-2222-3333-4444-555555555555"}]}}`)
-		}, "requestUID is that of another request"},
+		}, "requestUID belongs to another request"},
 		{"decision about another role", func() error {
 			return merge(carol, `{"status":{"decisions":[{"verdict":"Approve","rulesHash":"0000"}]}}`)
-		}, "rulesHash is not that of status.rulesHash"},
+		}, "rulesHash is not the request's status.rulesHash"},
 		{"revoke before anything was given", func() error { return merge(carol, `{"status":{"decisions":[{"verdict":"Revoke"}]}}`) }, "nothing to revoke yet"},
 		{"release by a stranger", func() error { return merge(carol, `{"status":{"decisions":[{"verdict":"Release"}]}}`) }, "for the requester and the subjects"},
 		{"changed spec", func() error {
 			return e.Admin.Patch(t.Context(), request.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"duration":"2h"}}`)))
 		}, "spec is immutable"},
-		{"deleted by a stranger", func() error { return e.Admin.Delete(t.Context(), request.DeepCopy()) }, "deleted only by its requester"},
+		{"deleted by a stranger", func() error { return e.Admin.Delete(t.Context(), request.DeepCopy()) }, "only its requester, one of its approvers or the broker deletes a request"},
 		{"grant by hand", func() error {
 			given := &v1alpha1.AccessGrant{}
 			given.Name = "forged"

@@ -2,7 +2,7 @@
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
-{{- /* What the Pods of the Deployment and of the Job have in common. */}}
+{{- /* What the Pods of the Deployment and of the Job share. */}}
 {{- define "access-broker.pod" -}}
 serviceAccountName: access-broker
 securityContext:
