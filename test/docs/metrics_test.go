@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,15 @@ func TestQueries(t *testing.T) {
 	check.Stdin = &input
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+
+	// An alert that lists controllers lists all of them.
+	for _, controller := range regexp.MustCompile(`controller_runtime_reconcile_total\{controller="([a-z]+)"`).FindAllSubmatch(exposition, -1) {
+		for _, q := range alerts(t) {
+			if list := regexp.MustCompile(`controller=~"([a-z|]+)"`).FindStringSubmatch(q.Expr); list != nil && !slices.Contains(strings.Split(list[1], "|"), string(controller[1])) {
+				t.Errorf("the alert %s leaves out the controller %s", q.Where, controller[1])
+			}
+		}
 	}
 
 	page := read(t, "docs/operations.md")
