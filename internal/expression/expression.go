@@ -12,8 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	_ "time/tzdata" // now.getHours('Europe/Berlin') in an image without time zones
 
@@ -23,6 +21,8 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/ext"
 	"cel.dev/cel-go/interpreter"
+
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // What an expression may be and may use up. cel charges a call only after it
@@ -206,23 +206,9 @@ func at(where common.Location, message string) error {
 	return fmt.Errorf("%d:%d: %s", where.Line(), max(where.Column(), 0)+1, printable(message))
 }
 
-// printable makes a message, which may quote the user's text, one line without
-// control, bidi and zero-width characters, and not too long.
-func printable(message string) string {
-	var b strings.Builder
-	for _, r := range message {
-		if b.Len() > maxMessage {
-			b.WriteString("…")
-			break
-		}
-		if strconv.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-		}
-	}
-	return b.String()
-}
+// printable makes a message, which may quote the user's text, one line that is
+// safe to look at and not too long.
+func printable(message string) string { return text.Cut(text.Visible(message), maxMessage) }
 
 // recoverTo turns a panic inside cel into an error: an expression of a user
 // must not take the broker down.

@@ -1,10 +1,10 @@
 package grant
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // End is why a grant is over, and who ended it when that is known.
@@ -22,7 +22,7 @@ func Expired(g *v1alpha1.AccessGrant, now time.Time) *End {
 	if now.Before(g.Spec.ExpirationTime.Time) {
 		return nil
 	}
-	return &End{Reason: v1alpha1.EndExpired, Message: fmt.Sprintf("the access was given until %s", g.Spec.ExpirationTime.UTC().Format(time.RFC3339))}
+	return &End{Reason: v1alpha1.EndExpired, Message: "the access was given until " + text.Moment(g.Spec.ExpirationTime.Time)}
 }
 
 // RequestPhase is the phase of a request whose grant ended.

@@ -6,12 +6,12 @@ package identity
 import (
 	"slices"
 	"strings"
-	"unicode"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 const serviceAccountPrefix = "system:serviceaccount:"
@@ -117,44 +117,15 @@ func Deciders(approvers []v1alpha1.Subject, requester string, subjects []v1alpha
 // SamePerson tells whether two usernames look the same to a person.
 func SamePerson(a, b string) bool { return Fold(a) == Fold(b) }
 
-// brailleBlank looks like a space without being one to Unicode.
-const brailleBlank = '\u2800'
-
 // Fold maps usernames that look the same to the same string: compatibility
 // forms, case, white space around and characters that are not seen make no
 // difference (Unicode TR15 and TR36).
 func Fold(username string) string {
-	visible := strings.Map(func(r rune) rune {
-		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
-			return -1
-		}
-		if r == brailleBlank {
-			return ' '
-		}
-		return r
-	}, username)
 	// The fold alone swaps the two cases of Cherokee (golang.org/issue/46101),
 	// which would make two people of one. A Caser must not be shared.
-	folded := strings.ToLower(cases.Fold().String(norm.NFKC.String(visible)))
+	folded := strings.ToLower(cases.Fold().String(norm.NFKC.String(text.Seen(username))))
 	return strings.TrimSpace(norm.NFKC.String(folded))
 }
 
-// String names a subject for people: alice, group:dev, sa:payments/migrate.
-func String(s v1alpha1.Subject) string {
-	switch s.Kind {
-	case v1alpha1.GroupKind:
-		return "group:" + s.Name
-	case v1alpha1.ServiceAccountKind:
-		return "sa:" + s.Namespace + "/" + s.Name
-	}
-	return s.Name
-}
-
-// Strings names subjects for people.
-func Strings(subjects []v1alpha1.Subject) []string {
-	names := make([]string, len(subjects))
-	for i, s := range subjects {
-		names[i] = String(s)
-	}
-	return names
-}
+// String names a subject for people, until the controllers use text.Subject.
+func String(s v1alpha1.Subject) string { return text.Subject(s) }

@@ -365,13 +365,3 @@ func FuzzFold(f *testing.F) {
 		}
 	})
 }
-
-func TestString(t *testing.T) {
-	got := Strings(list(user("alice"), group("dev"), account("payments", "migrate")))
-	if diff := cmp.Diff(list("alice", "group:dev", "sa:payments/migrate"), got); diff != "" {
-		t.Error(diff)
-	}
-	if got := Strings(nil); len(got) != 0 {
-		t.Errorf("got %q", got)
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -12,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/rbac"
 	"github.com/accessbroker/accessbroker/internal/text"
@@ -83,10 +81,10 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 		Phase:     t.phase,
 		Request:   Ref{Namespace: r.Namespace, Name: r.Name, UID: string(r.UID)},
 		Requester: r.Spec.Requester.Username,
-		Subjects:  strings.Join(identity.Strings(identity.Subjects(&r.Spec)), ","),
-		Role:      roleText(r.Spec.RoleRef),
+		Subjects:  strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ","),
+		Role:      text.Role(r.Spec.RoleRef),
 		Rules:     r.Spec.Rules,
-		Scope:     scopeText(r),
+		Scope:     text.Scope(r.Namespace, r.Spec.Scope),
 		StartTime: r.Spec.StartTime,
 		Reason:    text.Trim(r.Spec.Reason), Ticket: text.Trim(r.Spec.Ticket),
 		RequiredApprovals: r.Status.RequiredApprovals,
@@ -107,7 +105,7 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 	switch v1alpha1.RequestPhase(t.phase) {
 	case v1alpha1.RequestPending:
 		say(v1alpha1.ConditionApproved, metav1.ConditionFalse)
-		d.Approvers = identity.Strings(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, identity.Subjects(&r.Spec)))
+		d.Approvers = text.Subjects(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, identity.Subjects(&r.Spec)))
 		for _, risk := range r.Status.Risks {
 			d.Risks = append(d.Risks, risk.Message)
 		}
@@ -145,34 +143,6 @@ func grantData(g *v1alpha1.AccessGrant, t transition) Data {
 		}
 	}
 	return d
-}
-
-func roleText(ref *v1alpha1.RoleRef) string {
-	return grant.Summarize(&v1alpha1.AccessGrantSpec{RoleRef: ref}).Role
-}
-
-func scopeText(r *v1alpha1.AccessRequest) string {
-	scope := r.Spec.Scope
-	switch {
-	case scope == nil:
-		return r.Namespace
-	case scope.Cluster != nil:
-		return "*"
-	case scope.NamespaceSelector != nil:
-		selector := &metav1.LabelSelector{}
-		for key, value := range scope.NamespaceSelector.MatchLabels {
-			metav1.AddLabelToSelector(selector, key, string(value))
-		}
-		for _, e := range scope.NamespaceSelector.MatchExpressions {
-			values := make([]string, len(e.Values))
-			for i, v := range e.Values {
-				values[i] = string(v)
-			}
-			selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{Key: e.Key, Operator: e.Operator, Values: values})
-		}
-		return "namespaces with " + metav1.FormatLabelSelector(selector)
-	}
-	return strings.Join(scope.Namespaces, ",")
 }
 
 func decisionsOf(list []v1alpha1.Decision) []Decision {
@@ -222,7 +192,7 @@ func slackText(o client.Object, t transition) string {
 	line := func(format string, values ...any) {
 		for i, v := range values {
 			if s, ok := v.(string); ok {
-				values[i] = slackEscape(s)
+				values[i] = text.Slack(s)
 			}
 		}
 		lines = append(lines, fmt.Sprintf(format, values...))
@@ -236,7 +206,7 @@ func slackText(o client.Object, t transition) string {
 	case pending:
 		line("*%s* asks for *%s* in *%s*%s", who, what, d.Scope, howLong(d))
 	case t.eventType == grantType(v1alpha1.GrantActive):
-		line("*Access given*: %s has %s in %s until %s", who, what, d.Scope, d.ExpirationTime.UTC().Format(time.RFC3339))
+		line("*Access given*: %s has %s in %s until %s", who, what, d.Scope, text.Moment(d.ExpirationTime.Time))
 	case t.eventType == grantType(v1alpha1.GrantEnded):
 		line("*Access ended* (%s): %s, %s in %s", d.EndReason, who, what, d.Scope)
 	default:
@@ -278,7 +248,7 @@ func howLong(d Data) string {
 		out += " for " + d.Duration
 	}
 	if d.StartTime != nil {
-		out += " from " + d.StartTime.UTC().Format(time.RFC3339)
+		out += " from " + text.Moment(d.StartTime.Time)
 	}
 	return out
 }
@@ -301,9 +271,3 @@ func rulesText(rules []v1alpha1.PolicyRule) string {
 	}
 	return " (" + strings.Join(out, "; ") + ")"
 }
-
-var slackEntities = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
-
-// slackEscape keeps people's text from being a link, a mention or a command of
-// its own, and shows what could not be seen.
-func slackEscape(s string) string { return text.Visible(slackEntities.Replace(s)) }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/cached"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // maxAway bounds how many objects that have left the cache, because they have
@@ -258,7 +259,7 @@ func (q *queue) run(ctx context.Context) {
 		q.work.AddRateLimited(uid)
 		wait := pause(failures, err)
 		failures++
-		log.Info("not delivered, will be tried again", "id", id, "error", err.Error(), "failures", failures, "wait", wait.String())
+		log.Info("not delivered, will be tried again", "id", id, "error", err.Error(), "failures", failures, "wait", text.Duration(wait))
 		select {
 		case <-ctx.Done():
 			return

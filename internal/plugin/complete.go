@@ -87,7 +87,7 @@ func (o *options) completeRequests(offer func(*v1alpha1.AccessRequest, v1alpha1.
 			var words []string
 			for i := range requests {
 				if r := &requests[i]; offer(r, me) {
-					words = append(words, described(r.Name, r.Spec.Requester.Username+", "+roleOf(&r.Spec)+" in "+scopeOf(r)+", "+phaseOf(r)))
+					words = append(words, described(r.Name, r.Spec.Requester.Username+", "+text.Role(r.Spec.RoleRef)+" in "+text.Scope(r.Namespace, r.Spec.Scope)+", "+phaseOf(r)))
 				}
 			}
 			return words, err

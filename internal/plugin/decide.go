@@ -20,6 +20,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 func (o *options) newApproveCommand() *cobra.Command {
@@ -175,16 +176,13 @@ func confirmation(r *v1alpha1.AccessRequest, now time.Time) string {
 	risks := "with no risk that is known, which does not mean that there is none"
 	if len(known) > 0 {
 		var kinds []string
-		for _, risk := range known[:min(len(known), maxConfirmed)] {
+		for _, risk := range known {
 			kinds = append(kinds, risk.Kind)
 		}
-		risks = fmt.Sprintf("with these risks: %s", strings.Join(kinds, ", "))
-		if more := len(known) - len(kinds); more > 0 {
-			risks += fmt.Sprintf(" and %d more", more)
-		}
+		risks = "with these risks: " + text.List(kinds, maxConfirmed)
 	}
-	return fmt.Sprintf("Approve %s in %s for %s, %s, %s?", roleOf(&r.Spec), whereOf(r),
-		strings.Join(identity.Strings(identity.Subjects(&r.Spec)), ", "), howLong(r, now), risks)
+	return fmt.Sprintf("Approve %s in %s for %s, %s, %s?", text.Role(r.Spec.RoleRef), whereOf(r),
+		strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ", "), howLong(r, now), risks)
 }
 
 // maxConfirmed bounds how many risks a question names, the most dangerous.

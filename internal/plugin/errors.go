@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // Exit statuses of `request --wait`, documented in its help.
@@ -74,7 +75,7 @@ var (
 // explain says what went wrong and what to do about it. role is the ClusterRole
 // that people need who do this.
 func explain(err error, role string) string {
-	message := cleanLines(err.Error())
+	message := text.Lines(err.Error())
 	if e := (*ended)(nil); errors.As(err, &e) {
 		return message
 	}

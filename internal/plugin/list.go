@@ -131,7 +131,7 @@ func requestTable(requests []v1alpha1.AccessRequest, now time.Time, everywhere, 
 		if everywhere {
 			row = append(row, r.Namespace)
 		}
-		row = append(row, r.Name, r.Spec.Requester.Username, roleOf(&r.Spec), scopeOf(r), durationOf(&r.Spec), phaseOf(r), ago(r.CreationTimestamp.Time, now))
+		row = append(row, r.Name, r.Spec.Requester.Username, text.Role(r.Spec.RoleRef), text.Scope(r.Namespace, r.Spec.Scope), durationOf(&r.Spec), phaseOf(r), ago(r.CreationTimestamp.Time, now))
 		if toApprove {
 			row = append(row, r.Spec.Reason)
 		} else {
@@ -142,7 +142,7 @@ func requestTable(requests []v1alpha1.AccessRequest, now time.Time, everywhere, 
 			if r.Status.Policy != nil {
 				policy = r.Status.Policy.Name
 			}
-			row = append(row, strings.Join(identity.Strings(identity.Subjects(&r.Spec)), ","), policy, r.Spec.Ticket)
+			row = append(row, strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ","), policy, r.Spec.Ticket)
 			if !toApprove {
 				row = append(row, r.Spec.Reason)
 			}
@@ -158,27 +158,6 @@ func phaseOf(r *v1alpha1.AccessRequest) string {
 		return string(v1alpha1.RequestPending)
 	}
 	return string(r.Status.Phase)
-}
-
-func roleOf(spec *v1alpha1.AccessRequestSpec) string {
-	if spec.RoleRef == nil {
-		return "rules"
-	}
-	return spec.RoleRef.Kind + "/" + spec.RoleRef.Name
-}
-
-// scopeOf is where the access holds, as the audit writes it.
-func scopeOf(r *v1alpha1.AccessRequest) string {
-	switch scope := r.Spec.Scope; {
-	case scope == nil:
-		return r.Namespace
-	case scope.Cluster != nil:
-		return "*"
-	case scope.NamespaceSelector != nil:
-		return selectorText(scope.NamespaceSelector)
-	default:
-		return strings.Join(scope.Namespaces, ",")
-	}
 }
 
 func durationOf(spec *v1alpha1.AccessRequestSpec) string {
@@ -197,37 +176,7 @@ func expiresOf(r *v1alpha1.AccessRequest, now time.Time) string {
 		return ""
 	}
 	if r.Status.Phase.Ended() {
-		return stamp(r.Status.ExpirationTime.Time)
+		return text.Moment(r.Status.ExpirationTime.Time)
 	}
 	return left(r.Status.ExpirationTime.Time, now)
-}
-
-// selectorText writes a selector as kubectl's -l takes it.
-func selectorText(s *v1alpha1.NamespaceSelector) string {
-	var terms []string
-	for key, value := range s.MatchLabels {
-		terms = append(terms, key+"="+string(value))
-	}
-	slices.Sort(terms)
-	for _, e := range s.MatchExpressions {
-		values := make([]string, len(e.Values))
-		for i, v := range e.Values {
-			values[i] = string(v)
-		}
-		in := " (" + strings.Join(values, ",") + ")"
-		switch e.Operator {
-		case "In":
-			terms = append(terms, e.Key+" in"+in)
-		case "NotIn":
-			terms = append(terms, e.Key+" notin"+in)
-		case "Exists":
-			terms = append(terms, e.Key)
-		default:
-			terms = append(terms, "!"+e.Key)
-		}
-	}
-	if len(terms) == 0 {
-		return "every namespace"
-	}
-	return strings.Join(terms, ",")
 }

@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -45,9 +44,9 @@ func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w.field("Who asks", person(r.Spec.Requester.Username, r.Spec.Requester.Groups)+", "+ago(r.CreationTimestamp.Time, now)+" ago")
 	subjects := identity.Subjects(&r.Spec)
 	if len(r.Spec.Subjects) > 0 {
-		w.field("For whom", strings.Join(identity.Strings(subjects), ", "))
+		w.field("For whom", strings.Join(text.Subjects(subjects), ", "))
 	}
-	w.field("What", roleOf(&r.Spec))
+	w.field("What", text.Role(r.Spec.RoleRef))
 	w.field("Where", whereOf(r))
 	w.field("How long", howLong(r, now))
 	w.field("Why", r.Spec.Reason)
@@ -57,7 +56,7 @@ func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w.field("Can change", what.changes())
 	w.field("Rights", what.rights())
 	w.field("Policy", policyOf(r))
-	w.field("Who decides", strings.Join(identity.Strings(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, subjects)), ", "))
+	w.field("Who decides", strings.Join(text.Subjects(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, subjects)), ", "))
 	w.field("Grant", r.Status.GrantName)
 	w.decisions(r)
 	w.risks(r)
@@ -75,27 +74,22 @@ func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	return w.String()
 }
 
+// person with all of their groups: who decides wants to see each.
 func person(username string, groups []string) string {
-	// system:authenticated and its like say nothing of a person.
-	groups = slices.DeleteFunc(slices.Clone(groups), func(g string) bool { return strings.HasPrefix(g, "system:") })
-	switch len(groups) {
-	case 0:
-		return username
-	case 1:
-		return username + " (group " + groups[0] + ")"
-	}
-	return username + " (groups " + strings.Join(groups, ", ") + ")"
+	return text.Person(username, groups, len(groups))
 }
 
 func whereOf(r *v1alpha1.AccessRequest) string {
-	switch scope := scopeOf(r); {
-	case scope == "*":
+	scope := text.Scope(r.Namespace, r.Spec.Scope)
+	switch of := r.Spec.Scope; {
+	case scope == text.WholeCluster:
 		return "the whole cluster"
-	case r.Spec.Scope != nil && r.Spec.Scope.NamespaceSelector != nil:
-		return "namespaces with " + scope + selected(r)
-	default:
-		return "namespace " + strings.ReplaceAll(scope, ",", ", ")
+	case of != nil && of.NamespaceSelector != nil:
+		return scope + selected(r)
+	case of != nil && len(of.Namespaces) > 1:
+		return "namespaces " + strings.Join(of.Namespaces, ", ")
 	}
+	return "namespace " + scope
 }
 
 // selected are the namespaces that a selector came to.
@@ -114,16 +108,16 @@ func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
 	var parts []string
 	switch until := r.Status.ExpirationTime; {
 	case until != nil && r.Status.Phase.Ended():
-		parts = append(parts, "at most until "+stamp(until.Time))
+		parts = append(parts, "at most until "+text.Moment(until.Time))
 	case until != nil:
-		parts = append(parts, "until "+stamp(until.Time)+", "+left(until.Time, now))
+		parts = append(parts, "until "+text.Moment(until.Time)+", "+left(until.Time, now))
 	case r.Spec.Duration != nil:
 		parts = append(parts, text.Duration(r.Spec.Duration.Duration)+" from the grant on")
 	default:
 		parts = append(parts, "as long as the policy says")
 	}
 	if start := r.Spec.StartTime; start != nil {
-		parts = append(parts, "not before "+stamp(start.Time))
+		parts = append(parts, "not before "+text.Moment(start.Time))
 	}
 	if task := r.Spec.Task; task != nil {
 		until := "no longer than " + task.Kind + " " + task.Name + " runs"

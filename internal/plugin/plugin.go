@@ -5,6 +5,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -13,6 +14,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
+
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // completer is the name under which kubectl looks for the completion of a plugin.
@@ -46,7 +49,7 @@ func NewCommand(streams genericiooptions.IOStreams, version string) *cobra.Comma
 	// A context names both; here --cluster and --user mean something else.
 	o.config.ClusterName, o.config.AuthInfoName = nil, nil
 	o.config.WrapConfigFn = func(config *rest.Config) *rest.Config {
-		config.WarningHandler = rest.NewWarningWriter(streams.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
+		config.WarningHandler = warn(streams.ErrOut)
 		return config
 	}
 	root := &cobra.Command{
@@ -93,6 +96,22 @@ when the time is up, the task is done, or somebody says stop.`,
 	)
 	o.completeGlobalFlags(root)
 	return root
+}
+
+// warn prints each warning of the API server once. An admission policy may quote
+// in it what somebody wrote.
+func warn(w io.Writer) rest.WarningHandler {
+	return rest.NewWarningWriter(visibleWriter{w}, rest.WarningWriterOptions{Deduplicate: true})
+}
+
+// visibleWriter makes each text that is written safe to look at.
+type visibleWriter struct{ io.Writer }
+
+func (w visibleWriter) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(w.Writer, text.Lines(string(p))+"\n"); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // hideRareFlag keeps help readable: every flag of kubectl's works, these few are shown.

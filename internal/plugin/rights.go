@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/accessbroker/accessbroker/internal/rbac"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // rights sum up what rules allow, for those who have no time to read them all.
@@ -115,8 +116,9 @@ func (r rights) rights() string {
 const maxSeveral = 5
 
 func several(names []string) string {
-	if more := len(names) - maxSeveral; more > 1 {
-		return strings.Join(names[:maxSeveral], ", ") + fmt.Sprintf(" and %d more", more)
+	most := maxSeveral
+	if len(names) == most+1 {
+		most++ // "and 1 more" takes as much room
 	}
-	return strings.Join(names, ", ")
+	return text.List(names, most)
 }

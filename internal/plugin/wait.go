@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // retryAfter is how long to wait before an API server that did not answer, or
@@ -96,14 +97,14 @@ func progress(r *v1alpha1.AccessRequest, now time.Time) string {
 	case r.Status.Phase.Ended():
 		return string(r.Status.Phase) + ": " + cmp.Or(message(r, v1alpha1.ConditionEnded), "no more is known")
 	case r.Status.Phase == v1alpha1.RequestActive:
-		text := "Active"
+		active := "Active"
 		if granted := message(r, v1alpha1.ConditionGranted); granted != "" {
-			text += ": " + granted
+			active += ": " + granted
 		}
 		if until := r.Status.ExpirationTime; until != nil {
-			text += " (" + left(until.Time, now) + ")"
+			active += " (" + left(until.Time, now) + ")"
 		}
-		return text
+		return active
 	case r.Status.Phase == "":
 		return "Pending: waiting for the broker"
 	case approved == nil:
@@ -144,18 +145,18 @@ type liveLine struct {
 	last  string
 }
 
-func (l *liveLine) show(text string) {
-	text = clean(text)
-	if text == l.last {
+func (l *liveLine) show(line string) {
+	line = clean(line)
+	if line == l.last {
 		return
 	}
-	l.last = text
+	l.last = line
 	if !l.style.terminal {
-		fmt.Fprintln(l.w, text)
+		fmt.Fprintln(l.w, line)
 		return
 	}
 	// A line that wraps could not be replaced.
-	fmt.Fprint(l.w, "\r\x1b[K"+cut(text, l.style.width-1))
+	fmt.Fprint(l.w, "\r\x1b[K"+text.Fit(line, l.style.width-1))
 }
 
 // end leaves the last line whole.

@@ -1,13 +1,14 @@
 package rbac
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // Risk is one thing that the holder of rules could do with them beyond what
@@ -233,20 +234,15 @@ var plain = regexp.MustCompile(`^[-A-Za-z0-9._:/*]{1,` + strconv.Itoa(shownBytes
 // list enumerates items for people: the first few, escaped where they are not
 // plain, and how many more there are.
 func list(items []string) string {
-	shown := make([]string, 0, shownItems)
-	for _, item := range items[:min(len(items), shownItems)] {
+	items = slices.Clone(items)
+	for i, item := range items[:min(len(items), shownItems)] {
 		switch {
 		case plain.MatchString(item):
-			shown = append(shown, item)
 		case len(item) <= shownBytes/2:
-			shown = append(shown, strconv.QuoteToASCII(item))
+			items[i] = text.Quote(item)
 		default:
-			shown = append(shown, strconv.QuoteToASCII(item[:shownBytes/2])+"…")
+			items[i] = text.Quote(item[:shownBytes/2]) + "…"
 		}
 	}
-	text := strings.Join(shown, ", ")
-	if more := len(items) - len(shown); more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return text
+	return text.List(items, shownItems)
 }
