@@ -28,8 +28,8 @@ func Username(s v1alpha1.Subject) (string, bool) {
 	return "", false
 }
 
-// Groups are the groups that the API server puts a subject into by itself,
-// which for a User is not known here.
+// Groups are the groups that the API server puts a subject into. For a User they
+// are not known here.
 func Groups(s v1alpha1.Subject) []string {
 	switch s.Kind {
 	case v1alpha1.GroupKind:
@@ -85,9 +85,9 @@ func Among(subjects []v1alpha1.Subject, username string, groups []string) bool {
 	})
 }
 
-// Benefits tells whether somebody would profit from access that the requester
-// asks for the subjects: they are the requester, a subject, or a member of a
-// subject group. Look-alike names count as the same person.
+// Benefits tells whether somebody would benefit from a request: they are the
+// requester, a subject, or a member of a subject group. Names that look alike
+// count as the same person.
 func Benefits(username string, groups []string, requester string, subjects []v1alpha1.Subject) bool {
 	if SamePerson(username, requester) {
 		return true
@@ -101,9 +101,9 @@ func Benefits(username string, groups []string, requester string, subjects []v1a
 	})
 }
 
-// Deciders are those of the approvers who may decide about access that the
-// requester asks for the subjects, which is nobody who would benefit. Of a group
-// that is not a subject itself somebody may, as far as can be told here.
+// Deciders are the approvers who may decide on a request: all but those who would
+// benefit. A group stays unless it is a subject itself: who is in it is not known
+// here.
 func Deciders(approvers []v1alpha1.Subject, requester string, subjects []v1alpha1.Subject) []v1alpha1.Subject {
 	return slices.DeleteFunc(slices.Clone(approvers), func(a v1alpha1.Subject) bool {
 		name, ok := Username(a)

@@ -16,8 +16,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// Data is what a notification says: the data of the CloudEvent. What a phase
-// does not know yet is left out.
+// Data is the data of a CloudEvent. What is not known yet in a phase is left out.
 type Data struct {
 	// Phase that was entered.
 	Phase string `json:"phase"`
@@ -41,7 +40,7 @@ type Data struct {
 	Reason    string       `json:"reason"`
 	Ticket    string       `json:"ticket,omitempty"`
 	Policy    string       `json:"policy,omitempty"`
-	// Approvers whom to ask, and what the role could be turned into.
+	// Approvers to ask, and Risks: what the holder could do beyond the role.
 	Approvers         []string `json:"approvers,omitempty"`
 	RequiredApprovals *int32   `json:"requiredApprovals,omitempty"`
 	Risks             []string `json:"risks,omitempty"`
@@ -49,7 +48,7 @@ type Data struct {
 	Decisions []Decision `json:"decisions,omitempty"`
 	// ExpirationTime is when the access ends at the latest.
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
-	// EndReason in one word, and EndedBy whom, when somebody ended it.
+	// EndReason is why it ended, in one word, and EndedBy who ended it, if anybody.
 	EndReason string `json:"endReason,omitempty"`
 	EndedBy   string `json:"endedBy,omitempty"`
 }
@@ -68,7 +67,7 @@ type Decision struct {
 	Comment  string `json:"comment,omitempty"`
 }
 
-// dataOf is what an object says of one of its transitions.
+// dataOf is the data of one transition of an object.
 func dataOf(o client.Object, t transition) Data {
 	if g, ok := o.(*v1alpha1.AccessGrant); ok {
 		return grantData(g, t)
@@ -218,7 +217,7 @@ func slackText(o client.Object, t transition) string {
 	}
 	for i, risk := range d.Risks {
 		if i == maxRisks {
-			line("and %d risks more", len(d.Risks)-maxRisks)
+			line("and %d more risks", len(d.Risks)-maxRisks)
 			break
 		}
 		if risk == rbac.NoneKnown.Message {
@@ -228,7 +227,7 @@ func slackText(o client.Object, t transition) string {
 		line("risk: %s", risk)
 	}
 	if pending && d.RequiredApprovals != nil && *d.RequiredApprovals > 0 {
-		line("Policy %s asks for %d of: %s. To approve:", d.Policy, *d.RequiredApprovals, strings.Join(d.Approvers, ", "))
+		line("Policy %s needs %d of: %s. To approve:", d.Policy, *d.RequiredApprovals, strings.Join(d.Approvers, ", "))
 		line("```%s```", approveCommand(d.Request))
 	}
 	return strings.Join(lines, "\n")
@@ -264,7 +263,7 @@ func rulesText(rules []v1alpha1.PolicyRule) string {
 	shown := rbac.Show(v1alpha1.RBACRules(rules), rbac.Limit{Lines: maxRules, Bytes: maxRules * rbac.MaxLine})
 	out := shown.Lines
 	if shown.Left > 0 {
-		out = append(out, fmt.Sprintf("and %d permissions more", shown.Left))
+		out = append(out, fmt.Sprintf("and %d more permissions", shown.Left))
 	}
 	if len(out) == 0 {
 		return ""

@@ -63,7 +63,7 @@ func TestSlack(t *testing.T) {
 		`*al\u202eice\n* asks for *rules (get pods/log)* in *payments*`,
 		"> a &amp; b &lt;!channel&gt; &lt;https://evil.example|click&gt;",
 		"risk: reads Secrets",
-		"Policy on-call asks for 1 of:",
+		"Policy on-call needs 1 of:",
 		"```" + `kubectl patch areq fix -n payments --subresource=status --type=merge -p '{"status":{"decisions":[{"verdict":"Approve","requestUID":"r1"}]}}'` + "```",
 	} {
 		if !strings.Contains(message, want) {

@@ -28,7 +28,7 @@ const (
 	exitInterrupted = 130 // as a shell has it for Ctrl-C
 )
 
-// ended is an end of waiting that has an exit status of its own.
+// ended is an end of waiting with its own exit status.
 type ended struct {
 	status  int
 	message string
@@ -64,7 +64,7 @@ func exitStatus(err error) int {
 	return exitError
 }
 
-// roleAnnotation names, on a command, the ClusterRole that its users need.
+// roleAnnotation on a command names the ClusterRole that its users need.
 const roleAnnotation = "role"
 
 var (
@@ -73,7 +73,7 @@ var (
 )
 
 // explain says what went wrong and what to do about it. role is the ClusterRole
-// that people need who do this.
+// that the command needs.
 func explain(err error, role string) string {
 	message := text.Lines(err.Error())
 	if e := (*ended)(nil); errors.As(err, &e) {

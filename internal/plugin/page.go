@@ -16,7 +16,7 @@ import (
 // pageWidth is how long lists on a page may get before they are wrapped.
 const pageWidth = 76
 
-// writer lays out a page. All that it is given is cleaned.
+// writer lays out a page, and makes all that it is given safe to look at.
 type writer struct {
 	strings.Builder
 	style style
@@ -34,8 +34,8 @@ func (w *writer) heading(title string) {
 
 func (w *writer) item(value string) { fmt.Fprintf(w, "  %s\n", clean(value)) }
 
-// page is all that somebody needs to know about a request to decide about it.
-// What matters to who decides is in the first lines, the full lists come after.
+// page is all that people need to know about a request to decide on it. What
+// matters most comes first, the full lists after that.
 func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w := &writer{style: s}
 	phase := phaseOf(r)
@@ -61,7 +61,7 @@ func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w.decisions(r)
 	w.risks(r)
 	if c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionStandingAccess); c != nil && c.Status == "True" {
-		w.heading("Access that is there anyway")
+		w.heading("Access that they have anyway")
 		w.item(c.Message)
 	}
 	w.rules(r)
@@ -74,7 +74,7 @@ func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	return w.String()
 }
 
-// person with all of their groups: who decides wants to see each.
+// person names somebody with all of their groups: approvers want to see each.
 func person(username string, groups []string) string {
 	return text.Person(username, groups, len(groups))
 }
@@ -92,10 +92,10 @@ func whereOf(r *v1alpha1.AccessRequest) string {
 	return "namespace " + scope
 }
 
-// selected are the namespaces that a selector came to.
+// selected are the namespaces that a selector matches.
 func selected(r *v1alpha1.AccessRequest) string {
 	if r.Status.Pins == nil {
-		return ", as they are at the grant"
+		return ", chosen when the access is given"
 	}
 	names := make([]string, len(r.Status.Pins.Namespaces))
 	for i, ns := range r.Status.Pins.Namespaces {
@@ -160,7 +160,7 @@ func (w *writer) decisions(r *v1alpha1.AccessRequest) {
 			decided += ": " + text.Trim(d.Comment)
 		}
 		if d.Verdict == v1alpha1.VerdictApprove && d.RulesHash != r.Status.RulesHash && d.RulesHash != r.Status.Pins.HashBefore() {
-			decided += " (does not count: the role has changed since, or something it is for was replaced)"
+			decided += " (does not count: the role has changed since, or something that the request names was replaced)"
 		}
 		w.item(decided)
 	}
@@ -169,8 +169,8 @@ func (w *writer) decisions(r *v1alpha1.AccessRequest) {
 // ownLimit bounds how much is shown of rules that the broker has not seen yet.
 var ownLimit = rbac.Limit{Lines: 100, Bytes: 16 << 10}
 
-// rulesOf are the rules as the broker wrote them, or as they are asked for as
-// long as it has not.
+// rulesOf are the rules as the broker wrote them or, until it has, as the request
+// asks for them.
 func rulesOf(r *v1alpha1.AccessRequest) []string {
 	if len(r.Status.Rules) > 0 {
 		return r.Status.Rules
@@ -193,7 +193,7 @@ func (w *writer) rules(r *v1alpha1.AccessRequest) {
 		fields := strings.SplitN(line, " ", 3)
 		allowed := strings.ReplaceAll(fields[0], ",", ", ")
 		if len(fields) == 3 {
-			allowed += ", only of the names " + strings.ReplaceAll(fields[2], ",", ", ")
+			allowed += ", only for the names " + strings.ReplaceAll(fields[2], ",", ", ")
 		}
 		if allowed != shown {
 			w.item(allowed)
@@ -210,8 +210,8 @@ func (w *writer) rules(r *v1alpha1.AccessRequest) {
 // maxWorst is how many risks the first lines have room for.
 const maxWorst = 3
 
-// worst are the risks in the first lines: all, or how many there are. That none
-// is known is told too: it is no proof that there is none.
+// worst are the risks in the first lines: all, or the first and how many more.
+// That none is known is said too: it does not mean that there is none.
 func (w *writer) worst(r *v1alpha1.AccessRequest) {
 	known := knownRisks(r)
 	if len(known) == 0 && r.Status.RulesHash != "" { // else the broker has not looked yet
@@ -230,7 +230,7 @@ func (w *writer) worst(r *v1alpha1.AccessRequest) {
 	}
 }
 
-// risks are listed whole when the first lines had no room for all.
+// risks lists all of them when the first lines had no room for that.
 func (w *writer) risks(r *v1alpha1.AccessRequest) {
 	known := knownRisks(r)
 	if len(known) <= maxWorst {
@@ -242,7 +242,7 @@ func (w *writer) risks(r *v1alpha1.AccessRequest) {
 	}
 }
 
-// knownRisks leaves out what stands for none.
+// knownRisks leaves out the entry that stands for none.
 func knownRisks(r *v1alpha1.AccessRequest) []v1alpha1.Risk {
 	return keep(r.Status.Risks, func(risk *v1alpha1.Risk) bool { return risk.Kind != rbac.NoneKnown.Kind })
 }

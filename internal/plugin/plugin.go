@@ -1,5 +1,5 @@
-// Package plugin is kubectl access: the commands of people who ask for access,
-// decide about it, and look into who had it.
+// Package plugin is kubectl access: the commands with which people ask for
+// access, decide on requests, and look up who had access.
 package plugin
 
 import (
@@ -27,7 +27,7 @@ type options struct {
 	config *genericclioptions.ConfigFlags
 }
 
-// Run runs a command line and returns the exit status.
+// Run runs a command line and returns its exit status.
 func Run(ctx context.Context, streams genericiooptions.IOStreams, version string, args []string) int {
 	root := NewCommand(streams, version)
 	rest := args[1:]
@@ -46,7 +46,8 @@ func Run(ctx context.Context, streams genericiooptions.IOStreams, version string
 // NewCommand is kubectl access with all of its commands.
 func NewCommand(streams genericiooptions.IOStreams, version string) *cobra.Command {
 	o := &options{IOStreams: streams, config: genericclioptions.NewConfigFlags(true)}
-	// A context names both; here --cluster and --user mean something else.
+	// kubectl has flags of these names; here --cluster and --user mean something
+	// else, and a --context names both.
 	o.config.ClusterName, o.config.AuthInfoName = nil, nil
 	o.config.WrapConfigFn = func(config *rest.Config) *rest.Config {
 		config.WarningHandler = warn(streams.ErrOut)
@@ -55,10 +56,10 @@ func NewCommand(streams genericiooptions.IOStreams, version string) *cobra.Comma
 	root := &cobra.Command{
 		Use:         "kubectl-access",
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl access"},
-		Short:       "Ask for access that ends by itself, and decide about it",
-		Long: `Ask for access that ends by itself, and decide about it.
+		Short:       "Ask for access that ends by itself, and decide on requests",
+		Long: `Ask for access that ends by itself, and decide on requests.
 
-You ask for a role for a while, a policy says who decides, and the access goes
+You ask for a role for a while and a policy says who decides. The access ends
 when the time is up, the task is done, or somebody says stop.`,
 		Example: `  # What may I ask for?
   kubectl access policies
@@ -114,7 +115,7 @@ func (w visibleWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// hideRareFlag keeps help readable: every flag of kubectl's works, these few are shown.
+// hideRareFlag keeps help readable: all flags of kubectl work, only these are shown.
 func hideRareFlag(f *pflag.Flag) {
 	switch f.Name {
 	case "namespace", "context", "kubeconfig", "as", "as-group":
@@ -126,14 +127,14 @@ func hideRareFlag(f *pflag.Flag) {
 // nameOnly accepts the name of one request.
 func nameOnly(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usagef(cmd, "name one request, %d names given", len(args))
+		return usagef(cmd, "name one request; you named %d", len(args))
 	}
 	return nil
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) != 0 {
-		return usagef(cmd, "%q is one word too many", args[0])
+		return usagef(cmd, "unexpected argument %q", args[0])
 	}
 	return nil
 }

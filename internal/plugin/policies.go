@@ -22,7 +22,7 @@ func (o *options) newPoliciesCommand() *cobra.Command {
 		Short:   "List what I may ask for: where, for how long, from whom",
 		Example: `  kubectl access policies
 
-  # Everybody's, with their conditions
+  # All policies, with their conditions
   kubectl access policies --all -o wide`,
 		Annotations: map[string]string{roleAnnotation: "access-requester"},
 		Args:        noArgs,
@@ -51,7 +51,7 @@ func (o *options) newPoliciesCommand() *cobra.Command {
 				return out.list(printer, &v1alpha1.AccessPolicyList{Items: policies}, o.Out)
 			}
 			if len(policies) == 0 {
-				fmt.Fprintln(o.ErrOut, "No policy lets you ask for anything; --all lists everybody's.")
+				fmt.Fprintln(o.ErrOut, "No policy lets you ask for anything; --all lists the policies for others, too.")
 				return nil
 			}
 			policyTable(policies, out.format() == "wide").write(o.Out, styleOf(o.Out), !out.noHeaders)
@@ -59,7 +59,7 @@ func (o *options) newPoliciesCommand() *cobra.Command {
 		},
 	}
 	out = newOutput(cmd, "", "wide")
-	cmd.Flags().BoolVar(&all, "all", false, "Those for others, too.")
+	cmd.Flags().BoolVar(&all, "all", false, "List the policies for others, too.")
 	return cmd
 }
 

@@ -15,12 +15,12 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// clean makes text from the cluster safe to look at.
+// clean makes text from the cluster safe to look at, as one line.
 func clean(s string) string { return text.Visible(text.Trim(s)) }
 
 // style is how text is laid out on a stream.
 type style struct {
-	// terminal: aligned and cut to what a person can read, else whole.
+	// terminal: tables are aligned and cells cut; elsewhere they are whole.
 	terminal bool
 	colour   bool
 	// width of the terminal, 0 when unknown.

@@ -27,8 +27,8 @@ var (
 	errAgain   = errors.New("the watch is over")
 )
 
-// follow sees every state of a request from now on until see returns true. It
-// survives an API server that is away for a while, and tells lost of it.
+// follow calls see with every state of a request until see returns true. When the
+// API server does not answer, it calls lost and tries again.
 func (c *cluster) follow(ctx context.Context, request *v1alpha1.AccessRequest, see func(*v1alpha1.AccessRequest) bool, lost func(error)) error {
 	for {
 		err := c.followOnce(ctx, request, see)
@@ -90,12 +90,12 @@ func (c *cluster) followOnce(ctx context.Context, request *v1alpha1.AccessReques
 	return errAgain
 }
 
-// progress is where a request stands, and what it waits for, in one line.
+// progress says in one line how far a request has come and what it waits for.
 func progress(r *v1alpha1.AccessRequest, now time.Time) string {
 	approved := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionApproved)
 	switch {
 	case r.Status.Phase.Ended():
-		return string(r.Status.Phase) + ": " + cmp.Or(message(r, v1alpha1.ConditionEnded), "no more is known")
+		return string(r.Status.Phase) + ": " + cmp.Or(message(r, v1alpha1.ConditionEnded), "nothing more is known")
 	case r.Status.Phase == v1alpha1.RequestActive:
 		active := "Active"
 		if granted := message(r, v1alpha1.ConditionGranted); granted != "" {
@@ -122,7 +122,7 @@ func message(r *v1alpha1.AccessRequest, condition string) string {
 	return ""
 }
 
-// outcome is nil for access that is active, else the end, with its exit status.
+// outcome is nil for active access, else the end and its exit status.
 func outcome(r *v1alpha1.AccessRequest, now time.Time) error {
 	status := exitOver
 	switch r.Status.Phase {
@@ -138,7 +138,7 @@ func outcome(r *v1alpha1.AccessRequest, now time.Time) error {
 	return &ended{status, progress(r, now)}
 }
 
-// liveLine shows a line in place of the one before, where that can be done.
+// liveLine shows, on a terminal, each line in place of the one before.
 type liveLine struct {
 	w     io.Writer
 	style style

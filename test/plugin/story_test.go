@@ -169,7 +169,7 @@ func TestApproveAgain(t *testing.T) {
 	alice.run(t, "request", "Role/deployer", "-n", ns, "--name", "fix", "--reason", "r").ok(t)
 	e.WaitMatched(t, request(ns, "fix"))
 	bob.run(t, "approve", "fix", "-n", ns).ok(t, "fix approved")
-	bob.run(t, "approve", "fix", "-n", ns).ok(t, "fix approved by you already")
+	bob.run(t, "approve", "fix", "-n", ns).ok(t, "fix already approved by you")
 	bob.run(t, "list", "--to-approve", "-n", ns).ok(t, "Nothing waits")
 
 	before := decisions(t, ns, "fix")[0].RulesHash
@@ -460,7 +460,7 @@ func TestRules(t *testing.T) {
 		"--reason", "checkout restarts", "--wait")
 	e.WaitMatched(t, appeared(t, ns, "look"))
 	bob.run(t, "list", "--to-approve", "-n", ns).ok(t, "look\talice\trules\t"+ns)
-	bob.run(t, "show", "look", "-n", ns).ok(t, "pods/log", "deployments.apps/scale", "delete, only of the names api")
+	bob.run(t, "show", "look", "-n", ns).ok(t, "pods/log", "deployments.apps/scale", "delete, only for the names api")
 	if out, err := e.Kubectl(admin.kubeconfig, "get", "areq", "look", "-n", ns, "-o", "wide").CombinedOutput(); err != nil || !strings.Contains(string(out), `"resources":["deployments/scale"]`) {
 		t.Errorf("kubectl get does not show the rules: %v\n%s", err, out)
 	}
