@@ -215,7 +215,7 @@ func TestExitStatus(t *testing.T) {
 		{"lapsed", []string{"request", "edit", "-n", hasty}, 4, "not decided within 1s"},
 		{"failed", []string{"request", "nosuch", "-n", ns}, 5, "ClusterRole nosuch does not exist"},
 		{"rules are off", []string{"request", "-n", ns, "--rules", "get,list pods/log"}, 5, "config/components/adhoc-rules"},
-		{"timeout", []string{"request", "edit", "-n", ns, "--timeout", "1s"}, 6, "no decision within 1s, the request still waits: Pending"},
+		{"timeout", []string{"request", "edit", "-n", ns, "--timeout", "1s"}, 6, "no decision within 1s; the request still waits: Pending"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
