@@ -242,6 +242,6 @@ func started(s *step) bool {
 	if s.Spec.Task != nil {
 		s.until(s.now.Add(resolve.LookAgain))
 	}
-	s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonWaitingForStart, "approved; waits for "+s.Spec.StartTime.UTC().Format(time.RFC3339))
+	s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonWaitingForStart, "approved; waits for "+text.Moment(s.Spec.StartTime.Time))
 	return false
 }

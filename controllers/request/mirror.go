@@ -3,13 +3,13 @@ package request
 import (
 	"cmp"
 	"fmt"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // mirror tells the request what became of its grant.
@@ -26,7 +26,7 @@ func mirror(s *step, g *v1alpha1.AccessGrant) {
 		mirrorTask(s, g)
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonApproved, approvedBy(g))
 		reason, message := v1alpha1.ReasonGranted, fmt.Sprintf("%s in %s for %s until %s",
-			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, g.Spec.ExpirationTime.UTC().Format(time.RFC3339))
+			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, text.Moment(g.Spec.ExpirationTime.Time))
 		if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessRemoved); c != nil && c.Status == metav1.ConditionFalse {
 			reason, message = c.Reason, c.Message
 		}

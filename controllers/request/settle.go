@@ -10,6 +10,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/resolve"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // DefaultSettle is how long a new request waits for what it names and what is
@@ -56,7 +57,7 @@ func (r *Reconciler) awaits(s *step, missing ...*resolve.Impossible) bool {
 		what[i] = m.Message
 	}
 	s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionUnknown, missing[0].Waits, fmt.Sprintf(
-		"%s; waits until %s, in case it is on its way", strings.Join(what, "; "), until.UTC().Format(time.RFC3339)))
+		"%s; waits until %s, in case it is on its way", strings.Join(what, "; "), text.Moment(until)))
 	s.until(until)
 	// Most of what may come is watched. What is not is looked for less and less often.
 	s.until(s.now.Add(max(time.Second, s.now.Sub(s.CreationTimestamp.Time))))

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -16,6 +15,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // questionsAtOnce bounds how many questions are under way at a time.
@@ -98,7 +98,7 @@ func Ask(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.A
 		case err != nil:
 			return out, err
 		case other != nil:
-			out.Grants = append(out.Grants, fmt.Sprintf("grant %s for %s, until %s", other.Name, other.Spec.Summary.Subjects, other.Spec.ExpirationTime.UTC().Format(time.RFC3339)))
+			out.Grants = append(out.Grants, fmt.Sprintf("grant %s for %s, until %s", other.Name, other.Spec.Summary.Subjects, text.Moment(other.Spec.ExpirationTime.Time)))
 		default:
 			out.Standing = append(out.Standing, a.String())
 		}

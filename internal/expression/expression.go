@@ -12,8 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	_ "time/tzdata" // now.getHours('Europe/Berlin') in an image without time zones
 
@@ -23,13 +21,15 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/ext"
 	"cel.dev/cel-go/interpreter"
+
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// What an expression may be and may use up. cel charges a call only after it
-// was made, so costLimit alone does not stop one monstrous call: valueLimit
-// bounds what goes into a call, and unbounded names the calls that even then
-// could eat the broker. With these numbers the worst that is known takes a
-// second or two; see TestCostly.
+// How large an expression may be, and what it may use. cel charges a call only
+// after it was made, so costLimit alone does not stop one huge call: valueLimit
+// bounds what goes into a call, and unbounded lists the calls that would even so
+// take too much time or memory. With these numbers the worst known expression
+// takes a second or two; see TestCostly.
 const (
 	maxLength = 4096 // characters of source
 	maxDepth  = 64   // parentheses inside one another
@@ -74,8 +74,8 @@ type Program struct {
 	program cel.Program
 	source  *celast.SourceInfo
 	reads   map[string]bool
-	// selects are the keys by which the expression goes into a variable, the
-	// variable first: one list for each place, as far as the keys are literal.
+	// selects are the paths that the expression reads, each a variable and keys
+	// in it, as far as the keys are literal.
 	selects [][]string
 	// keys of the selections that the expression names all by itself, by node.
 	keys map[int64][]string
@@ -84,9 +84,9 @@ type Program struct {
 // Reads tells whether the expression reads a variable.
 func (p *Program) Reads(variable string) bool { return p.reads[variable] }
 
-// ReadsAt tells whether the expression may read what lies at a path of keys in a
-// variable, the variable first: that itself, something in it, or a whole that it
-// is a part of.
+// ReadsAt tells whether the expression may read the value at a path, which is a
+// variable and keys in it: the value itself, a part of it, or a whole that
+// contains it.
 func (p *Program) ReadsAt(path ...string) bool {
 	return slices.ContainsFunc(p.selects, func(keys []string) bool {
 		n := min(len(keys), len(path))
@@ -95,8 +95,8 @@ func (p *Program) ReadsAt(path ...string) bool {
 }
 
 // Compile compiles an expression over the variables of these names. They are
-// of any type; the result must be a bool, or of a type that only the
-// evaluation shows. The error is one printable line that begins with the
+// of any type; the result must be a bool, or of a type that is known only at
+// evaluation. The error is one line that is safe to show and begins with the
 // position as line:column.
 func Compile(expr string, vars ...string) (_ *Program, err error) {
 	defer recoverTo(&err)
@@ -146,10 +146,9 @@ func Compile(expr string, vars ...string) (_ *Program, err error) {
 
 // Eval evaluates the program over the variables it was compiled with: JSON
 // values (map[string]any, []any and so on), or time.Time for a timestamp.
-// Whatever keeps the expression from being plainly true or false is an error,
-// one printable line that names the position where cel knows it: a missing
-// key, a result that is not a bool, a limit exceeded. When ctx is over, the
-// error wraps its cause.
+// When the expression is neither true nor false (a missing key, a result that is
+// not a bool, a limit exceeded), the error is one line that is safe to show, with
+// the position if cel knows it. When ctx is over, the error wraps its cause.
 func (p *Program) Eval(ctx context.Context, vars map[string]any) (result bool, err error) {
 	defer recoverTo(&err)
 	if ctx.Err() != nil {
@@ -206,23 +205,9 @@ func at(where common.Location, message string) error {
 	return fmt.Errorf("%d:%d: %s", where.Line(), max(where.Column(), 0)+1, printable(message))
 }
 
-// printable makes a message, which may quote the user's text, one line without
-// control, bidi and zero-width characters, and not too long.
-func printable(message string) string {
-	var b strings.Builder
-	for _, r := range message {
-		if b.Len() > maxMessage {
-			b.WriteString("…")
-			break
-		}
-		if strconv.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-		}
-	}
-	return b.String()
-}
+// printable makes a message, which may quote the user's text, one line that is
+// safe to look at and not too long.
+func printable(message string) string { return text.Cut(text.Visible(message), maxMessage) }
 
 // recoverTo turns a panic inside cel into an error: an expression of a user
 // must not take the broker down.

@@ -9,10 +9,11 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // noon is a Wednesday, 12:00 in UTC and 14:00 in Berlin.
@@ -318,13 +319,11 @@ func TestConcurrent(t *testing.T) {
 func checkReadable(t *testing.T, err error) {
 	t.Helper()
 	message := err.Error()
-	if message == "" || utf8.RuneCountInString(message) > maxMessage+20 {
+	if message == "" || len(message) > maxMessage+20 {
 		t.Errorf("%d characters: %s", len(message), message)
 	}
-	for _, r := range message {
-		if !strconv.IsPrint(r) {
-			t.Errorf("%q contains %q", message, r)
-		}
+	if shown := text.Visible(message); shown != message {
+		t.Errorf("%q would be shown as %q", message, shown)
 	}
 }
 

@@ -14,9 +14,9 @@ import (
 const readLimit = 10 * costLimit
 
 // input makes values of cel from what an expression is given, for one
-// evaluation. A map or list of it is there already: to name it, to hold it
-// against null and to select a field cost what it holds at the first level, and
-// only what reads all of it is charged for all of it.
+// evaluation. Maps and lists are not copied: to name one, to compare it with null
+// and to select a field costs what its first level holds. Only what reads all of
+// it pays for all of it.
 type input struct {
 	types.Adapter
 	calc *types.SizeCalculator

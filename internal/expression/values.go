@@ -2,11 +2,9 @@ package expression
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
-	"cel.dev/cel-go/common"
 	celast "cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -20,8 +18,8 @@ type evalError struct {
 
 func (e *evalError) Unwrap() error { return e.error }
 
-// WithoutValues is an error of Eval in words that quote nothing of what was
-// evaluated, for those who may not read it. What they wrote themselves is quoted.
+// WithoutValues words an error of Eval for people who may not read what was
+// evaluated: it quotes the expression, which they wrote, and no value.
 func WithoutValues(err error) string {
 	if e := (*evalError)(nil); errors.As(err, &e) {
 		return e.withoutValues
@@ -50,11 +48,7 @@ func (p *Program) explainWithoutValues(err error) string {
 	if key, missing := strings.CutPrefix(located.Error(), "no such key: "); missing && slices.Contains(p.keys[located.NodeID()], key) {
 		message += ": " + key
 	}
-	where := p.source.GetStartLocation(located.NodeID())
-	if where == common.NoLocation {
-		return printable(message)
-	}
-	return fmt.Sprintf("%d:%d: %s", where.Line(), max(where.Column(), 0)+1, printable(message))
+	return at(p.source.GetStartLocation(located.NodeID()), message).Error()
 }
 
 // keysOf are, by node, the keys of each selection that the expression names all by

@@ -10,6 +10,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/policy"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // maxClockSkew between two replicas, for a grant that another one wrote.
@@ -54,7 +55,7 @@ func NotApproved(g *v1alpha1.AccessGrant, a Approval, now time.Time) *End {
 	case request.Spec.StartTime != nil && g.Spec.NotBefore.Before(request.Spec.StartTime):
 		return no("it begins before the startTime of the request")
 	case request.CreationTimestamp.Sub(g.Spec.NotBefore.Time) > maxClockSkew, g.Spec.ExpirationTime.After(approved.Spec.ExpirationTime.Time), g.Spec.NotBefore.Sub(now) > maxClockSkew:
-		return no("it lasts from %s until %s", g.Spec.NotBefore.UTC().Format(time.RFC3339), g.Spec.ExpirationTime.UTC().Format(time.RFC3339))
+		return no("it lasts from %s until %s", text.Moment(g.Spec.NotBefore.Time), text.Moment(g.Spec.ExpirationTime.Time))
 	case request.Spec.Task != nil && approved.Spec.Task == nil:
 		return no("its task does not exist")
 	case !same(g.Spec.Requester, approved.Spec.Requester), !same(g.Spec.Subjects, approved.Spec.Subjects), !same(g.Spec.Task, approved.Spec.Task):

@@ -14,8 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/rules"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // maxName keeps a grant's name within what a label value may hold, because
@@ -53,14 +53,10 @@ func Summarize(spec *v1alpha1.AccessGrantSpec) v1alpha1.GrantSummary {
 	for i, subject := range spec.Subjects {
 		subjects[i] = subject.Subject
 	}
-	s.Subjects = join(identity.Strings(subjects))
-	if spec.RoleRef != nil {
-		s.Role = spec.RoleRef.Kind + "/" + spec.RoleRef.Name
-	} else {
-		s.Role = "rules"
-	}
+	s.Subjects = join(text.Subjects(subjects))
+	s.Role = text.Role(spec.RoleRef)
 	if spec.Cluster {
-		s.Scope = "*"
+		s.Scope = text.WholeCluster
 	} else {
 		names := make([]string, len(spec.Namespaces))
 		for i, ns := range spec.Namespaces {

@@ -34,7 +34,7 @@ func Expired(g *v1alpha1.AccessGrant, now time.Time) *End {
 	if now.Before(g.Spec.ExpirationTime.Time) {
 		return nil
 	}
-	return endf(v1alpha1.EndExpired, "the access was given until %s", g.Spec.ExpirationTime.UTC().Format(time.RFC3339))
+	return endf(v1alpha1.EndExpired, "the access was given until %s", text.Moment(g.Spec.ExpirationTime.Time))
 }
 
 // Over tells whether a grant is over, and why. The deadline comes first and needs

@@ -6,12 +6,12 @@ package identity
 import (
 	"slices"
 	"strings"
-	"unicode"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 const serviceAccountPrefix = "system:serviceaccount:"
@@ -28,8 +28,8 @@ func Username(s v1alpha1.Subject) (string, bool) {
 	return "", false
 }
 
-// Groups are the groups that the API server puts a subject into by itself,
-// which for a User is not known here.
+// Groups are the groups that the API server puts a subject into. For a User they
+// are not known here.
 func Groups(s v1alpha1.Subject) []string {
 	switch s.Kind {
 	case v1alpha1.GroupKind:
@@ -85,9 +85,9 @@ func Among(subjects []v1alpha1.Subject, username string, groups []string) bool {
 	})
 }
 
-// Benefits tells whether somebody would profit from access that the requester
-// asks for the subjects: they are the requester, a subject, or a member of a
-// subject group. Look-alike names count as the same person.
+// Benefits tells whether somebody would benefit from a request: they are the
+// requester, a subject, or a member of a subject group. Names that look alike
+// count as the same person.
 func Benefits(username string, groups []string, requester string, subjects []v1alpha1.Subject) bool {
 	if SamePerson(username, requester) {
 		return true
@@ -101,9 +101,9 @@ func Benefits(username string, groups []string, requester string, subjects []v1a
 	})
 }
 
-// Deciders are those of the approvers who may decide about access that the
-// requester asks for the subjects, which is nobody who would benefit. Of a group
-// that is not a subject itself somebody may, as far as can be told here.
+// Deciders are the approvers who may decide on a request: all but those who would
+// benefit. A group stays unless it is a subject itself: who is in it is not known
+// here.
 func Deciders(approvers []v1alpha1.Subject, requester string, subjects []v1alpha1.Subject) []v1alpha1.Subject {
 	return slices.DeleteFunc(slices.Clone(approvers), func(a v1alpha1.Subject) bool {
 		name, ok := Username(a)
@@ -117,44 +117,12 @@ func Deciders(approvers []v1alpha1.Subject, requester string, subjects []v1alpha
 // SamePerson tells whether two usernames look the same to a person.
 func SamePerson(a, b string) bool { return Fold(a) == Fold(b) }
 
-// brailleBlank looks like a space without being one to Unicode.
-const brailleBlank = '\u2800'
-
 // Fold maps usernames that look the same to the same string: compatibility
 // forms, case, white space around and characters that are not seen make no
 // difference (Unicode TR15 and TR36).
 func Fold(username string) string {
-	visible := strings.Map(func(r rune) rune {
-		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
-			return -1
-		}
-		if r == brailleBlank {
-			return ' '
-		}
-		return r
-	}, username)
 	// The fold alone swaps the two cases of Cherokee (golang.org/issue/46101),
 	// which would make two people of one. A Caser must not be shared.
-	folded := strings.ToLower(cases.Fold().String(norm.NFKC.String(visible)))
+	folded := strings.ToLower(cases.Fold().String(norm.NFKC.String(text.Seen(username))))
 	return strings.TrimSpace(norm.NFKC.String(folded))
-}
-
-// String names a subject for people: alice, group:dev, sa:payments/migrate.
-func String(s v1alpha1.Subject) string {
-	switch s.Kind {
-	case v1alpha1.GroupKind:
-		return "group:" + s.Name
-	case v1alpha1.ServiceAccountKind:
-		return "sa:" + s.Namespace + "/" + s.Name
-	}
-	return s.Name
-}
-
-// Strings names subjects for people.
-func Strings(subjects []v1alpha1.Subject) []string {
-	names := make([]string, len(subjects))
-	for i, s := range subjects {
-		names[i] = String(s)
-	}
-	return names
 }

@@ -31,8 +31,8 @@ const (
 const separator = "\x00"
 
 // Stored is what an AccessRequest keeps of its requester. keptExtra names the
-// keys of extra that are kept, in lower case. Nobody chooses what is left out:
-// the groups that do not fit are counted, the keys of extra are named.
+// keys of extra that are kept, in lower case. What is left out is on record:
+// groups are counted, keys of extra are named.
 func Stored(user v1alpha1.UserInfo, keptExtra []string) v1alpha1.UserInfo {
 	stored := v1alpha1.UserInfo{Username: user.Username}
 	if utf8.RuneCountInString(user.UID) <= maxUID {
@@ -68,10 +68,10 @@ func fits(values []string) bool {
 	return len(values) <= maxExtraItems && !slices.ContainsFunc(values, func(v string) bool { return utf8.RuneCountInString(v) > maxExtraValue })
 }
 
-// StoredGroups are the groups that a decision keeps of its author, and how many
-// are left out. Those that the approvers or the subjects name decide whether it
-// counts and are all there. To take access away needs no other; an approval is
-// weighed again when the policy has changed, and keeps what fits of the rest.
+// StoredGroups are the groups of its author that a decision keeps, and how many
+// it leaves out. It keeps all that approvers or subjects name: they decide whether
+// it counts. An approval also keeps what fits of the rest, because it is weighed
+// again when the policy changes.
 func StoredGroups(groups []string, verdict v1alpha1.Verdict, approvers, subjects []v1alpha1.Subject) ([]string, int32) {
 	var named []string
 	for _, s := range slices.Concat(approvers, subjects) {

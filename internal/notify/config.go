@@ -1,7 +1,7 @@
-// Package notify tells sinks over HTTP what became of requests and grants: as
-// CloudEvents, or as messages for Slack. It works from what the API server
-// stores, so that neither a restart nor a sink that was down loses anything,
-// and apart from the reconcilers, so that no sink can delay them.
+// Package notify tells sinks over HTTP what happens to requests and grants, as
+// CloudEvents or as messages to Slack. It works from what the API server stores,
+// so that nothing is lost when the broker restarts or a sink is down, and apart
+// from the reconcilers, so that no sink can delay them.
 package notify
 
 import (
@@ -34,8 +34,8 @@ const (
 
 // Config is the file that --notification-config names.
 type Config struct {
-	// Source is the source of every CloudEvent, a URI reference: which cluster
-	// it is, for who listens to several.
+	// Source is the source of every CloudEvent, a URI reference: it tells
+	// clusters apart.
 	Source string `json:"source"`
 	Sinks  []Sink `json:"sinks"`
 }
@@ -61,9 +61,9 @@ type Sink struct {
 // sinkName is what may be a key of a ConfigMap and the value of a label.
 var sinkName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-// Load reads a configuration and says all that is wrong with it. The files that
-// it names are not looked at: they may change or vanish at any time, and must not
-// keep the broker from starting.
+// Load reads a configuration and says all that is wrong with it. It does not read
+// the files that the configuration names: they may change or vanish at any time,
+// and must not keep the broker from starting.
 func Load(path string) (*Config, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -97,7 +97,7 @@ func (c *Config) validate() error {
 			s.Format = FormatCloudEvents
 		}
 		if seen[s.Name] {
-			errs = append(errs, fmt.Errorf("sink %q: another one has this name", s.Name))
+			errs = append(errs, fmt.Errorf("sink %q: another sink has this name", s.Name))
 		}
 		seen[s.Name] = true
 		for _, err := range s.validate() {
@@ -123,7 +123,7 @@ func (s *Sink) validate() (errs []error) {
 	}
 	for _, t := range s.Types {
 		if !slices.Contains(Types, t) {
-			errs = append(errs, fmt.Errorf("types: there is no %q; there are %s", t, strings.Join(Types, ", ")))
+			errs = append(errs, fmt.Errorf("types: %q is none of %s", t, strings.Join(Types, ", ")))
 		}
 	}
 	return errs

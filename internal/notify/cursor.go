@@ -15,19 +15,19 @@ const (
 	// settled is how long a transition may stay unseen after its time: the
 	// write that made it took a while, or the clocks of two replicas differ.
 	settled = 10 * time.Minute
-	// maxRemembered bounds the stored cursor. To forget what was told costs a
-	// duplicate after the next restart, and never a loss.
+	// maxRemembered bounds the stored cursor. What is forgotten may be sent twice
+	// after a restart; nothing is lost.
 	maxRemembered = 4000
 )
 
-// cursor is what a sink has been told: everything from before since, and of
-// what came later what told holds, by its fingerprint, with its time.
+// cursor is what a sink has been told: all transitions before since, and later
+// ones that are in told, which maps fingerprints to times.
 type cursor struct {
 	since time.Time
 	told  map[string]time.Time
 }
 
-// newCursor is that of a sink which need not hear of what was before now.
+// newCursor is for a sink that need not hear of anything before now.
 func newCursor(now time.Time) *cursor {
 	return &cursor{since: now.Truncate(time.Second), told: map[string]time.Time{}}
 }

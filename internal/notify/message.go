@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -12,14 +11,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/rules"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// Data is what a notification says: the data of the CloudEvent. What a phase
-// does not know yet is left out.
+// Data is the data of a CloudEvent. What is not known yet in a phase is left out.
 type Data struct {
 	// Phase that was entered.
 	Phase string `json:"phase"`
@@ -43,7 +40,7 @@ type Data struct {
 	Reason    string       `json:"reason"`
 	Ticket    string       `json:"ticket,omitempty"`
 	Policy    string       `json:"policy,omitempty"`
-	// Approvers whom to ask, and what the role could be turned into.
+	// Approvers to ask, and Risks: what the holder could do beyond the role.
 	Approvers         []string `json:"approvers,omitempty"`
 	RequiredApprovals *int32   `json:"requiredApprovals,omitempty"`
 	Risks             []string `json:"risks,omitempty"`
@@ -51,7 +48,7 @@ type Data struct {
 	Decisions []Decision `json:"decisions,omitempty"`
 	// ExpirationTime is when the access ends at the latest.
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
-	// EndReason in one word, and EndedBy whom, when somebody ended it.
+	// EndReason is why it ended, in one word, and EndedBy who ended it, if anybody.
 	EndReason string `json:"endReason,omitempty"`
 	EndedBy   string `json:"endedBy,omitempty"`
 }
@@ -70,7 +67,7 @@ type Decision struct {
 	Comment  string `json:"comment,omitempty"`
 }
 
-// dataOf is what an object says of one of its transitions.
+// dataOf is the data of one transition of an object.
 func dataOf(o client.Object, t transition) Data {
 	if g, ok := o.(*v1alpha1.AccessGrant); ok {
 		return grantData(g, t)
@@ -83,10 +80,10 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 		Phase:     t.phase,
 		Request:   Ref{Namespace: r.Namespace, Name: r.Name, UID: string(r.UID)},
 		Requester: r.Spec.Requester.Username,
-		Subjects:  strings.Join(identity.Strings(identity.Subjects(&r.Spec)), ","),
-		Role:      roleText(r.Spec.RoleRef),
+		Subjects:  strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ","),
+		Role:      text.Role(r.Spec.RoleRef),
 		Rules:     r.Spec.Rules,
-		Scope:     scopeText(r),
+		Scope:     text.Scope(r.Namespace, r.Spec.Scope),
 		StartTime: r.Spec.StartTime,
 		Reason:    text.Trim(r.Spec.Reason), Ticket: text.Trim(r.Spec.Ticket),
 		RequiredApprovals: r.Status.RequiredApprovals,
@@ -107,7 +104,7 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 	switch v1alpha1.RequestPhase(t.phase) {
 	case v1alpha1.RequestPending:
 		say(v1alpha1.ConditionApproved, metav1.ConditionFalse)
-		d.Approvers = identity.Strings(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, identity.Subjects(&r.Spec)))
+		d.Approvers = text.Subjects(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, identity.Subjects(&r.Spec)))
 		for _, risk := range r.Status.Risks {
 			d.Risks = append(d.Risks, risk.Message)
 		}
@@ -145,34 +142,6 @@ func grantData(g *v1alpha1.AccessGrant, t transition) Data {
 		}
 	}
 	return d
-}
-
-func roleText(ref *v1alpha1.RoleRef) string {
-	return grant.Summarize(&v1alpha1.AccessGrantSpec{RoleRef: ref}).Role
-}
-
-func scopeText(r *v1alpha1.AccessRequest) string {
-	scope := r.Spec.Scope
-	switch {
-	case scope == nil:
-		return r.Namespace
-	case scope.Cluster != nil:
-		return "*"
-	case scope.NamespaceSelector != nil:
-		selector := &metav1.LabelSelector{}
-		for key, value := range scope.NamespaceSelector.MatchLabels {
-			metav1.AddLabelToSelector(selector, key, string(value))
-		}
-		for _, e := range scope.NamespaceSelector.MatchExpressions {
-			values := make([]string, len(e.Values))
-			for i, v := range e.Values {
-				values[i] = string(v)
-			}
-			selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{Key: e.Key, Operator: e.Operator, Values: values})
-		}
-		return "namespaces with " + metav1.FormatLabelSelector(selector)
-	}
-	return strings.Join(scope.Namespaces, ",")
 }
 
 func decisionsOf(list []v1alpha1.Decision) []Decision {
@@ -222,7 +191,7 @@ func slackText(o client.Object, t transition) string {
 	line := func(format string, values ...any) {
 		for i, v := range values {
 			if s, ok := v.(string); ok {
-				values[i] = slackEscape(s)
+				values[i] = text.Slack(s)
 			}
 		}
 		lines = append(lines, fmt.Sprintf(format, values...))
@@ -236,7 +205,7 @@ func slackText(o client.Object, t transition) string {
 	case pending:
 		line("*%s* asks for *%s* in *%s*%s", who, what, d.Scope, howLong(d))
 	case t.eventType == grantType(v1alpha1.GrantActive):
-		line("*Access given*: %s has %s in %s until %s", who, what, d.Scope, d.ExpirationTime.UTC().Format(time.RFC3339))
+		line("*Access given*: %s has %s in %s until %s", who, what, d.Scope, text.Moment(d.ExpirationTime.Time))
 	case t.eventType == grantType(v1alpha1.GrantEnded):
 		line("*Access ended* (%s): %s, %s in %s", d.EndReason, who, what, d.Scope)
 	default:
@@ -248,7 +217,7 @@ func slackText(o client.Object, t transition) string {
 	}
 	for i, risk := range d.Risks {
 		if i == maxRisks {
-			line("and %d risks more", len(d.Risks)-maxRisks)
+			line("and %d more risks", len(d.Risks)-maxRisks)
 			break
 		}
 		if risk == rules.NoneKnown.Message {
@@ -258,7 +227,7 @@ func slackText(o client.Object, t transition) string {
 		line("risk: %s", risk)
 	}
 	if pending && d.RequiredApprovals != nil && *d.RequiredApprovals > 0 {
-		line("Policy %s asks for %d of: %s. To approve:", d.Policy, *d.RequiredApprovals, strings.Join(d.Approvers, ", "))
+		line("Policy %s needs %d of: %s. To approve:", d.Policy, *d.RequiredApprovals, strings.Join(d.Approvers, ", "))
 		line("```%s```", approveCommand(d.Request))
 	}
 	return strings.Join(lines, "\n")
@@ -278,7 +247,7 @@ func howLong(d Data) string {
 		out += " for " + d.Duration
 	}
 	if d.StartTime != nil {
-		out += " from " + d.StartTime.UTC().Format(time.RFC3339)
+		out += " from " + text.Moment(d.StartTime.Time)
 	}
 	return out
 }
@@ -294,16 +263,10 @@ func rulesText(asked []v1alpha1.PolicyRule) string {
 	shown := rules.Show(v1alpha1.RBACRules(asked), rules.Limit{Lines: maxRules, Bytes: maxRules * rules.MaxLine})
 	out := shown.Lines
 	if shown.Left > 0 {
-		out = append(out, fmt.Sprintf("and %d permissions more", shown.Left))
+		out = append(out, fmt.Sprintf("and %d more permissions", shown.Left))
 	}
 	if len(out) == 0 {
 		return ""
 	}
 	return " (" + strings.Join(out, "; ") + ")"
 }
-
-var slackEntities = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
-
-// slackEscape keeps people's text from being a link, a mention or a command of
-// its own, and shows what could not be seen.
-func slackEscape(s string) string { return text.Visible(slackEntities.Replace(s)) }

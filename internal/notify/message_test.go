@@ -7,10 +7,12 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/rules"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 func pending() *v1alpha1.AccessRequest {
@@ -56,23 +58,23 @@ func TestSlack(t *testing.T) {
 	evil.Spec.Reason = "a & b <!channel> <https://evil.example|click>"
 	evil.Spec.Requester.Username = "al\u202eice\n"
 	evil.Spec.Rules, evil.Spec.RoleRef = []v1alpha1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods/log"}}}, nil
-	text := slackText(evil, ofRequest(evil, nil)[0])
+	message := slackText(evil, ofRequest(evil, nil)[0])
 	for _, want := range []string{
 		`*al\u202eice\n* asks for *rules (get pods/log)* in *payments*`,
 		"> a &amp; b &lt;!channel&gt; &lt;https://evil.example|click&gt;",
 		"risk: reads Secrets",
-		"Policy on-call asks for 1 of:",
+		"Policy on-call needs 1 of:",
 		"```" + `kubectl patch areq fix -n payments --subresource=status --type=merge -p '{"status":{"decisions":[{"verdict":"Approve","requestUID":"r1"}]}}'` + "```",
 	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %q in\n%s", want, text)
+		if !strings.Contains(message, want) {
+			t.Errorf("no %q in\n%s", want, message)
 		}
 	}
 
 	harmless := pending()
 	harmless.Status.Risks = []v1alpha1.Risk{{Kind: rules.NoneKnown.Kind, Message: rules.NoneKnown.Message}}
-	if text := slackText(harmless, ofRequest(harmless, nil)[0]); !strings.Contains(text, "\nno risk is known, which does not mean that there is none\n") {
-		t.Errorf("no risk reads as none:\n%s", text)
+	if message := slackText(harmless, ofRequest(harmless, nil)[0]); !strings.Contains(message, "\nno risk is known, which does not mean that there is none\n") {
+		t.Errorf("no risk reads as none:\n%s", message)
 	}
 
 	automatic := pending()
@@ -81,8 +83,8 @@ func TestSlack(t *testing.T) {
 		t.Errorf("nobody is to approve this: %v", told)
 	}
 	// The same, as one that was told before nobody was needed any more.
-	if text := slackText(automatic, ofRequest(pending(), nil)[0]); strings.Contains(text, "kubectl") {
-		t.Errorf("nobody is to approve this:\n%s", text)
+	if message := slackText(automatic, ofRequest(pending(), nil)[0]); strings.Contains(message, "kubectl") {
+		t.Errorf("nobody is to approve this:\n%s", message)
 	}
 
 	g := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: "fix-1", UID: "g1"}}
@@ -137,21 +139,52 @@ func TestBareObjects(t *testing.T) {
 	}
 }
 
-func TestScope(t *testing.T) {
-	t.Parallel()
-	for want, scope := range map[string]*v1alpha1.Scope{
-		"payments": nil,
-		"*":        {Cluster: &v1alpha1.ClusterScope{}},
-		"a,b":      {Namespaces: []string{"a", "b"}},
-		"namespaces with env in (prod),team=a": {NamespaceSelector: &v1alpha1.NamespaceSelector{
-			MatchLabels:      map[string]v1alpha1.LabelValue{"team": "a"},
-			MatchExpressions: []v1alpha1.NamespaceSelectorRequirement{{Key: "env", Operator: "In", Values: []v1alpha1.LabelValue{"prod"}}},
-		}},
-	} {
-		r := request("Pending", true)
-		r.Spec.Scope = scope
-		if got := scopeText(r); got != want {
-			t.Errorf("got %q, want %q", got, want)
+// FuzzSlack: whatever is stored in a request or a grant, nothing in a message
+// for people is dangerous to look at.
+func FuzzSlack(f *testing.F) {
+	f.Add("\x1b]0;title\x07 \u202e\n\xff\u2028,\t\u200b")
+	f.Add("<!channel> 👩\ufe0f\u200d🚒 می\u200cخواهم 1\ufe0f\u20e3 \u3164")
+	f.Fuzz(func(t *testing.T, s string) {
+		condition := func(kind string, status metav1.ConditionStatus) metav1.Condition {
+			return metav1.Condition{Type: kind, Status: status, Reason: s, Message: s}
 		}
-	}
+		r := pending()
+		r.Name, r.Namespace, r.UID = s, s, types.UID(s)
+		r.Spec = v1alpha1.AccessRequestSpec{
+			Requester: v1alpha1.UserInfo{Username: s}, Reason: s, Ticket: s,
+			Subjects: []v1alpha1.Subject{{Kind: "User", Name: s}, {Kind: "ServiceAccount", Namespace: s, Name: s}},
+			Rules:    []v1alpha1.PolicyRule{{Verbs: []string{s}, APIGroups: []string{s}, Resources: []string{s}, ResourceNames: []string{s}}},
+			Scope:    &v1alpha1.Scope{NamespaceSelector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{s: v1alpha1.LabelValue(s)}}},
+		}
+		r.Status.Policy.Name, r.Status.Approvers = s, []v1alpha1.Subject{{Kind: "Group", Name: s}}
+		r.Status.Risks = []v1alpha1.Risk{{Message: s}}
+		ended := at(2)
+		g := &v1alpha1.AccessGrant{Spec: v1alpha1.AccessGrantSpec{
+			Requester: r.Spec.Requester, RoleRef: &v1alpha1.RoleRef{}, Reason: s, Ticket: s, Summary: v1alpha1.GrantSummary{Subjects: s, Role: s, Scope: s},
+		}, Status: v1alpha1.AccessGrantStatus{
+			Phase: v1alpha1.GrantEnded, GrantedTime: &ended, EndedTime: &ended, EndReason: v1alpha1.EndReason(s), EndedBy: s,
+			Conditions: []metav1.Condition{condition(v1alpha1.ConditionAccessGiven, "False")},
+		}}
+		var shown []string
+		for _, phase := range []v1alpha1.RequestPhase{"Pending", "Active", "Denied"} {
+			r.Status.Phase = phase
+			r.Status.Conditions = []metav1.Condition{
+				condition(v1alpha1.ConditionApproved, "False"), condition(v1alpha1.ConditionGranted, "True"), condition(v1alpha1.ConditionEnded, "True"),
+			}
+			for _, step := range ofRequest(r, nil) {
+				shown = append(shown, slackText(r, step))
+			}
+		}
+		for _, step := range ofGrant(g) {
+			shown = append(shown, slackText(g, step))
+		}
+		for line := range strings.SplitSeq(strings.Join(shown, "\n"), "\n") {
+			if safe := text.Visible(line); safe != line {
+				t.Errorf("%q is dangerous: %q", line, safe)
+			}
+			if strings.ContainsAny(strings.TrimPrefix(line, "> "), "<>") {
+				t.Errorf("%q has a link or a mention", line)
+			}
+		}
+	})
 }

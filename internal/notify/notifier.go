@@ -91,14 +91,14 @@ func (n *notifier) Start(ctx context.Context) error {
 	}
 	for _, q := range n.queues {
 		if err := q.sink.files(); err != nil {
-			log.Error(err, "nothing can be delivered until this is mended", "sink", q.sink.Name)
+			log.Error(err, "nothing can be delivered until this is fixed", "sink", q.sink.Name)
 		}
 	}
 	var seen []toolscache.InformerSynced
 	for _, informer := range []cache.Informer{n.requests, n.grants} {
 		registration, err := informer.AddEventHandler(n.handler(ctx))
 		if err != nil {
-			log.Error(err, "nobody will be notified")
+			log.Error(err, "no notifications will be sent")
 			return nil
 		}
 		seen = append(seen, registration.HasSynced)
@@ -111,7 +111,7 @@ func (n *notifier) Start(ctx context.Context) error {
 	if toolscache.WaitForCacheSync(ctx.Done(), seen...) && n.untilDone(ctx, n.catchUp) == nil {
 		for ctx.Err() == nil {
 			if err := n.save(ctx); err != nil && ctx.Err() == nil {
-				log.Error(err, "the cursor is not saved; it will be tried again")
+				log.Error(err, "the cursor is not saved; saving it will be tried again")
 			}
 			select {
 			case <-ctx.Done():
@@ -122,7 +122,7 @@ func (n *notifier) Start(ctx context.Context) error {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSave)
 		defer cancel()
 		if err := n.save(last); err != nil {
-			log.Error(err, "the cursor is not saved; some will be told twice")
+			log.Error(err, "the cursor is not saved; some notifications will be sent twice")
 		}
 	}
 	workers.Wait()
@@ -145,8 +145,8 @@ func (n *notifier) untilDone(ctx context.Context, try func(context.Context) erro
 	}
 }
 
-// handler hears of every change of a request or a grant. It only takes note,
-// and is never in anybody's way.
+// handler hears of every change of a request or a grant. It only takes note, and
+// delays nobody.
 func (n *notifier) handler(ctx context.Context) toolscache.ResourceEventHandlerDetailedFuncs {
 	return toolscache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(o any, stored bool) {
@@ -182,8 +182,8 @@ func (n *notifier) changed(ctx context.Context, before, after client.Object) {
 	}
 }
 
-// ended takes note of an object that has ended. What it was before may be the
-// same: an API server that does not select sends it as it ended.
+// ended takes note of an object that has ended. It may have been seen as ended
+// before: an API server that does not select by field sends it so.
 func (n *notifier) ended(ctx context.Context, before, after client.Object) {
 	given := n.grantOf(ctx, after)
 	all := transitions(after, given)
@@ -215,7 +215,7 @@ func (n *notifier) left(ctx context.Context, before client.Object) error {
 	return nil
 }
 
-// catchUp takes note of what ended while nobody was there to tell of it.
+// catchUp takes note of what ended while no broker was running.
 func (n *notifier) catchUp(ctx context.Context) error {
 	for _, kind := range []client.ObjectList{&v1alpha1.AccessRequestList{}, &v1alpha1.AccessGrantList{}} {
 		err := cached.EachEnded(ctx, n.live, kind, func(o client.Object) error {
@@ -274,7 +274,7 @@ func (n *notifier) grantOf(ctx context.Context, o client.Object) *v1alpha1.Acces
 }
 
 // load reads the cursors. A sink that has none is new and hears of what
-// happens from now on; one whose cursor cannot be read hears of everything.
+// happens from now on; one whose cursor cannot be read hears of everything again.
 func (n *notifier) load(ctx context.Context) error {
 	if err := n.read(ctx); err != nil {
 		return err
@@ -288,7 +288,7 @@ func (n *notifier) load(ctx context.Context) error {
 		}
 		var err error
 		if q.cursor, err = decodeCursor(text, now); err != nil {
-			logf.Log.WithName("notify").Error(err, "everything that is stored will be told", "sink", q.sink.Name)
+			logf.Log.WithName("notify").Error(err, "the cursor cannot be read; everything that is stored will be sent again", "sink", q.sink.Name)
 			q.cursor = newCursor(time.Time{})
 		}
 	}
@@ -316,8 +316,8 @@ func (n *notifier) save(ctx context.Context) error {
 	return n.write(ctx)
 }
 
-// write stores the cursors over what was read: a replica that was the leader
-// and does not know yet that it no longer is has read something older.
+// write stores the cursors, unless they have changed since they were read: a
+// replica that does not know yet that it is no longer the leader fails here.
 func (n *notifier) write(ctx context.Context) error {
 	next := n.saved.DeepCopy()
 	next.Namespace, next.Name = n.key.Namespace, n.key.Name

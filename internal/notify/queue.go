@@ -17,15 +17,16 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/cached"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// maxAway bounds how many objects that have left the cache, because they have
-// ended or were deleted, are kept for a sink that is down. What has ended beyond
-// that is read again when the sink can be told.
+// maxAway bounds how many objects are kept for a sink that is down after they
+// have left the cache, because they ended or were deleted. Of the others that
+// ended only the name is kept, and they are read when the sink is up again.
 const maxAway = 1000
 
-// queue is what one sink has to be told, by object: in order for each, one
-// request at a time.
+// queue is what one sink has to be told, by object: the transitions of each in
+// their order, in one HTTP request after the other.
 type queue struct {
 	sink   Sink
 	source string
@@ -97,7 +98,7 @@ func (q *queue) take(o client.Object, transitions []transition, maybeTold func(t
 	}
 }
 
-// hold makes an object that of an entry.
+// hold keeps an object in an entry, or its name if enough are kept.
 func (q *queue) hold(e *entry, o client.Object) {
 	e.object = o
 	switch {
@@ -126,15 +127,15 @@ func emptyOf(o client.Object) client.Object {
 	return &v1alpha1.AccessGrant{}
 }
 
-// past tells whether the sink need not hear of what was at a moment, or before.
+// past tells whether the sink need not hear of a moment, or of what was before.
 func (q *queue) past(at time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return at.Before(q.cursor.since)
 }
 
-// deleted notes that an object is gone. What is to be told of it is kept, but
-// not of any number of objects.
+// deleted notes that an object is gone. What is to be told of it is kept, for at
+// most maxAway objects.
 func (q *queue) deleted(uid types.UID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -206,7 +207,7 @@ func (q *queue) told(uid types.UID, t transition) {
 	delete(q.pending, uid)
 }
 
-// advance moves the cursor on, when there is enough in it for a write.
+// advance moves the cursor on, and tells whether it is worth a write.
 func (q *queue) advance(now time.Time) (changed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -232,9 +233,9 @@ func (q *queue) encode() string {
 	return q.cursor.encode()
 }
 
-// run tells the sink until the context ends. After a failure it leaves the sink
-// alone for a while, and the object for longer: what a sink always refuses must
-// not keep everything else from it.
+// run tells the sink until the context ends. After a failure it pauses, and tries
+// the same object again only later: one that the sink always refuses must not
+// block the others.
 func (q *queue) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, q.work.ShutDown)
 	defer stop()
@@ -258,7 +259,7 @@ func (q *queue) run(ctx context.Context) {
 		q.work.AddRateLimited(uid)
 		wait := pause(failures, err)
 		failures++
-		log.Info("not delivered, will be tried again", "id", id, "error", err.Error(), "failures", failures, "wait", wait.String())
+		log.Info("not delivered, will be tried again", "id", id, "error", err.Error(), "failures", failures, "wait", text.Duration(wait))
 		select {
 		case <-ctx.Done():
 			return

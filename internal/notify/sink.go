@@ -39,8 +39,8 @@ type refused struct {
 
 func (r *refused) Error() string { return fmt.Sprintf("the sink answered %d", r.status) }
 
-// newHTTPClient makes a client of one sink's own. It follows no redirect: who
-// holds a sink must not choose whom the broker talks to.
+// newHTTPClient makes the client of one sink. It follows no redirects: a sink must
+// not choose whom the broker talks to.
 func newHTTPClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 1
@@ -67,7 +67,7 @@ func (s *Sink) send(ctx context.Context, c *http.Client, source string, o client
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
-		return errors.New("the URL makes no request")
+		return errors.New("the URL cannot be used")
 	}
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("User-Agent", "access-broker")

@@ -34,13 +34,13 @@ func grantType(phase v1alpha1.GrantPhase) string {
 	return grantPrefix + strings.ToLower(string(phase))
 }
 
-// transition is one step in the life of a request or a grant. All of them are
-// read off the object as it is stored, also those that it has left behind.
+// transition is one step in the life of a request or a grant. Present and past
+// ones are all read from the stored object.
 type transition struct {
 	eventType string
 	phase     string
 	at        time.Time
-	// id is the same whenever and wherever the transition is told.
+	// id of the transition is always the same, whoever tells of it and when.
 	id string
 }
 
@@ -48,8 +48,8 @@ func newTransition(uid types.UID, eventType, phase string, at time.Time) transit
 	return transition{eventType: eventType, phase: phase, at: at, id: fmt.Sprintf("%s.%s.%d", uid, strings.ToLower(phase), at.Unix())}
 }
 
-// ofRequest lists a request's transitions so far, in order. given is its grant,
-// nil when there is none: it knows the moment that the access was first held.
+// ofRequest lists a request's transitions so far, in order. given is its grant, or
+// nil: it knows when the access was given.
 func ofRequest(r *v1alpha1.AccessRequest, given *v1alpha1.AccessGrant) []transition {
 	var out []transition
 	add := func(phase v1alpha1.RequestPhase, at time.Time) {
@@ -64,9 +64,8 @@ func ofRequest(r *v1alpha1.AccessRequest, given *v1alpha1.AccessGrant) []transit
 	matched, approved := condition(v1alpha1.ConditionPolicyMatched), condition(v1alpha1.ConditionApproved)
 	granted, ended := condition(v1alpha1.ConditionGranted), condition(v1alpha1.ConditionEnded)
 
-	// It waits for decisions from the moment that somebody can be asked for
-	// them, and again when a changed policy asks for more. One that needs none
-	// waits for nobody.
+	// It waits for decisions as soon as somebody can be asked, and again when a
+	// changed policy needs more. One that needs no approval waits for nobody.
 	if r.Status.Policy != nil && ptr.Deref(r.Status.RequiredApprovals, 1) > 0 {
 		since := matched.LastTransitionTime.Time
 		if approved.Status == metav1.ConditionFalse {
@@ -77,9 +76,9 @@ func ofRequest(r *v1alpha1.AccessRequest, given *v1alpha1.AccessGrant) []transit
 	if approved.Status == metav1.ConditionTrue {
 		add(v1alpha1.RequestApproved, approved.LastTransitionTime.Time)
 	}
-	// The condition turns False at the end, and its time with it. Without the
-	// grant too late a moment is the safe one: too early a moment could be
-	// taken for one that was told.
+	// At the end the condition turns False and its time changes. When the grant
+	// is gone, too late a moment is safe; one that is too early could be taken
+	// for a transition that the sink has been told of.
 	if granted.Status != "" {
 		at := granted.LastTransitionTime.Time
 		if given != nil && given.Spec.RequestRef.UID == r.UID && given.Status.GrantedTime != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 func (o *options) newAuditCommand() *cobra.Command {
@@ -120,7 +121,7 @@ func (f auditFilter) match(g *v1alpha1.AccessGrant) bool {
 func (f auditFilter) isAbout(g *v1alpha1.AccessGrant) bool {
 	is := func(s v1alpha1.Subject) bool {
 		username, _ := identity.Username(s)
-		return f.user == identity.String(s) || f.user == username
+		return f.user == text.Subject(s) || f.user == username
 	}
 	return is(identity.SubjectOf(g.Spec.Requester)) ||
 		slices.ContainsFunc(g.Spec.Subjects, func(s v1alpha1.GrantSubject) bool { return is(s.Subject) })
@@ -143,10 +144,10 @@ func grantTable(grants []v1alpha1.AccessGrant, now time.Time, wide bool) table {
 		g := &grants[i]
 		end := left(g.Spec.ExpirationTime.Time, now)
 		if g.Status.EndedTime != nil {
-			end = stamp(g.Status.EndedTime.Time)
+			end = text.Moment(g.Status.EndedTime.Time)
 		}
 		row := []string{
-			stamp(given(g)), g.Spec.Requester.Username, g.Spec.Summary.Subjects, g.Spec.Summary.Role, g.Spec.Summary.Scope,
+			text.Moment(given(g)), g.Spec.Requester.Username, g.Spec.Summary.Subjects, g.Spec.Summary.Role, g.Spec.Summary.Scope,
 			string(g.Status.Phase), end, string(g.Status.EndReason), g.Spec.Summary.Approvers,
 		}
 		if wide {
@@ -189,14 +190,14 @@ var recordColumns = []string{
 
 func recordOf(g *v1alpha1.AccessGrant) record {
 	r := record{
-		Given: stamp(given(g)), Requester: g.Spec.Requester.Username, Role: g.Spec.Summary.Role, Cluster: g.Spec.Cluster,
-		Phase: cmp.Or(string(g.Status.Phase), string(v1alpha1.GrantPending)), Expires: stamp(g.Spec.ExpirationTime.Time),
+		Given: text.Moment(given(g)), Requester: g.Spec.Requester.Username, Role: g.Spec.Summary.Role, Cluster: g.Spec.Cluster,
+		Phase: cmp.Or(string(g.Status.Phase), string(v1alpha1.GrantPending)), Expires: text.Moment(g.Spec.ExpirationTime.Time),
 		EndReason: string(g.Status.EndReason), EndedBy: g.Status.EndedBy,
 		Policy: g.Spec.PolicyRef.Name, Ticket: g.Spec.Ticket, Reason: g.Spec.Reason,
 		Request: g.Spec.RequestRef.Namespace + "/" + g.Spec.RequestRef.Name, Grant: g.Name,
 	}
 	for _, s := range g.Spec.Subjects {
-		r.Subjects = append(r.Subjects, identity.String(s.Subject))
+		r.Subjects = append(r.Subjects, text.Subject(s.Subject))
 	}
 	for _, n := range g.Spec.Namespaces {
 		r.Namespaces = append(r.Namespaces, n.Name)
@@ -205,7 +206,7 @@ func recordOf(g *v1alpha1.AccessGrant) record {
 		r.ApprovedBy = append(r.ApprovedBy, d.Username)
 	}
 	if g.Status.EndedTime != nil {
-		r.Ended = stamp(g.Status.EndedTime.Time)
+		r.Ended = text.Moment(g.Status.EndedTime.Time)
 	}
 	if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessRemoved); c != nil {
 		r.Removed = string(c.Status)
@@ -234,7 +235,7 @@ func writeCSV(w io.Writer, grants []v1alpha1.AccessGrant, headers bool) error {
 	for i := range grants {
 		row := recordOf(&grants[i]).row()
 		for n, cell := range row {
-			row[n] = harmless(clean(cell))
+			row[n] = text.Cell(cell)
 		}
 		if err := out.Write(row); err != nil {
 			return err
@@ -242,14 +243,6 @@ func writeCSV(w io.Writer, grants []v1alpha1.AccessGrant, headers bool) error {
 	}
 	out.Flush()
 	return out.Error()
-}
-
-// harmless keeps a spreadsheet from running what somebody wrote as a reason.
-func harmless(cell string) string {
-	if strings.HasPrefix(cell, "'") || strings.ContainsAny(cell[:min(len(cell), 1)], "=+-@") {
-		return "'" + cell
-	}
-	return cell
 }
 
 // writeLines writes a JSON object a line.

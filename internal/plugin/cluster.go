@@ -64,7 +64,7 @@ func (o *options) connect() (*cluster, error) {
 	return &cluster{WithWatch: c, namespace: namespace}, nil
 }
 
-// me is who the API server takes us for, all that it knows.
+// me is who the API server says that we are.
 func (c *cluster) me(ctx context.Context) (v1alpha1.UserInfo, error) {
 	review := &authenticationv1.SelfSubjectReview{}
 	if err := c.Create(ctx, review); err != nil {
@@ -81,8 +81,8 @@ func (c *cluster) me(ctx context.Context) (v1alpha1.UserInfo, error) {
 	return me, nil
 }
 
-// stored is what a request keeps of me: exactly what the admission policies
-// compare the requester to.
+// stored is what a request keeps of me. The admission policies compare the
+// requester to exactly that.
 func (c *cluster) stored(ctx context.Context) (v1alpha1.UserInfo, error) {
 	kept, err := admission.KeptExtra()
 	if err != nil {
@@ -106,13 +106,19 @@ func (c *cluster) requests(ctx context.Context, everywhere bool) ([]v1alpha1.Acc
 		namespace = ""
 	}
 	list := &v1alpha1.AccessRequestList{}
+	err := c.pages(ctx, list, func() { all = append(all, list.Items...) }, client.InNamespace(namespace))
+	return all, err
+}
+
+// pages reads a list in parts, and calls each when list holds the next.
+func (c *cluster) pages(ctx context.Context, list client.ObjectList, each func(), options ...client.ListOption) error {
 	for {
-		if err := c.List(ctx, list, client.InNamespace(namespace), client.Limit(pageSize), client.Continue(list.Continue)); err != nil {
-			return nil, err
+		if err := c.List(ctx, list, append(options, client.Limit(pageSize), client.Continue(list.GetContinue()))...); err != nil {
+			return err
 		}
-		all = append(all, list.Items...)
-		if list.Continue == "" {
-			return all, nil
+		each()
+		if list.GetContinue() == "" {
+			return nil
 		}
 	}
 }
@@ -126,15 +132,8 @@ func (c *cluster) policies(ctx context.Context) ([]v1alpha1.AccessPolicy, error)
 func (c *cluster) grants(ctx context.Context) ([]v1alpha1.AccessGrant, error) {
 	var all []v1alpha1.AccessGrant
 	list := &v1alpha1.AccessGrantList{}
-	for {
-		if err := c.List(ctx, list, client.Limit(pageSize), client.Continue(list.Continue)); err != nil {
-			return nil, err
-		}
-		all = append(all, list.Items...)
-		if list.Continue == "" {
-			return all, nil
-		}
-	}
+	err := c.pages(ctx, list, func() { all = append(all, list.Items...) })
+	return all, err
 }
 
 // keep returns those for which the condition holds.

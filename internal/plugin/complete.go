@@ -24,7 +24,7 @@ func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
 	utilruntime.Must(cmd.RegisterFlagCompletionFunc(flag, f))
 }
 
-// fixed offers the same always; nothing is better than file names, too.
+// fixed offers always the same; even nothing is better than file names.
 func fixed(words ...string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(words, noFiles)
 }
@@ -53,8 +53,8 @@ func (o *options) completeGlobalFlags(root *cobra.Command) {
 	}
 }
 
-// lookUp asks the cluster something in the time that somebody waits for Tab. An
-// error completes nothing.
+// lookUp asks the cluster for words to offer, no longer than people wait for Tab.
+// An error offers nothing.
 func (o *options) lookUp(cmd *cobra.Command, find func(context.Context, *cluster, v1alpha1.UserInfo) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 	defer cancel()
@@ -76,7 +76,7 @@ func (o *options) lookUp(cmd *cobra.Command, find func(context.Context, *cluster
 	return slices.Compact(found), noFiles
 }
 
-// completeRequests offers requests of the namespace, with a word on each.
+// completeRequests offers the requests of the namespace, with a description each.
 func (o *options) completeRequests(offer func(*v1alpha1.AccessRequest, v1alpha1.UserInfo) bool) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
@@ -87,7 +87,7 @@ func (o *options) completeRequests(offer func(*v1alpha1.AccessRequest, v1alpha1.
 			var words []string
 			for i := range requests {
 				if r := &requests[i]; offer(r, me) {
-					words = append(words, described(r.Name, r.Spec.Requester.Username+", "+roleOf(&r.Spec)+" in "+scopeOf(r)+", "+phaseOf(r)))
+					words = append(words, described(r.Name, r.Spec.Requester.Username+", "+text.Role(r.Spec.RoleRef)+" in "+text.Scope(r.Namespace, r.Spec.Scope)+", "+phaseOf(r)))
 				}
 			}
 			return words, err
@@ -124,8 +124,8 @@ func (o *options) completePolicies(cmd *cobra.Command, _ []string, _ string) ([]
 	})
 }
 
-// completeNamespaces offers those of the cluster, or, to whom may not list
-// them, those that the policies name. The last of a list is completed.
+// completeNamespaces offers all namespaces or, to those who may not list them,
+// the ones that policies name. In a list it completes the last.
 func (o *options) completeNamespaces(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 	before := typed[:strings.LastIndex(typed, ",")+1]
 	return o.lookUp(cmd, func(ctx context.Context, c *cluster, me v1alpha1.UserInfo) ([]string, error) {
@@ -150,5 +150,5 @@ func (o *options) completeNamespaces(cmd *cobra.Command, _ []string, typed strin
 	})
 }
 
-// described is a completion with a word on it. A shell shows that on the terminal.
+// described is a completion with a description, which the shell shows.
 func described(word, what string) string { return cobra.CompletionWithDesc(word, clean(what)) }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 func (o *options) newApproveCommand() *cobra.Command {
@@ -28,14 +29,14 @@ func (o *options) newApproveCommand() *cobra.Command {
 	}, &cobra.Command{
 		Use:   "approve NAME",
 		Short: "Approve a request",
-		Long: `Approve a request, after a look at it.
+		Long: `Approve a request after you have seen it.
 
-What is shown is what is approved: when the role or the request has changed by
-the time the approval arrives, it does not count. On a terminal you are asked to
-confirm; a script, whose input is none, is not.`,
+You approve what is shown: if the role or the request has changed by the time
+the approval arrives, the approval does not count. On a terminal you are asked
+to confirm; a script, whose input is not a terminal, is not asked.`,
 		Example: `  kubectl access approve edit-x7k2p -n payments -m "go ahead"
 
-  # Do not ask back
+  # Without the question
   kubectl access approve edit-x7k2p -n payments --yes`,
 		Annotations: map[string]string{roleAnnotation: "access-approver"},
 	})
@@ -47,7 +48,7 @@ func (o *options) newDenyCommand() *cobra.Command {
 	}, &cobra.Command{
 		Use:         "deny NAME",
 		Short:       "Deny a request",
-		Long:        "Deny a request: one Deny ends it, whoever approved.",
+		Long:        "Deny a request. One Deny ends it, no matter who has approved.",
 		Example:     `  kubectl access deny edit-x7k2p -n payments -m "use the read-only role"`,
 		Annotations: map[string]string{roleAnnotation: "access-approver"},
 	})
@@ -58,7 +59,7 @@ func (o *options) newRevokeCommand() *cobra.Command {
 		verdict: v1alpha1.VerdictRevoke, done: "revoked", open: revocable,
 	}, &cobra.Command{
 		Use:         "revoke NAME",
-		Short:       "Take away access that was given, as an approver",
+		Short:       "Take access away, as an approver",
 		Example:     `  kubectl access revoke edit-x7k2p -n payments -m "the incident is over"`,
 		Annotations: map[string]string{roleAnnotation: "access-approver"},
 	})
@@ -79,7 +80,7 @@ func (o *options) newReleaseCommand() *cobra.Command {
 type deciding struct {
 	verdict v1alpha1.Verdict
 	done    string
-	// review: the request is shown first, and an approval asked about.
+	// review: the request is shown first, and an approval is confirmed.
 	review bool
 	// open tells which requests to offer in completion.
 	open func(*v1alpha1.AccessRequest, v1alpha1.UserInfo) bool
@@ -131,7 +132,7 @@ func (o *options) newDecideCommand(d deciding, cmd *cobra.Command) *cobra.Comman
 		}
 		done := d.done
 		if already {
-			done += " by you already"
+			done = "already " + done + " by you"
 		}
 		fmt.Fprintf(o.Out, "accessrequest.%s/%s %s\n", v1alpha1.GroupVersion.Group, request.Name, done)
 		return nil
@@ -145,8 +146,8 @@ func (o *options) newDecideCommand(d deciding, cmd *cobra.Command) *cobra.Comman
 	return cmd
 }
 
-// review shows a request and, if there is somebody to ask, has an approval
-// confirmed. The page stays out of the way of -o.
+// review shows a request and, on a terminal, asks to confirm an approval. With
+// -o the page goes to standard error.
 func (o *options) review(ctx context.Context, request *v1alpha1.AccessRequest, verdict v1alpha1.Verdict, yes, quiet bool) error {
 	out := o.Out
 	if quiet {
@@ -163,34 +164,31 @@ func (o *options) review(ctx context.Context, request *v1alpha1.AccessRequest, v
 		return err
 	}
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-		return errors.New("not approved, nothing was changed")
+		return errors.New("not approved; nothing was changed")
 	}
 	return nil
 }
 
-// confirmation asks for what matters of a request once more, below a page that
-// may be longer than the screen.
+// confirmation repeats what matters most of a request: the page above it may be
+// longer than the screen.
 func confirmation(r *v1alpha1.AccessRequest, now time.Time) string {
 	known := knownRisks(r)
-	risks := "with no risk that is known, which does not mean that there is none"
+	risks := "with no known risk, which does not mean that there is none"
 	if len(known) > 0 {
 		var kinds []string
-		for _, risk := range known[:min(len(known), maxConfirmed)] {
+		for _, risk := range known {
 			kinds = append(kinds, risk.Kind)
 		}
-		risks = fmt.Sprintf("with these risks: %s", strings.Join(kinds, ", "))
-		if more := len(known) - len(kinds); more > 0 {
-			risks += fmt.Sprintf(" and %d more", more)
-		}
+		risks = "with these risks: " + text.List(kinds, maxConfirmed)
 	}
-	return fmt.Sprintf("Approve %s in %s for %s, %s, %s?", roleOf(&r.Spec), whereOf(r),
-		strings.Join(identity.Strings(identity.Subjects(&r.Spec)), ", "), howLong(r, now), risks)
+	return fmt.Sprintf("Approve %s in %s for %s, %s, %s?", text.Role(r.Spec.RoleRef), whereOf(r),
+		strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ", "), howLong(r, now), risks)
 }
 
-// maxConfirmed bounds how many risks a question names, the most dangerous.
+// maxConfirmed is how many risks the question names, the most dangerous first.
 const maxConfirmed = 5
 
-// readLine gives up when the context ends: a read from a terminal does not.
+// readLine ends with the context; a read from a terminal by itself does not.
 func readLine(ctx context.Context, in io.Reader) (string, error) {
 	answers := make(chan string, 1)
 	go func() {
@@ -205,9 +203,9 @@ func readLine(ctx context.Context, in io.Reader) (string, error) {
 	}
 }
 
-// decide adds my decision to those that are there, about the request as it was
-// shown. It returns the request with the decision, and whether it was there
-// already.
+// decide adds my decision on the request as it was shown to the decisions of
+// others. It returns the request with the decision, and whether the decision was
+// there already.
 func (c *cluster) decide(ctx context.Context, shown *v1alpha1.AccessRequest, me v1alpha1.UserInfo, verdict v1alpha1.Verdict, comment string) (*v1alpha1.AccessRequest, bool, error) {
 	decision := v1alpha1.Decision{
 		Username: me.Username, Verdict: verdict, Comment: comment,
@@ -235,7 +233,7 @@ func (c *cluster) decide(ctx context.Context, shown *v1alpha1.AccessRequest, me 
 			return nil, false, err
 		}
 		if current.UID != shown.UID || verdict == v1alpha1.VerdictApprove && current.Status.RulesHash != shown.Status.RulesHash {
-			return nil, false, fmt.Errorf("%s has changed since it was shown, nothing was decided: look at it again", shown.Name)
+			return nil, false, fmt.Errorf("%s has changed since you saw it, and nothing was decided: look at it again", shown.Name)
 		}
 	}
 }
@@ -247,10 +245,9 @@ type jsonPatch struct {
 	Value any    `json:"value"`
 }
 
-// decisionPatch adds a decision and touches no other: whatever other people
-// wrote stays as they wrote it, byte for byte. It is nil when the decision is
-// there. The resourceVersion makes the API server refuse it, as a conflict,
-// when the request has changed meanwhile.
+// decisionPatch adds a decision and touches no other: what other people wrote
+// stays as it is, byte for byte. It is nil when the decision is there already.
+// The resourceVersion makes it a conflict when the request has changed meanwhile.
 func decisionPatch(current *v1alpha1.AccessRequest, d v1alpha1.Decision) ([]byte, error) {
 	patch := []jsonPatch{{"replace", "/metadata/resourceVersion", current.ResourceVersion}}
 	old := current.Status.Decisions

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // Exit statuses of `request --wait`, documented in its help.
@@ -27,7 +28,7 @@ const (
 	exitInterrupted = 130 // as a shell has it for Ctrl-C
 )
 
-// ended is an end of waiting that has an exit status of its own.
+// ended is an end of waiting with its own exit status.
 type ended struct {
 	status  int
 	message string
@@ -63,7 +64,7 @@ func exitStatus(err error) int {
 	return exitError
 }
 
-// roleAnnotation names, on a command, the ClusterRole that its users need.
+// roleAnnotation on a command names the ClusterRole that its users need.
 const roleAnnotation = "role"
 
 var (
@@ -72,9 +73,9 @@ var (
 )
 
 // explain says what went wrong and what to do about it. role is the ClusterRole
-// that people need who do this.
+// that the command needs.
 func explain(err error, role string) string {
-	message := cleanLines(err.Error())
+	message := text.Lines(err.Error())
 	if e := (*ended)(nil); errors.As(err, &e) {
 		return message
 	}

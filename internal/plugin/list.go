@@ -21,15 +21,15 @@ func (o *options) newListCommand() *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List my requests, or what waits for my decision",
-		Long: `List my requests: those that I made and those that give me access, in
-whatever namespace they are. -n names one namespace.
+		Long: `List the requests that you made and those that give you access, in all
+namespaces or, with -n, in one.
 
-Those that are over are left out unless --all asks for them. With --to-approve,
-list what waits for my decision instead.
+Requests that have ended are left out; --all lists them too. With --to-approve,
+list what waits for your decision instead.
 
-If you may not list the requests of all namespaces, those of the namespace in
-use are listed, and that is said; with -A it is an error.`,
-		Example: `  # Mine, those that are over too
+If you may not list requests in all namespaces, only the current namespace is
+searched, and a message says so. With -A this is an error.`,
+		Example: `  # Mine, those that have ended too
   kubectl access list --all
 
   # What waits for me?
@@ -41,7 +41,7 @@ use are listed, and that is said; with -A it is an error.`,
 		Args:        noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if toApprove && all {
-				return usagef(cmd, "what is over waits for nobody: --to-approve or --all")
+				return usagef(cmd, "use --to-approve or --all, not both: a request that has ended waits for nobody")
 			}
 			printer, err := out.printer()
 			if err != nil {
@@ -55,13 +55,13 @@ use are listed, and that is said; with -A it is an error.`,
 			if err != nil {
 				return err
 			}
-			// Without -n and -A: everywhere, if that is allowed.
+			// Without -n and -A: everywhere, if I may.
 			ask := everywhere || *o.config.Namespace == ""
 			requests, err := c.requests(cmd.Context(), ask)
 			if ask && !everywhere && apierrors.IsForbidden(err) {
 				ask = false
 				if requests, err = c.requests(cmd.Context(), ask); err == nil {
-					fmt.Fprintf(o.ErrOut, "You may not list requests in all namespaces: only namespace %s is looked at. -n names another.\n", clean(c.namespace))
+					fmt.Fprintf(o.ErrOut, "You may not list requests in all namespaces: only namespace %s is searched. -n names another.\n", clean(c.namespace))
 				}
 			}
 			if err != nil {
@@ -86,9 +86,9 @@ use are listed, and that is said; with -A it is an error.`,
 		},
 	}
 	out = newOutput(cmd, "", "wide")
-	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "Look in all namespaces, or fail.")
-	cmd.Flags().BoolVar(&toApprove, "to-approve", false, "What waits for my decision.")
-	cmd.Flags().BoolVar(&all, "all", false, "Those that are over, too.")
+	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "Search all namespaces, or fail.")
+	cmd.Flags().BoolVar(&toApprove, "to-approve", false, "List what waits for your decision.")
+	cmd.Flags().BoolVar(&all, "all", false, "List those that have ended, too.")
 	return cmd
 }
 
@@ -131,7 +131,7 @@ func requestTable(requests []v1alpha1.AccessRequest, now time.Time, everywhere, 
 		if everywhere {
 			row = append(row, r.Namespace)
 		}
-		row = append(row, r.Name, r.Spec.Requester.Username, roleOf(&r.Spec), scopeOf(r), durationOf(&r.Spec), phaseOf(r), ago(r.CreationTimestamp.Time, now))
+		row = append(row, r.Name, r.Spec.Requester.Username, text.Role(r.Spec.RoleRef), text.Scope(r.Namespace, r.Spec.Scope), durationOf(&r.Spec), phaseOf(r), ago(r.CreationTimestamp.Time, now))
 		if toApprove {
 			row = append(row, r.Spec.Reason)
 		} else {
@@ -142,7 +142,7 @@ func requestTable(requests []v1alpha1.AccessRequest, now time.Time, everywhere, 
 			if r.Status.Policy != nil {
 				policy = r.Status.Policy.Name
 			}
-			row = append(row, strings.Join(identity.Strings(identity.Subjects(&r.Spec)), ","), policy, r.Spec.Ticket)
+			row = append(row, strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ","), policy, r.Spec.Ticket)
 			if !toApprove {
 				row = append(row, r.Spec.Reason)
 			}
@@ -158,27 +158,6 @@ func phaseOf(r *v1alpha1.AccessRequest) string {
 		return string(v1alpha1.RequestPending)
 	}
 	return string(r.Status.Phase)
-}
-
-func roleOf(spec *v1alpha1.AccessRequestSpec) string {
-	if spec.RoleRef == nil {
-		return "rules"
-	}
-	return spec.RoleRef.Kind + "/" + spec.RoleRef.Name
-}
-
-// scopeOf is where the access holds, as the audit writes it.
-func scopeOf(r *v1alpha1.AccessRequest) string {
-	switch scope := r.Spec.Scope; {
-	case scope == nil:
-		return r.Namespace
-	case scope.Cluster != nil:
-		return "*"
-	case scope.NamespaceSelector != nil:
-		return selectorText(scope.NamespaceSelector)
-	default:
-		return strings.Join(scope.Namespaces, ",")
-	}
 }
 
 func durationOf(spec *v1alpha1.AccessRequestSpec) string {
@@ -197,37 +176,7 @@ func expiresOf(r *v1alpha1.AccessRequest, now time.Time) string {
 		return ""
 	}
 	if r.Status.Phase.Ended() {
-		return stamp(r.Status.ExpirationTime.Time)
+		return text.Moment(r.Status.ExpirationTime.Time)
 	}
 	return left(r.Status.ExpirationTime.Time, now)
-}
-
-// selectorText writes a selector as kubectl's -l takes it.
-func selectorText(s *v1alpha1.NamespaceSelector) string {
-	var terms []string
-	for key, value := range s.MatchLabels {
-		terms = append(terms, key+"="+string(value))
-	}
-	slices.Sort(terms)
-	for _, e := range s.MatchExpressions {
-		values := make([]string, len(e.Values))
-		for i, v := range e.Values {
-			values[i] = string(v)
-		}
-		in := " (" + strings.Join(values, ",") + ")"
-		switch e.Operator {
-		case "In":
-			terms = append(terms, e.Key+" in"+in)
-		case "NotIn":
-			terms = append(terms, e.Key+" notin"+in)
-		case "Exists":
-			terms = append(terms, e.Key)
-		default:
-			terms = append(terms, "!"+e.Key)
-		}
-	}
-	if len(terms) == 0 {
-		return "every namespace"
-	}
-	return strings.Join(terms, ",")
 }

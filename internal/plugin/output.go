@@ -20,8 +20,8 @@ type output struct {
 	noHeaders bool
 }
 
-// newOutput adds the flags of output to a command. done is what a command
-// reports to have done.
+// newOutput adds the flags of output to a command. done is what the command
+// reports, such as created.
 func newOutput(cmd *cobra.Command, done string, own ...string) *output {
 	out := &output{PrintFlags: genericclioptions.NewPrintFlags(done).WithTypeSetter(scheme), own: own}
 	out.AddFlags(cmd)
@@ -38,12 +38,12 @@ func newOutput(cmd *cobra.Command, done string, own ...string) *output {
 
 func (o *output) format() string { return *o.OutputFormat }
 
-// formats that are worth telling; others of kubectl's work too.
+// formats that help lists; the other formats of kubectl work too.
 func (o *output) formats() string {
 	return strings.Join(append(slices.Clone(o.own), "json", "yaml", "name", "jsonpath=…", "go-template=…"), ", ")
 }
 
-// printer for the format; nil when it is the command's own, or none.
+// printer for the format; nil for the command's own formats and without -o.
 func (o *output) printer() (printers.ResourcePrinter, error) {
 	if !o.OutputFlagSpecified() && *o.TemplatePrinterFlags.TemplateArgument == "" {
 		return nil, nil
@@ -58,8 +58,8 @@ func (o *output) printer() (printers.ResourcePrinter, error) {
 	return printer, err
 }
 
-// list prints a list, by name an object a line as kubectl does. The API server
-// leaves the kind of the objects of a list out; it is filled in.
+// list prints a list; -o name prints one object a line, as kubectl does. The API
+// server leaves out the kind of the objects in a list: it is filled in here.
 func (o *output) list(printer printers.ResourcePrinter, list runtime.Object, w io.Writer) error {
 	err := meta.EachListItem(list, func(item runtime.Object) error {
 		gvk, err := apiutil.GVKForObject(item, scheme)

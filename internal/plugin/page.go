@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 // pageWidth is how long lists on a page may get before they are wrapped.
 const pageWidth = 76
 
-// writer lays out a page. All that it is given is cleaned.
+// writer lays out a page, and makes all that it is given safe to look at.
 type writer struct {
 	strings.Builder
 	style style
@@ -35,8 +34,8 @@ func (w *writer) heading(title string) {
 
 func (w *writer) item(value string) { fmt.Fprintf(w, "  %s\n", clean(value)) }
 
-// page is all that somebody needs to know about a request to decide about it.
-// What matters to who decides is in the first lines, the full lists come after.
+// page is all that people need to know about a request to decide on it. What
+// matters most comes first, the full lists after that.
 func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w := &writer{style: s}
 	phase := phaseOf(r)
@@ -45,9 +44,9 @@ func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w.field("Who asks", person(r.Spec.Requester.Username, r.Spec.Requester.Groups)+", "+ago(r.CreationTimestamp.Time, now)+" ago")
 	subjects := identity.Subjects(&r.Spec)
 	if len(r.Spec.Subjects) > 0 {
-		w.field("For whom", strings.Join(identity.Strings(subjects), ", "))
+		w.field("For whom", strings.Join(text.Subjects(subjects), ", "))
 	}
-	w.field("What", roleOf(&r.Spec))
+	w.field("What", text.Role(r.Spec.RoleRef))
 	w.field("Where", whereOf(r))
 	w.field("How long", howLong(r, now))
 	w.field("Why", r.Spec.Reason)
@@ -57,12 +56,12 @@ func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w.field("Can change", what.changes())
 	w.field("Rights", what.rights())
 	w.field("Policy", policyOf(r))
-	w.field("Who decides", strings.Join(identity.Strings(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, subjects)), ", "))
+	w.field("Who decides", strings.Join(text.Subjects(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, subjects)), ", "))
 	w.field("Grant", r.Status.GrantName)
 	w.decisions(r)
 	w.risks(r)
 	if c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionStandingAccess); c != nil && c.Status == "True" {
-		w.heading("Access that is there anyway")
+		w.heading("Access that they have anyway")
 		w.item(c.Message)
 	}
 	w.rules(r)
@@ -75,33 +74,28 @@ func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	return w.String()
 }
 
+// person names somebody with all of their groups: approvers want to see each.
 func person(username string, groups []string) string {
-	// system:authenticated and its like say nothing of a person.
-	groups = slices.DeleteFunc(slices.Clone(groups), func(g string) bool { return strings.HasPrefix(g, "system:") })
-	switch len(groups) {
-	case 0:
-		return username
-	case 1:
-		return username + " (group " + groups[0] + ")"
-	}
-	return username + " (groups " + strings.Join(groups, ", ") + ")"
+	return text.Person(username, groups, len(groups))
 }
 
 func whereOf(r *v1alpha1.AccessRequest) string {
-	switch scope := scopeOf(r); {
-	case scope == "*":
+	scope := text.Scope(r.Namespace, r.Spec.Scope)
+	switch of := r.Spec.Scope; {
+	case scope == text.WholeCluster:
 		return "the whole cluster"
-	case r.Spec.Scope != nil && r.Spec.Scope.NamespaceSelector != nil:
-		return "namespaces with " + scope + selected(r)
-	default:
-		return "namespace " + strings.ReplaceAll(scope, ",", ", ")
+	case of != nil && of.NamespaceSelector != nil:
+		return scope + selected(r)
+	case of != nil && len(of.Namespaces) > 1:
+		return "namespaces " + strings.Join(of.Namespaces, ", ")
 	}
+	return "namespace " + scope
 }
 
-// selected are the namespaces that a selector came to.
+// selected are the namespaces that a selector matches.
 func selected(r *v1alpha1.AccessRequest) string {
 	if r.Status.Pins == nil {
-		return ", as they are at the grant"
+		return ", chosen when the access is given"
 	}
 	names := make([]string, len(r.Status.Pins.Namespaces))
 	for i, ns := range r.Status.Pins.Namespaces {
@@ -114,16 +108,16 @@ func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
 	var parts []string
 	switch until := r.Status.ExpirationTime; {
 	case until != nil && r.Status.Phase.Ended():
-		parts = append(parts, "at most until "+stamp(until.Time))
+		parts = append(parts, "at most until "+text.Moment(until.Time))
 	case until != nil:
-		parts = append(parts, "until "+stamp(until.Time)+", "+left(until.Time, now))
+		parts = append(parts, "until "+text.Moment(until.Time)+", "+left(until.Time, now))
 	case r.Spec.Duration != nil:
 		parts = append(parts, text.Duration(r.Spec.Duration.Duration)+" from the grant on")
 	default:
 		parts = append(parts, "as long as the policy says")
 	}
 	if start := r.Spec.StartTime; start != nil {
-		parts = append(parts, "not before "+stamp(start.Time))
+		parts = append(parts, "not before "+text.Moment(start.Time))
 	}
 	if task := r.Spec.Task; task != nil {
 		until := "no longer than " + task.Kind + " " + task.Name + " runs"
@@ -166,7 +160,7 @@ func (w *writer) decisions(r *v1alpha1.AccessRequest) {
 			decided += ": " + text.Trim(d.Comment)
 		}
 		if d.Verdict == v1alpha1.VerdictApprove && d.RulesHash != r.Status.RulesHash && d.RulesHash != r.Status.Pins.HashBefore() {
-			decided += " (does not count: the role has changed since, or something it is for was replaced)"
+			decided += " (does not count: the role has changed since, or something that the request names was replaced)"
 		}
 		w.item(decided)
 	}
@@ -175,8 +169,8 @@ func (w *writer) decisions(r *v1alpha1.AccessRequest) {
 // ownLimit bounds how much is shown of rules that the broker has not seen yet.
 var ownLimit = rules.Limit{Lines: 100, Bytes: 16 << 10}
 
-// rulesOf are the rules as the broker wrote them, or as they are asked for as
-// long as it has not.
+// rulesOf are the rules as the broker wrote them or, until it has, as the request
+// asks for them.
 func rulesOf(r *v1alpha1.AccessRequest) []string {
 	if len(r.Status.Rules) > 0 {
 		return r.Status.Rules
@@ -199,7 +193,7 @@ func (w *writer) rules(r *v1alpha1.AccessRequest) {
 		fields := strings.SplitN(line, " ", 3)
 		allowed := strings.ReplaceAll(fields[0], ",", ", ")
 		if len(fields) == 3 {
-			allowed += ", only of the names " + strings.ReplaceAll(fields[2], ",", ", ")
+			allowed += ", only for the names " + strings.ReplaceAll(fields[2], ",", ", ")
 		}
 		if allowed != shown {
 			w.item(allowed)
@@ -216,8 +210,8 @@ func (w *writer) rules(r *v1alpha1.AccessRequest) {
 // maxWorst is how many risks the first lines have room for.
 const maxWorst = 3
 
-// worst are the risks in the first lines: all, or how many there are. That none
-// is known is told too: it is no proof that there is none.
+// worst are the risks in the first lines: all, or the first and how many more.
+// That none is known is said too: it does not mean that there is none.
 func (w *writer) worst(r *v1alpha1.AccessRequest) {
 	known := knownRisks(r)
 	if len(known) == 0 && r.Status.RulesHash != "" { // else the broker has not looked yet
@@ -236,7 +230,7 @@ func (w *writer) worst(r *v1alpha1.AccessRequest) {
 	}
 }
 
-// risks are listed whole when the first lines had no room for all.
+// risks lists all of them when the first lines had no room for that.
 func (w *writer) risks(r *v1alpha1.AccessRequest) {
 	known := knownRisks(r)
 	if len(known) <= maxWorst {
@@ -248,7 +242,7 @@ func (w *writer) risks(r *v1alpha1.AccessRequest) {
 	}
 }
 
-// knownRisks leaves out what stands for none.
+// knownRisks leaves out the entry that stands for none.
 func knownRisks(r *v1alpha1.AccessRequest) []v1alpha1.Risk {
 	return keep(r.Status.Risks, func(risk *v1alpha1.Risk) bool { return risk.Kind != rules.NoneKnown.Kind })
 }

@@ -106,7 +106,7 @@ func parseRole(word, kind string) (*v1alpha1.RoleRef, error) {
 	case ref.Kind == "":
 		return nil, fmt.Errorf("%q is not a kind of role: there are Role and ClusterRole", given)
 	case ref.Name == "":
-		return nil, fmt.Errorf("%q lacks the name of a role", word)
+		return nil, fmt.Errorf("%q does not name a role", word)
 	case qualified && kind != "" && !strings.EqualFold(kind, ref.Kind):
 		return nil, fmt.Errorf("%q is not a %s", word, kind)
 	}
@@ -178,18 +178,18 @@ func parseTask(word string, mapper meta.RESTMapper) (*v1alpha1.TaskRef, error) {
 		return nil, unknownKind(err, kind)
 	}
 	if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
-		return nil, fmt.Errorf("a task lies in the namespace of its request; a %s lies in none", gvk.Kind)
+		return nil, fmt.Errorf("a task is in the namespace of its request, and a %s is in no namespace", gvk.Kind)
 	}
 	return &v1alpha1.TaskRef{APIVersion: gvk.GroupVersion().String(), Kind: gvk.Kind, Name: name}, nil
 }
 
-// checkTask says before it is sent what the broker would say: how a task ends must
-// be known, or told in an expression that compiles.
+// checkTask says what the broker would, before anything is sent: it must be known
+// when a task is over, or an expression that compiles must say it.
 func checkTask(ref *v1alpha1.TaskRef) error {
 	kind := schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind).GroupKind()
 	if ref.CompleteWhen == "" {
 		if !task.Known(kind) {
-			return fmt.Errorf("when a %s is over is not known: say it with --complete-when, for example: --complete-when %q", kind.Kind, task.Example(kind))
+			return fmt.Errorf("it is not known when a %s is over: say so with --complete-when, for example: --complete-when %q", kind.Kind, task.Example(kind))
 		}
 		return nil
 	}
@@ -213,7 +213,7 @@ func parseRule(word string, mapper meta.RESTMapper) ([]v1alpha1.PolicyRule, erro
 	for i, field := range fields {
 		lists[i] = strings.Split(field, ",")
 		if slices.Contains(lists[i], "") {
-			return nil, fmt.Errorf("%q is not a rule: a comma separates two words, without spaces", word)
+			return nil, fmt.Errorf("%q is not a rule: separate words by commas, without spaces", word)
 		}
 	}
 	var names []string

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 var now = time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
@@ -77,7 +78,7 @@ func TestParseSince(t *testing.T) {
 }
 
 func TestParseRole(t *testing.T) {
-	for _, tc := range []struct{ text, kind, want string }{
+	for _, tc := range []struct{ word, kind, want string }{
 		{"edit", "", "ClusterRole/edit"},
 		{"edit", "Role", "Role/edit"},
 		{"edit", "clusterrole", "ClusterRole/edit"},
@@ -85,16 +86,16 @@ func TestParseRole(t *testing.T) {
 		{"role/deployer", "Role", "Role/deployer"},
 		{"ClusterRole/system:node", "", "ClusterRole/system:node"},
 	} {
-		got, err := parseRole(tc.text, tc.kind)
+		got, err := parseRole(tc.word, tc.kind)
 		if err != nil || got.Kind+"/"+got.Name != tc.want {
-			t.Errorf("%q %q is %v, %v; want %s", tc.text, tc.kind, got, err, tc.want)
+			t.Errorf("%q %q is %v, %v; want %s", tc.word, tc.kind, got, err, tc.want)
 		}
 	}
-	for _, tc := range []struct{ text, kind string }{
+	for _, tc := range []struct{ word, kind string }{
 		{"x", "Pod"}, {"Pod/x", ""}, {"Role/", ""}, {"/x", ""}, {"Role/x", "ClusterRole"},
 	} {
-		_, err := parseRole(tc.text, tc.kind)
-		fails(t, err, tc.text)
+		_, err := parseRole(tc.word, tc.kind)
+		fails(t, err, tc.word)
 	}
 }
 
@@ -128,8 +129,8 @@ func TestParseSelector(t *testing.T) {
 			t.Errorf("%q: %v", input, err)
 			continue
 		}
-		if text := selectorText(got); text != want {
-			t.Errorf("%q is %q, want %q", input, text, want)
+		if got := text.Selector(got); got != want {
+			t.Errorf("%q is %q, want %q", input, got, want)
 		}
 	}
 	_, err := parseSelector("a=b=c")

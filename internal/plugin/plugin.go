@@ -1,10 +1,11 @@
-// Package plugin is kubectl access: the commands of people who ask for access,
-// decide about it, and look into who had it.
+// Package plugin is kubectl access: the commands with which people ask for
+// access, decide on requests, and look up who had access.
 package plugin
 
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -13,6 +14,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
+
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // completer is the name under which kubectl looks for the completion of a plugin.
@@ -24,7 +27,7 @@ type options struct {
 	config *genericclioptions.ConfigFlags
 }
 
-// Run runs a command line and returns the exit status.
+// Run runs a command line and returns its exit status.
 func Run(ctx context.Context, streams genericiooptions.IOStreams, version string, args []string) int {
 	root := NewCommand(streams, version)
 	rest := args[1:]
@@ -43,19 +46,20 @@ func Run(ctx context.Context, streams genericiooptions.IOStreams, version string
 // NewCommand is kubectl access with all of its commands.
 func NewCommand(streams genericiooptions.IOStreams, version string) *cobra.Command {
 	o := &options{IOStreams: streams, config: genericclioptions.NewConfigFlags(true)}
-	// A context names both; here --cluster and --user mean something else.
+	// kubectl has flags of these names; here --cluster and --user mean something
+	// else, and a --context names both.
 	o.config.ClusterName, o.config.AuthInfoName = nil, nil
 	o.config.WrapConfigFn = func(config *rest.Config) *rest.Config {
-		config.WarningHandler = rest.NewWarningWriter(streams.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
+		config.WarningHandler = warn(streams.ErrOut)
 		return config
 	}
 	root := &cobra.Command{
 		Use:         "kubectl-access",
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl access"},
-		Short:       "Ask for access that ends by itself, and decide about it",
-		Long: `Ask for access that ends by itself, and decide about it.
+		Short:       "Ask for access that ends by itself, and decide on requests",
+		Long: `Ask for access that ends by itself, and decide on requests.
 
-You ask for a role for a while, a policy says who decides, and the access goes
+You ask for a role for a while and a policy says who decides. The access ends
 when the time is up, the task is done, or somebody says stop.`,
 		Example: `  # What may I ask for?
   kubectl access policies
@@ -95,7 +99,23 @@ when the time is up, the task is done, or somebody says stop.`,
 	return root
 }
 
-// hideRareFlag keeps help readable: every flag of kubectl's works, these few are shown.
+// warn prints each warning of the API server once. An admission policy may quote
+// in it what somebody wrote.
+func warn(w io.Writer) rest.WarningHandler {
+	return rest.NewWarningWriter(visibleWriter{w}, rest.WarningWriterOptions{Deduplicate: true})
+}
+
+// visibleWriter makes each text that is written safe to look at.
+type visibleWriter struct{ io.Writer }
+
+func (w visibleWriter) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(w.Writer, text.Lines(string(p))+"\n"); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// hideRareFlag keeps help readable: all flags of kubectl work, only these are shown.
 func hideRareFlag(f *pflag.Flag) {
 	switch f.Name {
 	case "namespace", "context", "kubeconfig", "as", "as-group":
@@ -107,14 +127,14 @@ func hideRareFlag(f *pflag.Flag) {
 // nameOnly accepts the name of one request.
 func nameOnly(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usagef(cmd, "name one request, %d names given", len(args))
+		return usagef(cmd, "name one request; you named %d", len(args))
 	}
 	return nil
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) != 0 {
-		return usagef(cmd, "%q is one word too many", args[0])
+		return usagef(cmd, "unexpected argument %q", args[0])
 	}
 	return nil
 }

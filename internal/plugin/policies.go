@@ -22,7 +22,7 @@ func (o *options) newPoliciesCommand() *cobra.Command {
 		Short:   "List what I may ask for: where, for how long, from whom",
 		Example: `  kubectl access policies
 
-  # Everybody's, with their conditions
+  # All policies, with their conditions
   kubectl access policies --all -o wide`,
 		Annotations: map[string]string{roleAnnotation: "access-requester"},
 		Args:        noArgs,
@@ -51,7 +51,7 @@ func (o *options) newPoliciesCommand() *cobra.Command {
 				return out.list(printer, &v1alpha1.AccessPolicyList{Items: policies}, o.Out)
 			}
 			if len(policies) == 0 {
-				fmt.Fprintln(o.ErrOut, "No policy lets you ask for anything; --all lists everybody's.")
+				fmt.Fprintln(o.ErrOut, "No policy lets you ask for anything; --all lists the policies for others, too.")
 				return nil
 			}
 			policyTable(policies, out.format() == "wide").write(o.Out, styleOf(o.Out), !out.noHeaders)
@@ -59,7 +59,7 @@ func (o *options) newPoliciesCommand() *cobra.Command {
 		},
 	}
 	out = newOutput(cmd, "", "wide")
-	cmd.Flags().BoolVar(&all, "all", false, "Those for others, too.")
+	cmd.Flags().BoolVar(&all, "all", false, "List the policies for others, too.")
 	return cmd
 }
 
@@ -79,7 +79,7 @@ func policyTable(policies []v1alpha1.AccessPolicy, wide bool) table {
 		p := &policies[i]
 		row := []string{
 			p.Name, offered(&p.Spec), covered(&p.Spec), text.Duration(p.Spec.MaxDuration.Duration),
-			needed(&p.Spec), strings.Join(identity.Strings(p.Spec.Approvers), ","), readiness(p),
+			needed(&p.Spec), strings.Join(text.Subjects(p.Spec.Approvers), ","), readiness(p),
 		}
 		if wide {
 			var conditions []string
@@ -90,7 +90,7 @@ func policyTable(policies []v1alpha1.AccessPolicy, wide bool) table {
 				}
 				conditions = append(conditions, condition)
 			}
-			row = append(row, strings.Join(identity.Strings(p.Spec.Requesters), ","), string(p.Spec.Subjects), string(p.Spec.Task), strings.Join(conditions, "; "))
+			row = append(row, strings.Join(text.Subjects(p.Spec.Requesters), ","), string(p.Spec.Subjects), string(p.Spec.Task), strings.Join(conditions, "; "))
 		}
 		t.rows = append(t.rows, row)
 	}
@@ -114,7 +114,7 @@ func roleArgument(role v1alpha1.RoleRef) string {
 	if role.Kind == v1alpha1.ClusterRoleKind {
 		return role.Name
 	}
-	return role.Kind + "/" + role.Name
+	return text.Role(&role)
 }
 
 func covered(spec *v1alpha1.AccessPolicySpec) string {
@@ -122,7 +122,7 @@ func covered(spec *v1alpha1.AccessPolicySpec) string {
 	if spec.Namespaces != nil {
 		where = slices.Sorted(slices.Values(spec.Namespaces.Names))
 		if spec.Namespaces.Selector != nil {
-			where = append(where, selectorText(spec.Namespaces.Selector))
+			where = append(where, text.Selector(spec.Namespaces.Selector))
 		}
 	}
 	if spec.ClusterScope == v1alpha1.ClusterScopeAllowed {

@@ -41,26 +41,26 @@ func (o *options) newRequestCommand() *cobra.Command {
 		Use:     "request [ROLE] --reason WHY",
 		Aliases: []string{"req"},
 		Short:   "Ask for access",
-		Long: `Ask for access: for a role, or for exactly some permissions with --rules.
+		Long: `Ask for a role or, with --rules, for exactly the permissions that you need.
 
 ROLE is the name of a ClusterRole, or Role/NAME. The access holds in the
 namespace of the request unless --namespaces, --selector or --cluster say
-otherwise, from the decision on, for the time of --for, or until the --task is
-over if that is sooner.
+otherwise. It begins when the request is approved, and ends when the time of
+--for is up or, if that is sooner, when the --task is over.
 
 Exit status with --wait:
   0    the access is active
-  1    it could not be asked for, or an error came up
+  1    the request could not be made, or an error occurred
   3    denied, by an approver or because no policy allows it
   4    lapsed: nobody decided in time
   5    failed: it cannot be granted
   6    the --timeout passed; the request still waits
-  7    it ended in another way: withdrawn, revoked or over already
+  7    it ended in another way: withdrawn, revoked or already over
   130  interrupted; the request still waits`,
 		Example: `  # Edit the namespace payments for an hour
   kubectl access request edit -n payments --for 1h --reason "INC-42: stuck consumers"
 
-  # The same, until the decision is there
+  # The same, and wait for the decision
   kubectl access request edit -n payments --for 1h --reason "INC-42: stuck consumers" --wait
 
   # For a workload, for as long as its Job runs
@@ -71,7 +71,7 @@ Exit status with --wait:
   kubectl access request view -n payments --selector team=money --reason audit
   kubectl access request view --cluster --reason audit
 
-  # Exactly some permissions, where the installation has that enabled
+  # Exactly some permissions, where the installation allows --rules
   kubectl access request -n payments --rules 'get,list pods/log' --rules 'patch deployments.apps api' --reason debugging
 
   # Tonight, by the policy break-glass
@@ -79,7 +79,7 @@ Exit status with --wait:
 		Annotations: map[string]string{roleAnnotation: "access-requester"},
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usagef(cmd, "one role at a time, %d given", len(args))
+				return usagef(cmd, "name one role; you named %d", len(args))
 			}
 			return nil
 		},
@@ -100,15 +100,15 @@ Exit status with --wait:
 	f.BoolVar(&a.cluster, "cluster", false, "The access holds in the whole cluster.")
 	f.StringArrayVar(&a.subjects, "subject", nil, "Who gets the access instead of you: user:NAME, group:NAME or sa:NAMESPACE/NAME. May be repeated.")
 	f.StringVar(&a.task, "task", "", "The access ends with this object of the request's namespace: job/NAME, pod/NAME or KIND.GROUP/NAME.")
-	f.StringVar(&a.completeWhen, "complete-when", "", "When the task is complete, in CEL over object, request and granted; it alone decides then. Kinds whose end is not known need it.")
+	f.StringVar(&a.completeWhen, "complete-when", "", "A CEL expression over object, request and granted that is true once the task is complete; nothing else counts then. Needed for kinds of which it is not known when they are over.")
 	f.StringVar(&a.duration, "for", "", "How long, such as 30m, 1h30m or 2d. By default as long as the policy says.")
 	f.StringVar(&a.start, "start", "", "Not before: a time such as 2026-05-04T10:00:00Z, or +10m from now.")
 	f.StringVar(&a.reason, "reason", "", "Why, in one line. Required.")
 	f.StringVar(&a.ticket, "ticket", "", "An external reference, such as INC-42.")
 	f.StringVar(&a.policy, "policy", "", "Use this policy and no other.")
-	f.StringVar(&a.name, "name", "", "Name of the request. By default one is made up.")
-	f.BoolVar(&a.wait, "wait", false, "Wait until the access is active, or will not be; the exit status tells.")
-	f.DurationVar(&a.timeout, "timeout", 0, "How long to --wait. By default until there is an answer.")
+	f.StringVar(&a.name, "name", "", "Name of the request. By default one is generated.")
+	f.BoolVar(&a.wait, "wait", false, "Wait until the access is active or never will be; the exit status says which.")
+	f.DurationVar(&a.timeout, "timeout", 0, "How long to --wait. By default as long as it takes.")
 	complete(cmd, "role-kind", fixed(v1alpha1.ClusterRoleKind, v1alpha1.RoleKind))
 	complete(cmd, "for", fixed("15m", "30m", "1h", "2h", "4h", "8h"))
 	complete(cmd, "subject", prefixes("user:", "group:", "sa:"))
@@ -159,14 +159,14 @@ func (o *options) runRequest(cmd *cobra.Command, a ask, out *output) error {
 		return printer.PrintObj(request, o.Out)
 	}
 	if styleOf(o.Out).terminal {
-		fmt.Fprintf(o.ErrOut, "See 'kubectl access show %s -n %s' for whom to ask.\n", request.Name, request.Namespace)
+		fmt.Fprintf(o.ErrOut, "'kubectl access show %s -n %s' says whom to ask.\n", request.Name, request.Namespace)
 	}
 	return nil
 }
 
-// ask creates a request. Who asks is left to the API server, which knows it at
-// that moment: what it says in another call may differ. Only where nothing fills
-// it in, before Kubernetes 1.36, is it written here.
+// ask creates a request and leaves the requester to the API server, which knows
+// who asks at that moment; in another call its answer may differ. Before
+// Kubernetes 1.36 nothing fills the requester in, and it is written here.
 func (c *cluster) ask(ctx context.Context, request *v1alpha1.AccessRequest) error {
 	written := request.DeepCopy()
 	err := c.Create(ctx, request)
@@ -203,9 +203,9 @@ func (a ask) spec(now time.Time) (v1alpha1.AccessRequestSpec, error) {
 	case strings.TrimSpace(a.reason) == "":
 		return spec, errors.New("say why you need it, with --reason")
 	case a.timeout != 0 && !a.wait:
-		return spec, errors.New("--timeout is for --wait")
+		return spec, errors.New("--timeout needs --wait")
 	case a.completeWhen != "" && a.task == "":
-		return spec, errors.New("--complete-when is about a --task")
+		return spec, errors.New("--complete-when needs --task")
 	}
 	err := errors.Join(checkLine("--reason", a.reason, maxReason), checkLine("--ticket", a.ticket, maxTicket))
 	if err != nil {
@@ -309,7 +309,7 @@ func namePrefix(spec *v1alpha1.AccessRequestSpec) string {
 	return strings.TrimRight(name[:min(len(name), 40)], "-") + "-"
 }
 
-// wait follows a request until it is active or will not be, and returns its
+// wait follows a request until it is active or never will be, and returns its
 // last state.
 func (o *options) wait(ctx context.Context, c *cluster, request *v1alpha1.AccessRequest, timeout time.Duration) (*v1alpha1.AccessRequest, error) {
 	if timeout > 0 {
@@ -327,7 +327,7 @@ func (o *options) wait(ctx context.Context, c *cluster, request *v1alpha1.Access
 	}, func(err error) { line.show("connection lost, trying again: " + err.Error()) })
 	switch {
 	case errors.Is(err, errTimeout):
-		return last, &ended{exitTimeout, fmt.Sprintf("no decision within %s, the request still waits: %s", text.Duration(timeout), progress(last, time.Now()))}
+		return last, &ended{exitTimeout, fmt.Sprintf("no decision within %s; the request still waits: %s", text.Duration(timeout), progress(last, time.Now()))}
 	case errors.Is(err, context.Canceled):
 		return last, &ended{exitInterrupted, fmt.Sprintf("interrupted; the request still waits: 'kubectl access release %s -n %s' withdraws it", request.Name, request.Namespace)}
 	case err != nil:

@@ -6,17 +6,19 @@ import (
 	"strings"
 
 	"github.com/accessbroker/accessbroker/internal/rules"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// rights sum up what rules allow, for those who have no time to read them all.
+// rights sum up what rules allow, for people who have no time to read them all.
 type rights struct {
-	// all are the rights: each verb on each resource is one.
+	// all counts the rights, and reading those that only read. Each verb on each
+	// resource is one.
 	all, reading int
-	// wildcard: some of them stand for any number.
+	// wildcard: some rights stand for any number of rights.
 	wildcard bool
-	// leftOut: there are more than the lines say.
+	// leftOut: there are more rights than the lines show.
 	leftOut bool
-	// written and deleted are the resources.
+	// written and deleted resources.
 	written, deleted []string
 }
 
@@ -25,8 +27,8 @@ var (
 	deletingVerbs = []string{"delete", "deletecollection"}
 )
 
-// count sums up rules as they are shown: verbs, resources, and names if it is
-// for some objects only.
+// count sums up rules as they are shown: verbs, resources and, if the rule is for
+// some objects only, their names.
 func count(lines []string) rights {
 	var out rights
 	for _, line := range lines {
@@ -115,8 +117,9 @@ func (r rights) rights() string {
 const maxSeveral = 5
 
 func several(names []string) string {
-	if more := len(names) - maxSeveral; more > 1 {
-		return strings.Join(names[:maxSeveral], ", ") + fmt.Sprintf(" and %d more", more)
+	most := maxSeveral
+	if len(names) == most+1 {
+		most++ // "and 1 more" takes as much room
 	}
-	return strings.Join(names, ", ")
+	return text.List(names, most)
 }

@@ -51,7 +51,7 @@ func (o *options) newShowCommand() *cobra.Command {
 
 // next says what I can do about a request.
 func next(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) string {
-	at := r.Name + " -n " + r.Namespace
+	at := clean(r.Name) + " -n " + clean(r.Namespace)
 	switch {
 	case r.Status.Phase.Ended():
 		return ""

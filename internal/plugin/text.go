@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -16,21 +15,12 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// clean makes text from the cluster safe to look at.
+// clean makes text from the cluster safe to look at, as one line.
 func clean(s string) string { return text.Visible(text.Trim(s)) }
-
-// cleanLines is clean for text that may have several lines.
-func cleanLines(s string) string {
-	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(s, "\t", "  ")), "\n")
-	for i := range lines {
-		lines[i] = clean(lines[i])
-	}
-	return strings.Join(lines, "\n")
-}
 
 // style is how text is laid out on a stream.
 type style struct {
-	// terminal: aligned and cut to what a person can read, else whole.
+	// terminal: tables are aligned and cells cut; elsewhere they are whole.
 	terminal bool
 	colour   bool
 	// width of the terminal, 0 when unknown.
@@ -53,11 +43,11 @@ const (
 	yellow = "33"
 )
 
-func (s style) paint(colour, text string) string {
+func (s style) paint(colour, word string) string {
 	if !s.colour || colour == "" {
-		return text
+		return word
 	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+	return "\x1b[" + colour + "m" + word + "\x1b[0m"
 }
 
 // colourOf a phase of a request or of a grant.
@@ -93,7 +83,7 @@ func (t table) write(w io.Writer, s style, headers bool) {
 		for i, cell := range row {
 			cells[i] = clean(cell)
 			if s.terminal {
-				cells[i] = cut(cells[i], maxCell)
+				cells[i] = text.Fit(cells[i], maxCell)
 			}
 		}
 		lines = append(lines, cells)
@@ -122,14 +112,6 @@ func (t table) write(w io.Writer, s style, headers bool) {
 		}
 		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
 	}
-}
-
-// cut shortens text to that many characters.
-func cut(text string, most int) string {
-	if most <= 0 || utf8.RuneCountInString(text) <= most {
-		return text
-	}
-	return strings.TrimRightFunc(string([]rune(text)[:most-1]), unicode.IsSpace) + "…"
 }
 
 // wrap breaks items into lines of some width.
@@ -162,5 +144,3 @@ func left(until, now time.Time) string {
 	}
 	return duration.HumanDuration(until.Sub(now)) + " left"
 }
-
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

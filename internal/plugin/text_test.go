@@ -16,9 +16,6 @@ func TestClean(t *testing.T) {
 			t.Errorf("%q: %q, want %q", input, got, want)
 		}
 	}
-	if got := cleanLines("one\n\ttwo\x1b\n"); got != "one\n  two\\x1b" {
-		t.Errorf("%q", got)
-	}
 }
 
 func TestTable(t *testing.T) {

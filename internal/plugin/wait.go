@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // retryAfter is how long to wait before an API server that did not answer, or
@@ -26,8 +27,8 @@ var (
 	errAgain   = errors.New("the watch is over")
 )
 
-// follow sees every state of a request from now on until see returns true. It
-// survives an API server that is away for a while, and tells lost of it.
+// follow calls see with every state of a request until see returns true. When the
+// API server does not answer, it calls lost and tries again.
 func (c *cluster) follow(ctx context.Context, request *v1alpha1.AccessRequest, see func(*v1alpha1.AccessRequest) bool, lost func(error)) error {
 	for {
 		err := c.followOnce(ctx, request, see)
@@ -89,21 +90,21 @@ func (c *cluster) followOnce(ctx context.Context, request *v1alpha1.AccessReques
 	return errAgain
 }
 
-// progress is where a request stands, and what it waits for, in one line.
+// progress says in one line how far a request has come and what it waits for.
 func progress(r *v1alpha1.AccessRequest, now time.Time) string {
 	approved := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionApproved)
 	switch {
 	case r.Status.Phase.Ended():
-		return string(r.Status.Phase) + ": " + cmp.Or(message(r, v1alpha1.ConditionEnded), "no more is known")
+		return string(r.Status.Phase) + ": " + cmp.Or(message(r, v1alpha1.ConditionEnded), "nothing more is known")
 	case r.Status.Phase == v1alpha1.RequestActive:
-		text := "Active"
+		active := "Active"
 		if granted := message(r, v1alpha1.ConditionGranted); granted != "" {
-			text += ": " + granted
+			active += ": " + granted
 		}
 		if until := r.Status.ExpirationTime; until != nil {
-			text += " (" + left(until.Time, now) + ")"
+			active += " (" + left(until.Time, now) + ")"
 		}
-		return text
+		return active
 	case r.Status.Phase == "":
 		return "Pending: waiting for the broker"
 	case approved == nil:
@@ -121,7 +122,7 @@ func message(r *v1alpha1.AccessRequest, condition string) string {
 	return ""
 }
 
-// outcome is nil for access that is active, else the end, with its exit status.
+// outcome is nil for active access, else the end and its exit status.
 func outcome(r *v1alpha1.AccessRequest, now time.Time) error {
 	status := exitOver
 	switch r.Status.Phase {
@@ -137,25 +138,25 @@ func outcome(r *v1alpha1.AccessRequest, now time.Time) error {
 	return &ended{status, progress(r, now)}
 }
 
-// liveLine shows a line in place of the one before, where that can be done.
+// liveLine shows, on a terminal, each line in place of the one before.
 type liveLine struct {
 	w     io.Writer
 	style style
 	last  string
 }
 
-func (l *liveLine) show(text string) {
-	text = clean(text)
-	if text == l.last {
+func (l *liveLine) show(line string) {
+	line = clean(line)
+	if line == l.last {
 		return
 	}
-	l.last = text
+	l.last = line
 	if !l.style.terminal {
-		fmt.Fprintln(l.w, text)
+		fmt.Fprintln(l.w, line)
 		return
 	}
 	// A line that wraps could not be replaced.
-	fmt.Fprint(l.w, "\r\x1b[K"+cut(text, l.style.width-1))
+	fmt.Fprint(l.w, "\r\x1b[K"+text.Fit(line, l.style.width-1))
 }
 
 // end leaves the last line whole.

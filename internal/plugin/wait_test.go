@@ -41,7 +41,7 @@ func TestProgressAndOutcome(t *testing.T) {
 		{over(v1alpha1.RequestFailed, "no such role"), "Failed: no such role", exitFailed},
 		{over(v1alpha1.RequestRevoked, "revoked by bob"), "Revoked: revoked by bob", exitOver},
 		{over(v1alpha1.RequestCompleted, "released by alice"), "Completed: released by alice", exitOver},
-		{over(v1alpha1.RequestExpired, ""), "Expired: no more is known", exitOver},
+		{over(v1alpha1.RequestExpired, ""), "Expired: nothing more is known", exitOver},
 	} {
 		if got := progress(tc.request, now); got != tc.want {
 			t.Errorf("%q, want %q", got, tc.want)

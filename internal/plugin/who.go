@@ -10,7 +10,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/identity"
 )
 
-// mine tells whether I asked for it or get the access.
+// mine tells whether I asked for the access or get it.
 func mine(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	return identity.Benefits(me.Username, me.Groups, r.Spec.Requester.Username, identity.Subjects(&r.Spec))
 }
@@ -20,9 +20,8 @@ func mayDecide(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	return identity.Among(r.Status.Approvers, me.Username, me.Groups) && !mine(r, me)
 }
 
-// waitsForMe tells whether a decision of mine is missing: not where none is
-// needed, or enough are there. An approval from before the role changed does not
-// count and is missing too.
+// waitsForMe tells whether my approval is missing. It is not where none is needed
+// or enough are there; it is when I gave one before the role changed.
 func waitsForMe(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	return r.Status.Phase == v1alpha1.RequestPending && mayDecide(r, me) &&
 		ptr.Deref(r.Status.RequiredApprovals, 1) > 0 && !meta.IsStatusConditionTrue(r.Status.Conditions, v1alpha1.ConditionApproved) &&
@@ -31,7 +30,7 @@ func waitsForMe(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 		})
 }
 
-// deniable tells whether a Deny of mine would come in time, approved or not.
+// deniable tells whether I may still deny it, approved or not.
 func deniable(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	undecided := r.Status.Phase == v1alpha1.RequestPending || r.Status.Phase == v1alpha1.RequestApproved
 	return undecided && mayDecide(r, me)

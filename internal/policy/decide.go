@@ -140,7 +140,7 @@ func (b Ballot) ask(missing int, approved map[string]bool) string {
 	if len(left) == 0 {
 		return fmt.Sprintf("%d more, and nobody is left who may approve it", missing)
 	}
-	return fmt.Sprintf("%d more of %s", missing, strings.Join(identity.Strings(left), ", "))
+	return fmt.Sprintf("%d more of %s", missing, strings.Join(text.Subjects(left), ", "))
 }
 
 func (o Outcome) verb() string {

@@ -213,7 +213,7 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 	if !identity.Among(p.Spec.Requesters, r.Requester.Username, r.Requester.Groups) {
 		perhaps := leftOut(p.Spec.Requesters, r.Requester)
 		m.stranger = perhaps == ""
-		add("is for %s%s", strings.Join(identity.Strings(p.Spec.Requesters), ", "), perhaps)
+		add("is for %s%s", strings.Join(text.Subjects(p.Spec.Requesters), ", "), perhaps)
 	}
 	known := len(m.why)
 	p.checkRole(r, add)
@@ -308,11 +308,11 @@ func (p *Policy) checkSubjects(r Request, add addFunc) {
 		case s == self, p.Spec.Subjects == v1alpha1.SubjectsAny:
 		case p.Spec.Subjects == v1alpha1.SubjectsServiceAccounts:
 			if s.Kind != v1alpha1.ServiceAccountKind || s.Namespace != r.Namespace {
-				add("allows other subjects only when they are ServiceAccounts of namespace %s, which %s is not", r.Namespace, identity.String(s))
+				add("allows other subjects only when they are ServiceAccounts of namespace %s, which %s is not", r.Namespace, text.Subject(s))
 				return
 			}
 		default:
-			add("allows access for the requester only, not for %s", identity.String(s))
+			add("allows access for the requester only, not for %s", text.Subject(s))
 			return
 		}
 	}
@@ -416,40 +416,24 @@ func refusal(r Request, nearest *miss) string {
 		if r.PolicyName != "" {
 			return fmt.Sprintf("there is no policy %q", r.PolicyName)
 		}
-		return fmt.Sprintf("no policy lets %s request %s: there are no policies yet", who(r.Requester), what)
+		return fmt.Sprintf("no policy lets %s request %s: there are no policies yet", text.Person(r.Requester.Username, r.Requester.Groups, maxShown), what)
 	}
 	if r.PolicyName != "" {
-		return fmt.Sprintf("policy %q does not let %s request %s%s: it %s", r.PolicyName, who(r.Requester), what, where(r), strings.Join(nearest.why, " and "))
+		return fmt.Sprintf("policy %q does not let %s request %s%s: it %s", r.PolicyName, text.Person(r.Requester.Username, r.Requester.Groups, maxShown), what, where(r), strings.Join(nearest.why, " and "))
 	}
-	return fmt.Sprintf("no policy lets %s request %s%s; closest is %q, which %s", who(r.Requester), what, where(r), nearest.policy.Name, strings.Join(nearest.why, " and "))
+	return fmt.Sprintf("no policy lets %s request %s%s; closest is %q, which %s", text.Person(r.Requester.Username, r.Requester.Groups, maxShown), what, where(r), nearest.policy.Name, strings.Join(nearest.why, " and "))
 }
 
-func who(user v1alpha1.UserInfo) string {
-	var groups []string
-	for _, g := range user.Groups {
-		if !strings.HasPrefix(g, "system:") {
-			groups = append(groups, g)
-		}
-	}
-	switch len(groups) {
-	case 0:
-		return user.Username
-	case 1:
-		return user.Username + " (group " + groups[0] + ")"
-	}
-	return user.Username + " (groups " + strings.Join(groups[:min(len(groups), 8)], ", ") + ")"
-}
+// maxShown is how many groups and namespaces a refusal names.
+const maxShown = 8
 
 func where(r Request) string {
 	if r.Cluster {
 		return " in the whole cluster"
 	}
-	names := make([]string, 0, 8)
-	for _, ns := range r.Namespaces[:min(len(r.Namespaces), 8)] {
-		names = append(names, ns.Name)
+	names := make([]string, len(r.Namespaces))
+	for i, ns := range r.Namespaces {
+		names[i] = ns.Name
 	}
-	if more := len(r.Namespaces) - len(names); more > 0 {
-		names = append(names, fmt.Sprintf("and %d more", more))
-	}
-	return " in " + strings.Join(names, ", ")
+	return " in " + text.List(names, maxShown)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // unmeetable says, in words that go after "which", why nobody can ever give the
@@ -15,18 +16,18 @@ func (p *Policy) unmeetable(r Request) string {
 	if most, bounded := mostApprovals(deciders); !bounded || most >= p.Required() {
 		return ""
 	}
-	why := []string{fmt.Sprintf("could never be met for this request: it needs %d of %s", p.Required(), strings.Join(identity.Strings(p.Spec.Approvers), ", "))}
+	why := []string{fmt.Sprintf("could never be met for this request: it needs %d of %s", p.Required(), strings.Join(text.Subjects(p.Spec.Approvers), ", "))}
 	named := map[string]v1alpha1.Subject{}
 	for _, a := range p.Spec.Approvers {
 		name, isPerson := identity.Username(a)
 		first, again := named[identity.Fold(name)]
 		switch {
 		case isPerson && identity.SamePerson(name, r.Requester.Username):
-			why = append(why, identity.String(a)+" is the requester")
+			why = append(why, text.Subject(a)+" is the requester")
 		case len(identity.Deciders([]v1alpha1.Subject{a}, r.Requester.Username, r.Subjects)) == 0:
-			why = append(why, identity.String(a)+" would get the access")
+			why = append(why, text.Subject(a)+" would get the access")
 		case isPerson && again:
-			why = append(why, identity.String(a)+" counts as "+identity.String(first))
+			why = append(why, text.Subject(a)+" counts as "+text.Subject(first))
 		case isPerson:
 			named[identity.Fold(name)] = a
 		}

@@ -3,7 +3,6 @@ package record
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
@@ -32,10 +31,6 @@ func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
 		severity = severityOfEnd(ended.Reason)
 	}
 	j.event(r, severity, event, "Decide", note)
-	role := "rules"
-	if r.Spec.RoleRef != nil {
-		role = r.Spec.RoleRef.Kind + "/" + r.Spec.RoleRef.Name
-	}
 	policy := ""
 	if r.Status.Policy != nil {
 		policy = r.Status.Policy.Name
@@ -44,7 +39,7 @@ func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
 		zap.String("kind", "AccessRequest"), zap.String("namespace", r.Namespace), zap.String("name", r.Name), zap.String("uid", string(r.UID)),
 		zap.String("phase", string(r.Status.Phase)), zap.String("note", note),
 		zap.String("requester", r.Spec.Requester.Username), zap.Strings("groups", r.Spec.Requester.Groups),
-		zap.String("role", role), zap.String("policy", policy), zap.String("reason", text.Trim(r.Spec.Reason)), zap.String("ticket", text.Trim(r.Spec.Ticket)),
+		zap.String("role", text.Role(r.Spec.RoleRef)), zap.String("policy", policy), zap.String("reason", text.Trim(r.Spec.Reason)), zap.String("ticket", text.Trim(r.Spec.Ticket)),
 		zap.Strings("decisions", decisions(r.Status.Decisions)), zap.String("grant", r.Status.GrantName))
 }
 
@@ -82,7 +77,7 @@ func (j Journal) grantPhase(g *v1alpha1.AccessGrant) {
 	switch g.Status.Phase {
 	case v1alpha1.GrantActive:
 		j.grant(string(v1alpha1.GrantActive), "Give", fmt.Sprintf("%s in %s for %s until %s",
-			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, g.Spec.ExpirationTime.UTC().Format(time.RFC3339)), g)
+			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, text.Moment(g.Spec.ExpirationTime.Time)), g)
 	case v1alpha1.GrantEnded:
 		why := string(g.Status.EndReason)
 		if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessGiven); c != nil {

@@ -200,7 +200,7 @@ func (n Names) resolveSubjects(ctx context.Context, out *Resolved) error {
 	for _, s := range out.Ask.Subjects {
 		subject := v1alpha1.GrantSubject{Subject: s}
 		if identity.Reserved(s) {
-			return Impossiblef(v1alpha1.ReasonInvalid, "%s belongs to Kubernetes itself and cannot be given access", identity.String(s))
+			return Impossiblef(v1alpha1.ReasonInvalid, "%s belongs to Kubernetes itself and cannot be given access", text.Subject(s))
 		}
 		if s.Kind == v1alpha1.ServiceAccountKind {
 			account := ServiceAccountMetadata()

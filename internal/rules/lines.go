@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // MaxLine bounds a line in characters.
@@ -138,7 +140,7 @@ func quote(item, also string) string {
 	if item != "" && !strings.ContainsFunc(item, func(r rune) bool { return r == utf8.RuneError || !plain(r) }) {
 		return item
 	}
-	return separators.Replace(strconv.QuoteToASCII(item))
+	return separators.Replace(text.Quote(item))
 }
 
 // notAPath is before a non-resource URL that could be taken for a resource.
@@ -165,11 +167,11 @@ func IsLeftOut(line string) bool { return strings.HasPrefix(line, leftOut) }
 
 // thousands writes 1234567 as 1,234,567.
 func thousands(n int64) string {
-	text := strconv.FormatInt(n, 10)
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
+	digits := strconv.FormatInt(n, 10)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
 	}
-	return text
+	return digits
 }
 
 // ParseLines are the rules that lines were made from: they allow the same, but
@@ -257,20 +259,20 @@ func parseItem(item string) (group, resource string, err error) {
 }
 
 // token reads a word up to one of the characters that end it.
-func token(text, ends string) (word, rest string, err error) {
-	if strings.HasPrefix(text, `"`) {
-		quoted, err := strconv.QuotedPrefix(text)
+func token(item, ends string) (word, rest string, err error) {
+	if strings.HasPrefix(item, `"`) {
+		quoted, err := strconv.QuotedPrefix(item)
 		if err != nil {
 			return "", "", err
 		}
 		word, err = strconv.Unquote(quoted)
-		return word, text[len(quoted):], err
+		return word, item[len(quoted):], err
 	}
-	end := strings.IndexAny(text, ends)
+	end := strings.IndexAny(item, ends)
 	if end < 0 {
-		end = len(text)
+		end = len(item)
 	}
-	return text[:end], text[end:], nil
+	return item[:end], item[end:], nil
 }
 
 func unquoted(list string) ([]string, error) {

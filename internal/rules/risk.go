@@ -1,17 +1,18 @@
 package rules
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// Risk is one thing that the holder of rules could do with them beyond what
-// they say on the face of it.
+// Risk is one thing that the holder of rules could do beyond what the rules seem
+// to allow.
 type Risk struct {
 	// Kind is one of the kinds of powers, or WriteUnknownKinds.
 	Kind string
@@ -21,10 +22,10 @@ type Risk struct {
 }
 
 // Risks says what the holder of the rules could do, the most dangerous first
-// and each kind once. They are the risks of the rules wherever they hold: what
-// is about nodes, say, or other things outside namespaces, comes to nothing
-// when they are granted in a namespace. More rules never mean fewer risks. None
-// means that none is known, not that there is none.
+// and each kind once. They do not depend on where the rules hold: a risk about
+// nodes, for example, is listed although rules in one namespace do not allow it.
+// More rules never mean fewer risks. No risk means that none is known, not that
+// there is none.
 func Risks(rules []rbacv1.PolicyRule) []Risk {
 	var risks []Risk
 	for _, p := range powers {
@@ -42,8 +43,8 @@ func Risks(rules []rbacv1.PolicyRule) []Risk {
 	return risks
 }
 
-// NoneKnown is told in place of no risks, so that nobody takes an empty list for
-// the proof that there are none.
+// NoneKnown stands in place of an empty list, which people could take for proof
+// that there are no risks.
 var NoneKnown = Risk{Kind: "NoneKnown", Message: "do nothing more that is known here, which does not mean that there is nothing"}
 
 // power is something that rules turn out to allow, and the paths to it.
@@ -100,9 +101,8 @@ func (p path) openedBy(rule rbacv1.PolicyRule) bool {
 	return slices.ContainsFunc(p.verbs, func(verb string) bool { return hasVerb(rule, verb) })
 }
 
-// openedByName: the rule names a resource in the group. A name in all groups,
-// such as pods in *, is not taken for one of every group; it is unknown what it
-// is there.
+// openedByName: the rule names a resource in the group. A resource in all groups,
+// such as pods in *, is not counted: nobody knows what it is in this group.
 func (p path) openedByName(rule rbacv1.PolicyRule) bool {
 	return slices.ContainsFunc(rule.APIGroups, func(group string) bool { return group != rbacv1.APIGroupAll && inGroup(group, p.group) }) &&
 		slices.ContainsFunc(rule.Resources, func(resource string) bool { return !strings.HasSuffix(resource, finalizers) })
@@ -139,8 +139,8 @@ func hasResource(rule rbacv1.PolicyRule, resource string) bool {
 	return ok && slices.Contains(rule.Resources, "*/"+subresource)
 }
 
-// finalizers of an object: whoever may write that subresource may name the
-// object as an owner that waits, no more.
+// finalizers of an object: writing this subresource only allows to name the object
+// as an owner whose deletion waits.
 const finalizers = "/finalizers"
 
 // writesUnknown tells whether a rule does more than read some kind that is
@@ -192,8 +192,8 @@ func unknownIn(rules []rbacv1.PolicyRule) []string {
 	return sorted(out)
 }
 
-// isKnown tells whether the table says what comes of writing a resource. All
-// groups together are more than it knows.
+// isKnown tells whether the table says what writing a resource leads to. It does
+// not for all groups together.
 func isKnown(group, resource string) bool {
 	if group == rbacv1.APIGroupAll {
 		return false
@@ -222,7 +222,7 @@ var known, knownDomains = func() (map[string]map[string]bool, []string) {
 	return groups, domains
 }()
 
-// What of the words of a rule goes into a sentence.
+// How much of the words of a rule a sentence quotes.
 const (
 	shownItems = 3
 	shownBytes = 100
@@ -233,20 +233,15 @@ var plain = regexp.MustCompile(`^[-A-Za-z0-9._:/*]{1,` + strconv.Itoa(shownBytes
 // list enumerates items for people: the first few, escaped where they are not
 // plain, and how many more there are.
 func list(items []string) string {
-	shown := make([]string, 0, shownItems)
-	for _, item := range items[:min(len(items), shownItems)] {
+	items = slices.Clone(items)
+	for i, item := range items[:min(len(items), shownItems)] {
 		switch {
 		case plain.MatchString(item):
-			shown = append(shown, item)
 		case len(item) <= shownBytes/2:
-			shown = append(shown, strconv.QuoteToASCII(item))
+			items[i] = text.Quote(item)
 		default:
-			shown = append(shown, strconv.QuoteToASCII(item[:shownBytes/2])+"…")
+			items[i] = text.Quote(item[:shownBytes/2]) + "…"
 		}
 	}
-	text := strings.Join(shown, ", ")
-	if more := len(items) - len(shown); more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return text
+	return text.List(items, shownItems)
 }

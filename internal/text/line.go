@@ -1,5 +1,6 @@
-// Package text is what is shown to people: which texts they may write, and how
-// any text is made safe to look at.
+// Package text is everything that is shown to people: what they may write, how
+// any text is made safe to look at and cut, and how a role, a scope, a person, a
+// duration and a moment are written. Nothing else escapes text.
 package text
 
 import (
@@ -7,7 +8,8 @@ import (
 	"strings"
 )
 
-// The regular expressions of v1alpha1.Line, part by part.
+// The regular expressions of v1alpha1.Line, part by part: the table of danger.go
+// as the API server reads it.
 const (
 	selectors = `\x{FE00}-\x{FE0F}\x{E0100}-\x{E01EF}`
 	blanks    = `\x{34F}\x{115F}\x{1160}\x{17B4}\x{17B5}\x{2800}\x{3164}\x{FFA0}`

@@ -4,7 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // What people write, and what they must not.
@@ -90,10 +91,106 @@ func TestVisible(t *testing.T) {
 	}
 }
 
+// The table says the same twice: for Go, and as the regular expression of the
+// API server, which lets pass what does not exist yet and the selectors of
+// Mongolian.
+func TestOneTable(t *testing.T) {
+	passes := func(r rune) bool {
+		return unicode.Is(unicode.Mongolian, r) || !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.Cc, unicode.Cf, unicode.Co)
+	}
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if !utf8.ValidRune(r) || r == '\n' {
+			continue
+		}
+		refused := Fault(string(r)) != ""
+		dangerous := r == brailleBlank || unicode.In(r, unseen...)
+		if refused && !dangerous || dangerous && !refused && !passes(r) {
+			t.Errorf("%U is refused: %v, is dangerous: %v", r, refused, dangerous)
+		}
+		if dangerous && plainly(r) {
+			t.Errorf("%U is shown as it is", r)
+		}
+	}
+}
+
+func TestSeen(t *testing.T) {
+	if got := Seen("a\u200bl\u2800i\x1bce\ufe0f\u2028\u3164é"); got != "al iceé" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestLines(t *testing.T) {
+	if got := OneLine("one\ntwo\u202e\n"); got != `one two\u202e` {
+		t.Errorf("%q", got)
+	}
+	if got := Lines("one\n\ttwo\x1b\n"); got != "one\n  two\\x1b" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestSlack(t *testing.T) {
+	if got := Slack("<!channel> & \u202e"); got != `&lt;!channel&gt; &amp; \u202e` {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestCell(t *testing.T) {
+	for input, want := range map[string]string{
+		"": "", "INC-42\n": "INC-42", "=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@x": "'@x", "'=1": "''=1", "\t=1": `\t=1`, "1=1": "1=1",
+	} {
+		if got := Cell(input); got != want {
+			t.Errorf("%q: %q, want %q", input, got, want)
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	for _, tc := range []struct {
+		text string
+		most int
+		want string
+	}{
+		{"abcdef", 6, "abcdef"},
+		{"abcdefg", 6, "abc..."},
+		{"äöüß", 7, "äö..."},
+		{"äöüß", 6, "ä..."},
+		{"abcdefg", 1, "..."},
+		{"1\ufe0f\u20e3 and more", 9, "1..."},
+		{"👩\u200d🚒, 👩\u200d🚒", 12, "👩..."},
+	} {
+		if got := Cut(tc.text, tc.most); got != tc.want {
+			t.Errorf("%q to %d bytes: %q, want %q", tc.text, tc.most, got, tc.want)
+		}
+	}
+	for _, tc := range []struct {
+		text string
+		most int
+		want string
+	}{
+		{"äöüß", 4, "äöüß"}, {"äöüßx", 4, "äöü…"}, {"ab c", 0, "ab c"}, {"ab cd", 4, "ab…"}, {"👩\u200d🚒👩", 3, "👩…"},
+	} {
+		if got := Fit(tc.text, tc.most); got != tc.want {
+			t.Errorf("%q to %d characters: %q, want %q", tc.text, tc.most, got, tc.want)
+		}
+	}
+}
+
+func TestList(t *testing.T) {
+	for want, most := range map[string]int{"a, b, c": 3, "a, b and 1 more": 2} {
+		if got := List([]string{"a", "b", "c"}, most); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got := List(nil, 3); got != "" {
+		t.Errorf("%q", got)
+	}
+}
+
 // FuzzVisible: what is shown is one line that people can read, and is shown
-// as it is when it is shown again.
+// as it is when it is shown again, cut or whole.
 func FuzzVisible(f *testing.F) {
 	f.Add("\x1b]0;title\x07 \u202e \xff")
+	f.Add("1\ufe0f\u20e3 2\ufe0f\u20e3")
 	f.Add("👩\ufe0f\u200d🚒 می\u200cخواهم 1\ufe0f\u20e3")
 	f.Fuzz(func(t *testing.T, s string) {
 		out := Visible(s)
@@ -103,16 +200,13 @@ func FuzzVisible(f *testing.F) {
 		if again := Visible(out); again != out {
 			t.Errorf("%q gives %q, and that %q", s, out, again)
 		}
-	})
-}
-
-func TestDuration(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		time.Hour: "1h", time.Minute: "1m", 90 * time.Minute: "1h30m", 90 * time.Second: "1m30s", 10 * time.Minute: "10m",
-		time.Hour + time.Second: "1h0m1s", 30 * time.Second: "30s", 720 * time.Hour: "720h", 0: "0s", 1500 * time.Millisecond: "1.5s",
-	} {
-		if got := Duration(d); got != want {
-			t.Errorf("%s: %s, want %s", d, got, want)
+		for _, most := range []int{3, 4, 7, len(out) - 1} {
+			if cut := Cut(out, most); len(cut) > max(most, 3) || Visible(cut) != cut {
+				t.Errorf("%q cut to %d bytes gives %q", out, most, cut)
+			}
+			if cut := Fit(out, most); Visible(cut) != cut {
+				t.Errorf("%q cut to %d characters gives %q", out, most, cut)
+			}
 		}
-	}
+	})
 }

@@ -3,14 +3,11 @@ package text
 import (
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
 // Visible makes any text safe to look at, on a terminal, in a log and in a
-// message: what a terminal would obey, and what would be read other than it is
-// written or not be seen at all, is escaped as Go does it. Joiners and variation
-// selectors are shown as they are where a script or an emoji needs them.
+// message: it escapes what is dangerous as Go does, and leaves the rest alone.
 func Visible(s string) string {
 	if isASCII(s) {
 		return s
@@ -42,37 +39,34 @@ func isASCII(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0
 }
 
-// brailleBlank looks like a space without being one to Unicode.
-const brailleBlank = '\u2800'
+// OneLine is Visible with spaces in place of line breaks.
+func OneLine(s string) string { return Visible(strings.ReplaceAll(Trim(s), "\n", " ")) }
 
-// plainly tells whether a character can be shown wherever it stands.
-func plainly(r rune) bool {
-	if r == brailleBlank || r == utf8.RuneError || unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
-		return false
+// Lines is Visible for a text whose lines are meant to be lines.
+func Lines(s string) string {
+	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(s, "\t", "  ")), "\n")
+	for i := range lines {
+		lines[i] = Visible(lines[i])
 	}
-	return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r)
+	return strings.Join(lines, "\n")
 }
 
-func isJoiner(r rune) bool { return r == '\u200c' || r == '\u200d' }
+// Quote puts a text into double quotes, in printable ASCII alone, so that
+// strconv.Unquote reads it back.
+func Quote(s string) string { return strconv.QuoteToASCII(s) }
 
-func isSelector(r rune) bool { return unicode.Is(unicode.Variation_Selector, r) }
+var slackMarkup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// varies tells whether a variation selector has something to vary: the
-// character before it, 0 for one that is not shown.
-func varies(before rune, selector string) bool {
-	if before < utf8.RuneSelf {
-		return strings.ContainsRune("0123456789#*", before) && strings.HasPrefix(selector, "\ufe0f\u20e3")
+// Slack is Visible for a message to Slack, in which a text must not become a
+// link or a mention.
+func Slack(s string) string { return Visible(slackMarkup.Replace(s)) }
+
+// Cell is Visible for a cell of a spreadsheet, which must not run a text as a
+// formula.
+func Cell(s string) string {
+	s = Visible(Trim(s))
+	if strings.HasPrefix(s, "'") || strings.ContainsAny(s[:min(len(s), 1)], "=+-@") {
+		return "'" + s
 	}
-	return !isSelector(before) && !unicode.Is(unicode.Zs, before)
-}
-
-// joins tells whether a joiner has something to join: the character before it,
-// or before its variation selector.
-func joins(before rune, text string) bool {
-	if isSelector(before) {
-		text = text[:len(text)-utf8.RuneLen(before)]
-		before, _ = utf8.DecodeLastRuneInString(text)
-	}
-	return before >= utf8.RuneSelf && plainly(before) &&
-		!unicode.In(before, unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.N, unicode.P, unicode.Z)
+	return s
 }

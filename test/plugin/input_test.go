@@ -34,7 +34,7 @@ func TestBadInput(t *testing.T) {
 		"unknown resource":  {alice, []string{"request", "--reason", "r", "--rules", "get gadgets"}, []string{`no resource type "gadgets"`}},
 		"no such request":   {alice, []string{"show", "nosuch"}, []string{`"nosuch" not found`, "kubectl access list --all"}},
 		"no name":           {bob, []string{"approve"}, []string{"name one request"}},
-		"two names":         {bob, []string{"approve", "a", "b"}, []string{"name one request, 2 names given"}},
+		"two names":         {bob, []string{"approve", "a", "b"}, []string{"name one request; you named 2"}},
 		"unknown format":    {alice, []string{"list", "-o", "xml"}, []string{`unknown output format "xml"`, "wide, json"}},
 		"bad since":         {vera, []string{"audit", "--since", "monday"}, []string{"24h or 7d"}},
 		"eve may not ask":   {eve, []string{"request", "edit", "--reason", "r"}, []string{"forbidden", "Ask an administrator to bind the ClusterRole access-requester to you."}},

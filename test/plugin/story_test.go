@@ -169,7 +169,7 @@ func TestApproveAgain(t *testing.T) {
 	alice.run(t, "request", "Role/deployer", "-n", ns, "--name", "fix", "--reason", "r").ok(t)
 	e.WaitMatched(t, request(ns, "fix"))
 	bob.run(t, "approve", "fix", "-n", ns).ok(t, "fix approved")
-	bob.run(t, "approve", "fix", "-n", ns).ok(t, "fix approved by you already")
+	bob.run(t, "approve", "fix", "-n", ns).ok(t, "fix already approved by you")
 	bob.run(t, "list", "--to-approve", "-n", ns).ok(t, "Nothing waits")
 
 	before := decisions(t, ns, "fix")[0].RulesHash
@@ -215,7 +215,7 @@ func TestExitStatus(t *testing.T) {
 		{"lapsed", []string{"request", "edit", "-n", hasty}, 4, "not decided within 1s"},
 		{"failed", []string{"request", "nosuch", "-n", ns}, 5, "ClusterRole nosuch does not exist"},
 		{"rules are off", []string{"request", "-n", ns, "--rules", "get,list pods/log"}, 5, "config/components/adhoc-rules"},
-		{"timeout", []string{"request", "edit", "-n", ns, "--timeout", "1s"}, 6, "no decision within 1s, the request still waits: Pending"},
+		{"timeout", []string{"request", "edit", "-n", ns, "--timeout", "1s"}, 6, "no decision within 1s; the request still waits: Pending"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -460,7 +460,7 @@ func TestRules(t *testing.T) {
 		"--reason", "checkout restarts", "--wait")
 	e.WaitMatched(t, appeared(t, ns, "look"))
 	bob.run(t, "list", "--to-approve", "-n", ns).ok(t, "look\talice\trules\t"+ns)
-	bob.run(t, "show", "look", "-n", ns).ok(t, "pods/log", "deployments.apps/scale", "delete, only of the names api")
+	bob.run(t, "show", "look", "-n", ns).ok(t, "pods/log", "deployments.apps/scale", "delete, only for the names api")
 	if out, err := e.Kubectl(admin.kubeconfig, "get", "areq", "look", "-n", ns, "-o", "wide").CombinedOutput(); err != nil || !strings.Contains(string(out), `"resources":["deployments/scale"]`) {
 		t.Errorf("kubectl get does not show the rules: %v\n%s", err, out)
 	}

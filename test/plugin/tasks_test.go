@@ -18,7 +18,7 @@ func TestTask(t *testing.T) {
 	ask := func(args ...string) result {
 		return alice.run(t, append([]string{"request", "edit", "-n", ns, "--name", "fix", "--reason", "r"}, args...)...)
 	}
-	ask("--task", "deployment/api").ends(t, 1, "when a Deployment is over is not known: say it with --complete-when, for example:", "> granted")
+	ask("--task", "deployment/api").ends(t, 1, "it is not known when a Deployment is over: say so with --complete-when, for example:", "> granted")
 	ask("--task", "job/migrate", "--complete-when", "object.status =").ends(t, 1, "--complete-when: 1:15: Syntax error")
 
 	pod := env.NewPod(ns, "fix")

@@ -108,7 +108,7 @@ func TestOnATerminal(t *testing.T) {
 		"Impersonate, MintTokens, RunPods, ReadSecrets, CreateSecrets and ")
 	no.sees("? [y/N] ")
 	no.types("\n")
-	no.sees("not approved, nothing was changed")
+	no.sees("not approved; nothing was changed")
 	no.ends(1)
 
 	interrupted := onTerminal(t, bob.access("approve", "fix", "-n", ns))
@@ -149,9 +149,9 @@ func TestApprovalIsConfirmed(t *testing.T) {
 	no.sees("Risks ")
 	no.sees("do nothing more that is known here, which does not mean that there is nothing")
 	no.sees("Approve ClusterRole/view in namespace " + ns + " for alice, 30m from the grant on, " +
-		"with no risk that is known, which does not mean that there is none? [y/N] ")
+		"with no known risk, which does not mean that there is none? [y/N] ")
 	no.types("n\n")
-	no.sees("not approved, nothing was changed")
+	no.sees("not approved; nothing was changed")
 	no.ends(1)
 	if list := request(ns, "look"); e.Admin.Get(t.Context(), client.ObjectKeyFromObject(list), list) != nil || len(list.Status.Decisions) > 0 {
 		t.Fatalf("decided all the same: %v", list.Status.Decisions)

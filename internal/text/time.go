@@ -17,3 +17,6 @@ func Duration(d time.Duration) string {
 	}
 	return text
 }
+
+// Moment writes a moment, in UTC and to the second.
+func Moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
