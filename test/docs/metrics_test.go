@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // query is a PromQL expression and where it stands.
@@ -86,12 +86,12 @@ func live(t *testing.T, e *installed) {
 	t.Helper()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, nil)
-	alice, bob := as(t, e, "alice", "dev"), as(t, e, "bob", "sre")
+	alice, bob := e.Person(t, "alice", "dev"), e.Person(t, "bob", "sre")
 	short := func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: 2 * time.Second} }
 	granted, denied := e.Ask(t, alice, ns, short), e.Ask(t, alice, ns, nil)
 	for request, verdict := range map[*v1alpha1.AccessRequest]v1alpha1.Verdict{granted: v1alpha1.VerdictApprove, denied: v1alpha1.VerdictDeny} {
 		e.WaitMatched(t, request)
-		env.MustDecide(t, bob, request, verdict)
+		kit.MustDecide(t, bob, request, verdict)
 	}
 	e.WaitFor(t, granted, v1alpha1.RequestExpired)
 	e.WaitFor(t, denied, v1alpha1.RequestDenied)
@@ -103,7 +103,7 @@ func scrape(t *testing.T, e *installed) []byte {
 	t.Helper()
 	ns := e.NewNamespace(t, nil)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "prometheus"}}
-	env.Create(t, e.Admin, account)
+	kit.Create(t, e.Admin, account)
 	config, err := e.ServiceAccount(t.Context(), ns, account.Name)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func scrape(t *testing.T, e *installed) []byte {
 	if status, _ := get(t, e, ""); status != http.StatusUnauthorized {
 		t.Errorf("without a token the metrics answer %d", status)
 	}
-	env.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
+	kit.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "prometheus-"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "access-broker-metrics-reader"},
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: account.Name}},

@@ -22,7 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
-	"github.com/accessbroker/accessbroker/test/controlplane"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // objects by kind, namespace and name.
@@ -280,7 +280,7 @@ func byKey(t *testing.T, list []*unstructured.Unstructured) objects {
 
 func root(t *testing.T) string {
 	t.Helper()
-	folder, err := controlplane.ModuleRoot()
+	folder, err := lab.ModuleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}

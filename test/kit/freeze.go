@@ -1,15 +1,13 @@
-package env
+package kit
 
 import (
 	"context"
 	"testing"
-	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -21,7 +19,7 @@ const Frozen = "bindings are frozen by the platform team"
 // Freeze makes an admission policy, as a platform team might have, that refuses
 // some operations on the bindings in the namespace of a grant, and waits until it
 // does. It is gone after thaw, at the end of the test at the latest.
-func (e *Env) Freeze(t testing.TB, g *v1alpha1.AccessGrant, operations ...admissionregistrationv1.OperationType) (thaw func()) {
+func (c *Cluster) Freeze(t testing.TB, g *v1alpha1.AccessGrant, operations ...admissionregistrationv1.OperationType) (thaw func()) {
 	t.Helper()
 	ns := g.Spec.Namespaces[0].Name
 	name := "freeze-" + ns
@@ -44,20 +42,17 @@ func (e *Env) Freeze(t testing.TB, g *v1alpha1.AccessGrant, operations ...admiss
 			MatchResources: &admissionregistrationv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": ns}}},
 		},
 	}
-	Create(t, e.Admin, policy)
-	Create(t, e.Admin, binding)
+	Create(t, c.Admin, policy)
+	Create(t, c.Admin, binding)
 	thaw = func() {
-		_ = e.Admin.Delete(context.WithoutCancel(t.Context()), binding)
-		_ = e.Admin.Delete(context.WithoutCancel(t.Context()), policy)
+		_ = c.Admin.Delete(context.WithoutCancel(t.Context()), binding)
+		_ = c.Admin.Delete(context.WithoutCancel(t.Context()), policy)
 	}
 	t.Cleanup(thaw)
 	object := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: g.Name}}
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, Patience, true, func(ctx context.Context) (bool, error) {
-		err := e.Admin.Delete(ctx, object.DeepCopy(), client.DryRunAll)
+	Eventually(t, "the freeze", func(ctx context.Context) (bool, error) {
+		err := c.Admin.Delete(ctx, object.DeepCopy(), client.DryRunAll)
 		return apierrors.IsInvalid(err) || apierrors.IsForbidden(err), nil
 	})
-	if err != nil {
-		t.Fatalf("waiting for the freeze: %v", err)
-	}
 	return thaw
 }

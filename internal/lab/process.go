@@ -1,4 +1,4 @@
-package controlplane
+package lab
 
 import (
 	"bytes"
@@ -14,9 +14,6 @@ import (
 )
 
 const (
-	// pollInterval is how often a condition is looked at while waiting for it.
-	pollInterval = 50 * time.Millisecond
-
 	// stopTimeout is how long a process has to end on its own.
 	stopTimeout = 5 * time.Second
 
@@ -65,12 +62,13 @@ func (p *Process) Start(ctx context.Context) error {
 	}
 	p.run = r
 
-	err = poll(ctx, func(ctx context.Context) error {
+	err = Until(ctx, startTimeout, func(ctx context.Context) (bool, error) {
 		select {
 		case <-r.exited:
-			return fatal(fmt.Errorf("it ended: %w", r.err))
+			return false, Hopeless(fmt.Errorf("it ended: %w", r.err))
 		default:
-			return p.ready(ctx)
+			err := p.ready(ctx)
+			return err == nil, err
 		}
 	})
 	if err != nil {
@@ -79,6 +77,9 @@ func (p *Process) Start(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Name is what the program is called here.
+func (p *Process) Name() string { return p.name }
 
 // Ready asks the running program once whether it serves.
 func (p *Process) Ready(ctx context.Context) error { return p.ready(ctx) }
@@ -207,29 +208,4 @@ func (p *Process) kill() {
 	}
 	_ = p.run.process.Kill()
 	<-p.run.exited
-}
-
-// fatalError ends a poll at once.
-type fatalError struct{ error }
-
-func (e fatalError) Unwrap() error { return e.error }
-
-func fatal(err error) error { return fatalError{err} }
-
-// poll calls condition until it returns no error, the error is fatal, or the
-// context ends; the last error then says what was missing.
-func poll(ctx context.Context, condition func(context.Context) error) error {
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	for {
-		err := condition(ctx)
-		if err == nil || errors.As(err, new(fatalError)) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case <-ticker.C:
-		}
-	}
 }

@@ -1,8 +1,10 @@
-// Package controlplane runs a real Kubernetes control plane on this machine:
-// etcd, kube-apiserver and kube-controller-manager. There is no node: Pods
-// stay Pending until FinishPod sets their phase. All servers listen on
-// 127.0.0.1 only.
-package controlplane
+// Package lab is the whole product running for real on this machine: a control
+// plane (etcd, kube-apiserver and kube-controller-manager), Access Broker
+// installed with kubectl, the broker's own binary under its own ServiceAccount,
+// and people with client certificates. The tests, the demo, the sandbox and the
+// benchmark all set their stage with it. There is no node: Pods stay Pending
+// until FinishPod sets their phase. All servers listen on 127.0.0.1 only.
+package lab
 
 import (
 	"context"
@@ -63,6 +65,10 @@ type ControlPlane struct {
 	// Etcd, APIServer and ControllerManager may be stopped, killed and
 	// started again one by one.
 	Etcd, APIServer, ControllerManager *Process
+	// Root is the folder of this module.
+	Root string
+	// Clientset is the administrator's.
+	Clientset *kubernetes.Clientset
 
 	dir      string
 	ownsDir  bool
@@ -70,20 +76,19 @@ type ControlPlane struct {
 	output   io.Writer
 	one      bool // Options.OneIdentity
 
-	ca     *authority
-	host   string
-	admin  *rest.Config
-	client *kubernetes.Clientset
+	ca    *authority
+	host  string
+	admin *rest.Config
 
 	stop sync.Once
 	err  error // what Stop returns
 }
 
-// Start runs a control plane and returns when it is ready for use: the API
+// StartControlPlane runs a control plane and returns when it is ready for use: the API
 // server serves, the controllers run, the aggregated ClusterRoles (view, edit
 // and admin) are complete and the default namespace has its ServiceAccount.
 // On failure nothing is left running.
-func Start(ctx context.Context, o Options) (*ControlPlane, error) {
+func StartControlPlane(ctx context.Context, o Options) (*ControlPlane, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout,
 		fmt.Errorf("not ready within %s", startTimeout))
 	defer cancel()
@@ -134,7 +139,10 @@ func prepare(o Options) (_ *ControlPlane, err error) {
 	if c.output == nil {
 		c.output = io.Discard
 	}
-	if c.binaries, err = findBinaries(o.Binaries); err != nil {
+	if c.Root, err = ModuleRoot(); err != nil {
+		return nil, err
+	}
+	if c.binaries, err = c.findBinaries(o.Binaries); err != nil {
 		return nil, err
 	}
 	if c.ca, err = newAuthority(); err != nil {
@@ -214,7 +222,7 @@ func (c *ControlPlane) run(ctx context.Context) error {
 		}
 	}
 	return c.step("wait for the controllers", func() error {
-		if err := poll(ctx, c.bootstrapped); err != nil {
+		if err := Until(ctx, startTimeout, c.bootstrapped); err != nil {
 			return fmt.Errorf("%w; the end of %s:\n%s", err, c.ControllerManager.log, c.ControllerManager.LogTail())
 		}
 		return nil
@@ -276,7 +284,7 @@ func (c *ControlPlane) configureAPIServer(port, etcdPort int) error {
 	if err != nil {
 		return fmt.Errorf("make the admin's client: %w", err)
 	}
-	c.admin, c.client = admin, client
+	c.admin, c.Clientset = admin, client
 
 	c.APIServer = c.process("kube-apiserver", c.apiServerReady,
 		"--etcd-servers="+httpURL(etcdPort),
@@ -335,26 +343,26 @@ func (c *ControlPlane) configureControllerManager(port int) error {
 func (c *ControlPlane) apiServerReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	return c.client.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+	return c.Clientset.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 }
 
 // bootstrapped asks whether the controllers have done what a cluster that is
 // up for a minute takes for granted.
-func (c *ControlPlane) bootstrapped(ctx context.Context) error {
+func (c *ControlPlane) bootstrapped(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	if c.ControllerManager.PID() == 0 {
-		return fatal(errors.New("kube-controller-manager ended"))
+		return false, Hopeless(errors.New("kube-controller-manager ended"))
 	}
-	roles, err := c.client.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{})
+	roles, err := c.Clientset.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := aggregated(roles.Items); err != nil {
-		return err
+		return false, err
 	}
-	_, err = c.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
-	return err
+	_, err = c.Clientset.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
+	return err == nil, err
 }
 
 // aggregated checks that every aggregated role has all the rules it is made
@@ -368,7 +376,7 @@ func aggregated(roles []rbacv1.ClusterRole) error {
 		for _, term := range role.AggregationRule.ClusterRoleSelectors {
 			selector, err := metav1.LabelSelectorAsSelector(&term)
 			if err != nil {
-				return fatal(err)
+				return err
 			}
 			for _, part := range roles {
 				if part.Name == role.Name || !selector.Matches(labels.Set(part.Labels)) {

@@ -1,4 +1,4 @@
-package controlplane
+package lab
 
 import (
 	"context"
@@ -26,16 +26,12 @@ const (
 )
 
 // findBinaries returns the folder with all the programs.
-func findBinaries(folder string) (string, error) {
+func (c *ControlPlane) findBinaries(folder string) (string, error) {
 	if folder == "" {
 		folder = os.Getenv(assetsVariable)
 	}
 	if folder == "" {
-		root, err := ModuleRoot()
-		if err != nil {
-			return "", err
-		}
-		folder = filepath.Join(root, "bin")
+		folder = filepath.Join(c.Root, "bin")
 	}
 	folder, err := filepath.Abs(folder)
 	if err != nil {
@@ -97,6 +93,15 @@ func FreePorts(n int) ([]int, error) {
 	return ports, nil
 }
 
+// FreeAddress is the loopback address with a free port.
+func FreeAddress() (string, error) {
+	ports, err := FreePorts(1)
+	if err != nil {
+		return "", err
+	}
+	return loopback(ports[0]), nil
+}
+
 // Healthy returns a check that the URL answers 200, for NewProcess. The pool is
 // needed for https only.
 func Healthy(url string, trusted *x509.CertPool) func(context.Context) error {
@@ -108,7 +113,7 @@ func Healthy(url string, trusted *x509.CertPool) func(context.Context) error {
 	return func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
-			return fatal(err)
+			return err
 		}
 		response, err := client.Do(request)
 		if err != nil {

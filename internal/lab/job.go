@@ -1,4 +1,4 @@
-package controlplane
+package lab
 
 import (
 	"context"
@@ -10,14 +10,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 )
 
 // FinishPod does a kubelet's work: it waits for a Pod of the Job that is not
 // finished and sets its phase, PodSucceeded or PodFailed. What becomes of the
 // Job is up to the Job controller.
-func FinishPod(ctx context.Context, client kubernetes.Interface, namespace, jobName string, phase corev1.PodPhase) error {
-	pods := client.CoreV1().Pods(namespace)
+func (c *ControlPlane) FinishPod(ctx context.Context, namespace, jobName string, phase corev1.PodPhase) error {
+	pods := c.Clientset.CoreV1().Pods(namespace)
 	ofJob := metav1.ListOptions{
 		LabelSelector: labels.Set{batchv1.JobNameLabel: jobName}.String(),
 	}
@@ -26,19 +25,19 @@ func FinishPod(ctx context.Context, client kubernetes.Interface, namespace, jobN
 		return fmt.Errorf("encode the Pod's status: %w", err)
 	}
 
-	err = poll(ctx, func(ctx context.Context) error {
+	err = Until(ctx, Patience, func(ctx context.Context) (bool, error) {
 		list, err := pods.List(ctx, ofJob)
 		if err != nil {
-			return err
+			return false, err
 		}
 		for _, pod := range list.Items {
 			if finished(&pod) {
 				continue
 			}
 			_, err := pods.Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
-			return err
+			return err == nil, err
 		}
-		return fmt.Errorf("none of its %d Pods is unfinished", len(list.Items))
+		return false, fmt.Errorf("none of its %d Pods is unfinished", len(list.Items))
 	})
 	if err != nil {
 		return fmt.Errorf("finish a Pod of Job %s/%s: %w", namespace, jobName, err)

@@ -1,8 +1,9 @@
-package env
+package kit
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -16,82 +17,146 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/controlplane"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // Patience is how long a test waits for what must come; it is never waited out.
-const Patience = 30 * time.Second
+const Patience = lab.Patience
 
-// Somebody is a client of whoever an authenticator would make this user: a
-// client certificate cannot say all that OIDC, a cloud or a proxy say.
-func (e *Env) Somebody(t testing.TB, user rest.ImpersonationConfig) client.Client {
+// Eventually waits until something holds; see lab.Until.
+func Eventually(t testing.TB, what string, holds func(context.Context) (bool, error)) {
 	t.Helper()
-	config := e.ControlPlane.Admin()
-	config.Impersonate = user
-	c, err := e.newClient(config)
+	Within(t, Patience, what, holds)
+}
+
+// Within is Eventually with another patience. It serves a Cleanup too, in which
+// the test's own context has ended.
+func Within(t testing.TB, patience time.Duration, what string, holds func(context.Context) (bool, error)) {
+	t.Helper()
+	if err := lab.Until(context.WithoutCancel(t.Context()), patience, holds); err != nil {
+		t.Fatalf("waiting for %s: %v", what, err)
+	}
+}
+
+// WaitGone waits until an object is deleted.
+func (c *Cluster) WaitGone(t testing.TB, o client.Object) {
+	t.Helper()
+	c.WaitGoneWithin(t, Patience, o)
+}
+
+// WaitGoneWithin is WaitGone with another patience.
+func (c *Cluster) WaitGoneWithin(t testing.TB, patience time.Duration, o client.Object) {
+	t.Helper()
+	Within(t, patience, fmt.Sprintf("the end of %T %s", o, o.GetName()), func(ctx context.Context) (bool, error) {
+		err := c.Admin.Get(ctx, client.ObjectKeyFromObject(o), o)
+		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+	})
+}
+
+// CreateSoon creates an object as soon as it can be, for instance when another
+// of its name is gone.
+func CreateSoon(t testing.TB, c client.Client, o client.Object) {
+	t.Helper()
+	Eventually(t, fmt.Sprintf("the creation of %T %s", o, o.GetName()), func(ctx context.Context) (bool, error) {
+		err := c.Create(ctx, o)
+		return err == nil, err
+	})
+}
+
+// NeedsStamps skips a test that is about what the API server fills in.
+func (c *Cluster) NeedsStamps(t testing.TB) {
+	t.Helper()
+	if !c.Stamps {
+		t.Skipf("Kubernetes 1.%d has no MutatingAdmissionPolicy: nothing is filled in there", c.Minor)
+	}
+}
+
+// Person is a client of somebody who exists for one test only.
+func (c *Cluster) Person(t testing.TB, name string, groups ...string) client.Client {
+	t.Helper()
+	person, err := c.As(name, groups...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return person
+}
+
+// Somebody is a client of whoever an authenticator would make this user: a
+// client certificate cannot say all that OIDC, a cloud or a proxy say.
+func (c *Cluster) Somebody(t testing.TB, user rest.ImpersonationConfig) client.Client {
+	t.Helper()
+	config := c.AdminConfig()
+	config.Impersonate = user
+	somebody, err := c.NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return somebody
+}
+
+// BrokerKubeconfig is a kubeconfig of that name of the broker's ServiceAccount,
+// which lets commands act as the broker.
+func (c *Cluster) BrokerKubeconfig(t testing.TB, name string) string {
+	t.Helper()
+	config, err := c.BrokerConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := c.Kubeconfig(name, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // CreateAsBefore creates an RBAC object in a namespace as it may stand there
 // from before the admission policies were installed, which refuse it to
 // everybody now.
-func (e *Env) CreateAsBefore(t testing.TB, o client.Object) {
+func (c *Cluster) CreateAsBefore(t testing.TB, o client.Object) {
 	t.Helper()
 	guard := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "access-broker-bindings"}}
-	e.Patch(t, guard, fmt.Sprintf(`{"spec":{"matchResources":{"namespaceSelector":{"matchExpressions":[{"key":%q,"operator":"NotIn","values":[%q]}]}}}}`, corev1.LabelMetadataName, o.GetNamespace()))
-	err := eventually(t.Context(), Patience, func(ctx context.Context) error { return e.Admin.Create(ctx, o) })
-	e.Patch(t, guard, `{"spec":{"matchResources":null}}`)
+	c.Patch(t, guard, fmt.Sprintf(`{"spec":{"matchResources":{"namespaceSelector":{"matchExpressions":[{"key":%q,"operator":"NotIn","values":[%q]}]}}}}`, corev1.LabelMetadataName, o.GetNamespace()))
+	err := lab.Until(t.Context(), Patience, func(ctx context.Context) (bool, error) {
+		err := c.Admin.Create(ctx, o)
+		return err == nil, err
+	})
+	c.Patch(t, guard, `{"spec":{"matchResources":null}}`)
 	if err != nil {
 		t.Fatalf("create %T: %v", o, err)
 	}
-	err = eventually(t.Context(), Patience, func(ctx context.Context) error {
+	Eventually(t, "it to be refused again", func(ctx context.Context) (bool, error) {
 		again := o.DeepCopyObject().(client.Object)
 		again.SetName("probe")
 		again.SetResourceVersion("")
-		if err := e.Admin.Create(ctx, again, client.DryRunAll); !apierrors.IsForbidden(err) {
-			return fmt.Errorf("it is not refused again: %w", errOr(err))
-		}
-		return nil
+		return apierrors.IsForbidden(c.Admin.Create(ctx, again, client.DryRunAll)), nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // FinishJob ends a Job, in place of a kubelet, by the phase of its Pod.
-func (e *Env) FinishJob(t testing.TB, ns, name string, phase corev1.PodPhase) {
+func (c *Cluster) FinishJob(t testing.TB, ns, name string, phase corev1.PodPhase) {
 	t.Helper()
-	clientset, err := kubernetes.NewForConfig(e.ControlPlane.Admin())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := controlplane.FinishPod(t.Context(), clientset, ns, name, phase); err != nil {
+	if err := c.FinishPod(t.Context(), ns, name, phase); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // Patch merges into an object as the administrator.
-func (e *Env) Patch(t testing.TB, o client.Object, merge string) {
+func (c *Cluster) Patch(t testing.TB, o client.Object, merge string) {
 	t.Helper()
-	if err := e.Admin.Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(merge))); err != nil {
+	if err := c.Admin.Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(merge))); err != nil {
 		t.Fatalf("patch %T: %v", o, err)
 	}
 }
 
 // PatchStatus merges into the status of an object as the administrator.
-func (e *Env) PatchStatus(t testing.TB, o client.Object, merge string) {
+func (c *Cluster) PatchStatus(t testing.TB, o client.Object, merge string) {
 	t.Helper()
-	if err := e.Admin.Status().Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(merge))); err != nil {
+	if err := c.Admin.Status().Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(merge))); err != nil {
 		t.Fatalf("patch status of %T: %v", o, err)
 	}
 }
@@ -126,16 +191,16 @@ func NewPod(ns, name string) *corev1.Pod {
 }
 
 // NewNamespace makes a namespace of the test's own.
-func (e *Env) NewNamespace(t testing.TB, labels map[string]string) string {
+func (c *Cluster) NewNamespace(t testing.TB, labels map[string]string) string {
 	t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-", Labels: labels}}
-	Create(t, e.Admin, ns)
+	Create(t, c.Admin, ns)
 	return ns.Name
 }
 
 // NewPolicy makes a policy that lets dev have view and edit in a namespace with
 // the approval of one of sre, changed by edit.
-func (e *Env) NewPolicy(t testing.TB, namespace string, edit func(*v1alpha1.AccessPolicySpec)) *v1alpha1.AccessPolicy {
+func (c *Cluster) NewPolicy(t testing.TB, namespace string, edit func(*v1alpha1.AccessPolicySpec)) *v1alpha1.AccessPolicy {
 	t.Helper()
 	p := &v1alpha1.AccessPolicy{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "p-"},
@@ -151,44 +216,44 @@ func (e *Env) NewPolicy(t testing.TB, namespace string, edit func(*v1alpha1.Acce
 	if edit != nil {
 		edit(&p.Spec)
 	}
-	Create(t, e.Admin, p)
-	t.Cleanup(func() { _ = e.Admin.Delete(context.WithoutCancel(t.Context()), p) })
+	Create(t, c.Admin, p)
+	t.Cleanup(func() { _ = c.Admin.Delete(context.WithoutCancel(t.Context()), p) })
 	return p
 }
 
 // Ask makes a request for edit, changed by edit.
-func (e *Env) Ask(t testing.TB, c client.Client, namespace string, edit func(*v1alpha1.AccessRequestSpec)) *v1alpha1.AccessRequest {
+func (c *Cluster) Ask(t testing.TB, who client.Client, namespace string, edit func(*v1alpha1.AccessRequestSpec)) *v1alpha1.AccessRequest {
 	t.Helper()
-	request := NewRequest(namespace, edit)
-	Create(t, c, request)
+	request := lab.NewRequest(namespace, edit)
+	Create(t, who, request)
 	return request
 }
 
 // WaitFor waits until the request is in a phase.
-func (e *Env) WaitFor(t testing.TB, request *v1alpha1.AccessRequest, phase v1alpha1.RequestPhase) *v1alpha1.AccessRequest {
+func (c *Cluster) WaitFor(t testing.TB, request *v1alpha1.AccessRequest, phase v1alpha1.RequestPhase) *v1alpha1.AccessRequest {
 	t.Helper()
-	return e.WaitUntil(t, request, "phase "+string(phase), func(r *v1alpha1.AccessRequest) bool { return r.Status.Phase == phase })
+	return c.WaitUntil(t, request, "phase "+string(phase), func(r *v1alpha1.AccessRequest) bool { return r.Status.Phase == phase })
 }
 
 // WaitMatched waits until the broker has told whom to ask.
-func (e *Env) WaitMatched(t testing.TB, request *v1alpha1.AccessRequest) *v1alpha1.AccessRequest {
+func (c *Cluster) WaitMatched(t testing.TB, request *v1alpha1.AccessRequest) *v1alpha1.AccessRequest {
 	t.Helper()
-	return e.WaitUntil(t, request, "a policy", func(r *v1alpha1.AccessRequest) bool { return r.Status.Policy != nil })
+	return c.WaitUntil(t, request, "a policy", func(r *v1alpha1.AccessRequest) bool { return r.Status.Policy != nil })
 }
 
 // WaitUntil waits until something holds of a request; it fails when the request ends first.
-func (e *Env) WaitUntil(t testing.TB, request *v1alpha1.AccessRequest, what string, holds func(*v1alpha1.AccessRequest) bool) *v1alpha1.AccessRequest {
+func (c *Cluster) WaitUntil(t testing.TB, request *v1alpha1.AccessRequest, what string, holds func(*v1alpha1.AccessRequest) bool) *v1alpha1.AccessRequest {
 	t.Helper()
 	current := &v1alpha1.AccessRequest{}
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, Patience, true, func(ctx context.Context) (bool, error) {
-		if err := e.Admin.Get(ctx, client.ObjectKeyFromObject(request), current); err != nil {
-			return false, err
+	err := lab.Until(t.Context(), Patience, func(ctx context.Context) (bool, error) {
+		if err := c.Admin.Get(ctx, client.ObjectKeyFromObject(request), current); err != nil {
+			return false, lab.Hopeless(err)
 		}
 		if holds(current) {
 			return true, nil
 		}
 		if current.Status.Phase.Ended() {
-			return false, fmt.Errorf("the request is over")
+			return false, lab.Hopeless(errors.New("the request is over"))
 		}
 		return false, nil
 	})
@@ -199,14 +264,14 @@ func (e *Env) WaitUntil(t testing.TB, request *v1alpha1.AccessRequest, what stri
 }
 
 // GrantOf is the grant of a request.
-func (e *Env) GrantOf(t testing.TB, request *v1alpha1.AccessRequest) *v1alpha1.AccessGrant {
+func (c *Cluster) GrantOf(t testing.TB, request *v1alpha1.AccessRequest) *v1alpha1.AccessGrant {
 	t.Helper()
 	current := &v1alpha1.AccessRequest{}
 	g := &v1alpha1.AccessGrant{}
-	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(request), current); err != nil {
+	if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(request), current); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Admin.Get(t.Context(), client.ObjectKey{Name: current.Status.GrantName}, g); err != nil {
+	if err := c.Admin.Get(t.Context(), client.ObjectKey{Name: current.Status.GrantName}, g); err != nil {
 		t.Fatal(err)
 	}
 	return g
@@ -214,12 +279,14 @@ func (e *Env) GrantOf(t testing.TB, request *v1alpha1.AccessRequest) *v1alpha1.A
 
 // WaitEnded waits until the grant of a request is over, and checks why, what
 // the user may do then, and that the API server was asked.
-func (e *Env) WaitEnded(t testing.TB, grantName string, reason v1alpha1.EndReason) *v1alpha1.AccessGrant {
+func (c *Cluster) WaitEnded(t testing.TB, grantName string, reason v1alpha1.EndReason) *v1alpha1.AccessGrant {
 	t.Helper()
 	g := &v1alpha1.AccessGrant{}
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, Patience, true, func(ctx context.Context) (bool, error) {
-		err := e.Admin.Get(ctx, client.ObjectKey{Name: grantName}, g)
-		return g.Status.Phase == v1alpha1.GrantEnded, err
+	err := lab.Until(t.Context(), Patience, func(ctx context.Context) (bool, error) {
+		if err := c.Admin.Get(ctx, client.ObjectKey{Name: grantName}, g); err != nil {
+			return false, lab.Hopeless(err)
+		}
+		return g.Status.Phase == v1alpha1.GrantEnded, nil
 	})
 	if err != nil {
 		t.Fatalf("waiting for the end of grant %s: %v; it is %s", grantName, err, g.Status.Phase)
@@ -241,22 +308,10 @@ func Create(t testing.TB, c client.Client, o client.Object) {
 	}
 }
 
-// NewRequest is a request for edit that is not created yet, changed by edit.
-func NewRequest(namespace string, edit func(*v1alpha1.AccessRequestSpec)) *v1alpha1.AccessRequest {
-	request := &v1alpha1.AccessRequest{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "fix-"},
-		Spec:       v1alpha1.AccessRequestSpec{RoleRef: &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "edit"}, Reason: "INC-42: stuck consumers"},
-	}
-	if edit != nil {
-		edit(&request.Spec)
-	}
-	return request
-}
-
-// Decide is the plain merge patch that the README tells people to use.
+// Decide is lab.Decide.
 func Decide(t testing.TB, c client.Client, request *v1alpha1.AccessRequest, verdict v1alpha1.Verdict) error {
 	t.Helper()
-	return PatchDecisions(t, c, request, map[string]any{"verdict": verdict})
+	return lab.Decide(t.Context(), c, request, verdict)
 }
 
 // PatchDecisions sends decisions in a plain merge patch.
@@ -287,31 +342,28 @@ func Describe(list []metav1.Condition) string {
 	return strings.Join(out, "\n")
 }
 
-// Can asks the API server, as the user, whether he may delete pods in a namespace.
+// Can asks the API server, as the user, whether they may delete pods in a namespace.
 func Can(t testing.TB, c client.Client, namespace string) bool {
 	t.Helper()
 	return CanDo(t, c, authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "delete", Resource: "pods"})
 }
 
-// CanDo asks the API server, as the user, whether he may do something.
+// CanDo asks the API server, as the user, whether they may do something.
 func CanDo(t testing.TB, c client.Client, what authorizationv1.ResourceAttributes) bool {
 	t.Helper()
-	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &what}}
-	if err := c.Create(t.Context(), review); err != nil {
+	can, err := lab.Can(t.Context(), c, what)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return review.Status.Allowed
+	return can
 }
 
 // WaitPast waits until the clock, which is the API server's too, is past a moment.
 func WaitPast(t testing.TB, moment time.Time) {
 	t.Helper()
-	err := wait.PollUntilContextCancel(t.Context(), 20*time.Millisecond, true, func(context.Context) (bool, error) {
+	Within(t, Patience+time.Until(moment), moment.String(), func(context.Context) (bool, error) {
 		return time.Now().After(moment), nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // HasReason tells whether any condition has the reason.

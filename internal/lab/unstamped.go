@@ -1,4 +1,4 @@
-package env
+package lab
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,20 +21,12 @@ import (
 // by default.
 const stampedFrom = 36
 
-// NeedsStamps skips a test that is about what the API server fills in.
-func (e *Env) NeedsStamps(t testing.TB) {
-	t.Helper()
-	if !e.Stamps {
-		t.Skipf("Kubernetes 1.%d has no MutatingAdmissionPolicy: nothing is filled in there", e.Minor)
-	}
-}
-
 // userClient is what a user's client does on this cluster.
-func (e *Env) userClient(c client.WithWatch) client.Client {
-	if e.Stamps {
-		return c
+func (c *Cluster) userClient(plain client.WithWatch) client.Client {
+	if c.Stamps {
+		return plain
 	}
-	return interceptor.NewClient(c, interceptor.Funcs{Create: createAsOneself, SubResourcePatch: decideAsOneself})
+	return interceptor.NewClient(plain, interceptor.Funcs{Create: createAsOneself, SubResourcePatch: decideAsOneself})
 }
 
 // createAsOneself writes who asks, as kubectl access does where nothing fills it in.

@@ -1,4 +1,4 @@
-package controlplane
+package lab
 
 import (
 	"context"
@@ -25,14 +25,14 @@ func TestControlPlane(t *testing.T) {
 	defer cancel()
 
 	begin := time.Now()
-	c, err := Start(ctx, Options{Output: t.Output()})
+	c, err := StartControlPlane(ctx, Options{Output: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Stop() })
 	t.Logf("ready after %s", time.Since(begin).Round(time.Millisecond))
 
-	admin := clientFor(t, c.Admin())
+	admin := c.Clientset
 
 	t.Run("a user is who the certificate says and may do nothing", func(t *testing.T) {
 		cfg, err := c.User("alice", "dev")
@@ -40,7 +40,7 @@ func TestControlPlane(t *testing.T) {
 			t.Fatal(err)
 		}
 		alice := clientFor(t, cfg)
-		if got := whoAmI(ctx, t, alice); got != "alice [dev system:authenticated]" {
+		if got := called(ctx, t, alice); got != "alice [dev system:authenticated]" {
 			t.Errorf("alice is %q", got)
 		}
 		if _, err := alice.CoreV1().Secrets("default").List(ctx, metav1.ListOptions{}); !apierrors.IsForbidden(err) {
@@ -53,14 +53,14 @@ func TestControlPlane(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := whoAmI(ctx, t, clientFor(t, cfg))
+		got := called(ctx, t, clientFor(t, cfg))
 		if !strings.HasPrefix(got, "system:serviceaccount:default:default ") {
 			t.Errorf("the ServiceAccount is %q", got)
 		}
 	})
 
 	t.Run("kubectl works with a kubeconfig", func(t *testing.T) {
-		path, err := c.Kubeconfig("admin", c.Admin())
+		path, err := c.Kubeconfig("admin", c.AdminConfig())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestControlPlane(t *testing.T) {
 
 	t.Run("a Job completes", func(t *testing.T) {
 		createJob(ctx, t, admin, "good")
-		if err := FinishPod(ctx, admin, "default", "good", corev1.PodSucceeded); err != nil {
+		if err := c.FinishPod(ctx, "default", "good", corev1.PodSucceeded); err != nil {
 			t.Fatal(err)
 		}
 		waitForJob(ctx, t, admin, "good", batchv1.JobComplete)
@@ -80,7 +80,7 @@ func TestControlPlane(t *testing.T) {
 
 	t.Run("a Job fails", func(t *testing.T) {
 		createJob(ctx, t, admin, "bad")
-		if err := FinishPod(ctx, admin, "default", "bad", corev1.PodFailed); err != nil {
+		if err := c.FinishPod(ctx, "default", "bad", corev1.PodFailed); err != nil {
 			t.Fatal(err)
 		}
 		waitForJob(ctx, t, admin, "bad", batchv1.JobFailed)
@@ -139,7 +139,7 @@ func TestControlPlane(t *testing.T) {
 
 func TestStartSaysWhatIsWrong(t *testing.T) {
 	t.Run("missing binaries", func(t *testing.T) {
-		_, err := Start(t.Context(), Options{Binaries: t.TempDir()})
+		_, err := StartControlPlane(t.Context(), Options{Binaries: t.TempDir()})
 		if err == nil || !strings.Contains(err.Error(), "make controlplane") {
 			t.Errorf("got %v, want a hint at make controlplane", err)
 		}
@@ -152,7 +152,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, err := Start(t.Context(), Options{Dir: t.TempDir(), Binaries: binaries})
+		_, err := StartControlPlane(t.Context(), Options{Dir: t.TempDir(), Binaries: binaries})
 		if err == nil || !strings.Contains(err.Error(), "etcd is out of order") || !strings.Contains(err.Error(), "exit status 3") {
 			t.Errorf("got %v, want the log and the exit status", err)
 		}
@@ -168,7 +168,7 @@ func clientFor(t *testing.T, cfg *rest.Config) *kubernetes.Clientset {
 	return client
 }
 
-func whoAmI(ctx context.Context, t *testing.T, client kubernetes.Interface) string {
+func called(ctx context.Context, t *testing.T, client kubernetes.Interface) string {
 	t.Helper()
 	review, err := client.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	if err != nil {
@@ -198,17 +198,17 @@ func createJob(ctx context.Context, t *testing.T, client kubernetes.Interface, n
 
 func waitForJob(ctx context.Context, t *testing.T, client kubernetes.Interface, name string, want batchv1.JobConditionType) {
 	t.Helper()
-	err := poll(ctx, func(ctx context.Context) error {
+	err := Until(ctx, Patience, func(ctx context.Context) (bool, error) {
 		job, err := client.BatchV1().Jobs("default").Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
-			return err
+			return false, err
 		}
 		for _, condition := range job.Status.Conditions {
 			if condition.Type == want && condition.Status == corev1.ConditionTrue {
-				return nil
+				return true, nil
 			}
 		}
-		return fmt.Errorf("Job %s is not %s: %v", name, want, job.Status.Conditions)
+		return false, fmt.Errorf("Job %s is not %s: %v", name, want, job.Status.Conditions)
 	})
 	if err != nil {
 		t.Fatal(err)

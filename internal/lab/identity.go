@@ -1,4 +1,4 @@
-package controlplane
+package lab
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -19,8 +20,8 @@ import (
 // tokenLifetime outlasts any test and a day in the sandbox.
 const tokenLifetime = 24 * time.Hour
 
-// Admin returns a config of a user in the group system:masters.
-func (c *ControlPlane) Admin() *rest.Config {
+// AdminConfig returns a config of a user in the group system:masters.
+func (c *ControlPlane) AdminConfig() *rest.Config {
 	return rest.CopyConfig(c.admin)
 }
 
@@ -38,7 +39,7 @@ func (c *ControlPlane) User(name string, groups ...string) (*rest.Config, error)
 
 // ServiceAccount returns a config with a token of a ServiceAccount that exists.
 func (c *ControlPlane) ServiceAccount(ctx context.Context, namespace, name string) (*rest.Config, error) {
-	token, err := c.client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{
+	token, err := c.Clientset.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(tokenLifetime.Seconds()))},
 	}, metav1.CreateOptions{})
 	if err != nil {
@@ -73,21 +74,27 @@ func (c *ControlPlane) Kubeconfig(name string, cfg *rest.Config) (string, error)
 		Contexts:       map[string]*clientcmdapi.Context{name: {Cluster: "local", AuthInfo: name}},
 		CurrentContext: name,
 	}
-	path := filepath.Join(c.dir, "kubeconfigs", name+".kubeconfig")
+	path := c.KubeconfigOf(name)
 	if err := clientcmd.WriteToFile(kubeconfig, path); err != nil {
 		return "", fmt.Errorf("write the kubeconfig of %s: %w", name, err)
 	}
 	return path, nil
 }
 
+// KubeconfigOf is the path of the kubeconfig of that name.
+func (c *ControlPlane) KubeconfigOf(name string) string {
+	return filepath.Join(c.dir, "kubeconfigs", name+".kubeconfig")
+}
+
 // Kubectl returns a kubectl command that is not started yet. Its environment
-// is its own, so that no configuration or cache of the person here matters.
+// is its own, so that no configuration or cache of the person here matters. It
+// finds the module's commands: the broker, and the plugin.
 func (c *ControlPlane) Kubectl(kubeconfig string, args ...string) *exec.Cmd {
 	cmd := exec.Command(c.Binary("kubectl"), args...)
 	cmd.Env = []string{
 		"HOME=" + filepath.Join(c.dir, "home"),
 		"KUBECONFIG=" + kubeconfig,
-		"PATH=" + c.binaries + string(os.PathListSeparator) + os.Getenv("PATH"), // finds kubectl plugins
+		"PATH=" + strings.Join([]string{c.binaries, filepath.Join(c.Root, "bin"), os.Getenv("PATH")}, string(os.PathListSeparator)),
 	}
 	return cmd
 }
