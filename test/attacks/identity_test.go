@@ -448,9 +448,7 @@ func TestWithTheBrokerDown(t *testing.T) {
 		first := lab.NewRequest(ns, nil)
 		first.Name, first.GenerateName = "again", ""
 		kit.Create(t, alice, first)
-		e.WaitMatched(t, first)
-		kit.MustDecide(t, bob, first, v1alpha1.VerdictApprove)
-		e.WaitFor(t, first, v1alpha1.RequestActive)
+		e.Approved(t, bob, first)
 		g := e.GrantOf(t, first)
 		brokerDown(t)
 		kit.Delete(t, alice, first)

@@ -3,9 +3,7 @@ package attacks
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/json"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -228,7 +226,7 @@ func TestMetrics(t *testing.T) {
 	}
 	attack(t, "metrics read without the right to", func(t *testing.T) {
 		for _, token := range list("", reader(t, "curious")) {
-			if code, _ := scrape(t, token); code != http.StatusUnauthorized && code != http.StatusForbidden {
+			if code, _ := kit.Scrape(t, metrics, token); code != http.StatusUnauthorized && code != http.StatusForbidden {
 				t.Errorf("HTTP %d", code)
 			}
 		}
@@ -245,7 +243,7 @@ func TestMetrics(t *testing.T) {
 		var page string
 		kit.Eventually(t, "the metrics", func(context.Context) (bool, error) {
 			var code int
-			code, page = scrape(t, token)
+			code, page = kit.Scrape(t, metrics, token)
 			return code == http.StatusOK, nil
 		})
 		if !strings.Contains(page, "access_broker_") {
@@ -257,27 +255,4 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	})
-}
-
-func scrape(t *testing.T, token string) (code int, page string) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+metrics+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	// The broker signs its certificate itself when it is given none.
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // see above
-	response, err := c.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, string(body)
 }

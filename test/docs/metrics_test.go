@@ -2,10 +2,8 @@ package docs
 
 import (
 	"bytes"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -108,10 +106,10 @@ func scrape(t *testing.T, e *installed) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, _ := get(t, e, config.BearerToken); status != http.StatusForbidden {
+	if status, _ := kit.Scrape(t, e.metrics, config.BearerToken); status != http.StatusForbidden {
 		t.Errorf("without the role the metrics answer %d", status)
 	}
-	if status, _ := get(t, e, ""); status != http.StatusUnauthorized {
+	if status, _ := kit.Scrape(t, e.metrics, ""); status != http.StatusUnauthorized {
 		t.Errorf("without a token the metrics answer %d", status)
 	}
 	kit.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
@@ -123,35 +121,11 @@ func scrape(t *testing.T, e *installed) []byte {
 	if config, err = e.ServiceAccount(t.Context(), ns, account.Name); err != nil {
 		t.Fatal(err)
 	}
-	status, body := get(t, e, config.BearerToken)
+	status, body := kit.Scrape(t, e.metrics, config.BearerToken)
 	if status != http.StatusOK {
 		t.Fatalf("the metrics answer %d: %s", status, body)
 	}
-	return body
-}
-
-func get(t *testing.T, e *installed, token string) (int, []byte) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+e.metrics+"/metrics", http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	// The broker's certificate is one that it made for itself at its start.
-	httpClient := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	defer httpClient.CloseIdleConnections()
-	response, err := httpClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, body
+	return []byte(body)
 }
 
 func alerts(t *testing.T) []query {

@@ -64,9 +64,7 @@ func TestDeletedRequestWithAFinalizer(t *testing.T) {
 	request.Finalizers = []string{"example.com/keep"}
 	kit.Create(t, alice, request)
 	t.Cleanup(func() { release(t, request) })
-	e.WaitMatched(t, request)
-	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-	e.WaitFor(t, request, v1alpha1.RequestActive)
+	e.Approved(t, bob, request)
 	g := e.GrantOf(t, request)
 	kit.Delete(t, alice, request.DeepCopy())
 	e.WaitEnded(t, g.Name, v1alpha1.EndRequestDeleted)

@@ -146,9 +146,7 @@ func TestAnybodyTakesAway(t *testing.T) {
 			who := e.Somebody(t, identities[name])
 
 			request := e.Ask(t, alice, ns, nil)
-			e.WaitMatched(t, request)
-			kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-			e.WaitFor(t, request, v1alpha1.RequestActive)
+			e.Approved(t, bob, request)
 			kit.MustDecide(t, who, request, v1alpha1.VerdictRevoke)
 			g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndRevoked)
 			if g.Status.EndedBy != identities[name].UserName {
@@ -157,9 +155,7 @@ func TestAnybodyTakesAway(t *testing.T) {
 
 			// And they ask, are approved and give back like everybody.
 			mine := e.Ask(t, who, ns, nil)
-			e.WaitMatched(t, mine)
-			kit.MustDecide(t, bob, mine, v1alpha1.VerdictApprove)
-			e.WaitFor(t, mine, v1alpha1.RequestActive)
+			e.Approved(t, bob, mine)
 			if !kit.Can(t, who, ns) {
 				t.Error("no access")
 			}

@@ -17,9 +17,7 @@ func TestBrokerRestartsWhileActive(t *testing.T) {
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, nil)
 	request := e.Ask(t, alice, ns, nil)
-	e.WaitMatched(t, request)
-	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-	active := e.WaitFor(t, request, v1alpha1.RequestActive)
+	active := e.Approved(t, bob, request)
 	before := e.GrantOf(t, request)
 
 	broker.Kill()

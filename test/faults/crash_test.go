@@ -101,9 +101,7 @@ func (l *life) play(t *testing.T) {
 		restarted <- found
 	}()
 
-	l.WaitMatched(t, request)
-	kit.MustDecide(t, l.bob, request, v1alpha1.VerdictApprove)
-	l.WaitFor(t, request, v1alpha1.RequestActive)
+	l.Approved(t, l.bob, request)
 	g := l.GrantOf(t, request)
 	held := l.bindings(t, g.Name)
 	if !kit.Can(t, l.alice, one) || !kit.Can(t, l.alice, two) || len(held) != 2 || !recorded(g, held) {

@@ -183,6 +183,20 @@ func TestChartPackage(t *testing.T) {
 	}
 }
 
+// Where Git makes no symbolic links, the chart installs nothing rather than a
+// broker without its guards.
+func TestChartWithoutLinks(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "access-broker")
+	run(t, exec.CommandContext(t.Context(), "cp", "-rL", filepath.Join(root(t), "charts", "access-broker"), folder))
+	link := filepath.Join(folder, "files", "admission")
+	if err := errors.Join(os.RemoveAll(link), os.WriteFile(link, []byte("../../../config/admission"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := helm(t, "template", "access-broker", folder); err == nil || !strings.Contains(out, "files/admission, a symbolic link into config/, leads nowhere") {
+		t.Errorf("it is not refused: %v\n%s", err, out)
+	}
+}
+
 func TestChartLint(t *testing.T) {
 	if out, err := helm(t, "lint", "--strict", "charts/access-broker"); err != nil {
 		t.Errorf("%v\n%s", err, out)

@@ -241,6 +241,15 @@ func (c *Cluster) WaitMatched(t testing.TB, request *v1alpha1.AccessRequest) *v1
 	return c.WaitUntil(t, request, "a policy", func(r *v1alpha1.AccessRequest) bool { return r.Status.Policy != nil })
 }
 
+// Approved waits until the broker has told whom to ask, approves a request as
+// one of them, and waits until the access is given.
+func (c *Cluster) Approved(t testing.TB, approver client.Client, request *v1alpha1.AccessRequest) *v1alpha1.AccessRequest {
+	t.Helper()
+	c.WaitMatched(t, request)
+	MustDecide(t, approver, request, v1alpha1.VerdictApprove)
+	return c.WaitFor(t, request, v1alpha1.RequestActive)
+}
+
 // WaitUntil waits until something holds of a request; it fails when the request ends first.
 func (c *Cluster) WaitUntil(t testing.TB, request *v1alpha1.AccessRequest, what string, holds func(*v1alpha1.AccessRequest) bool) *v1alpha1.AccessRequest {
 	t.Helper()

@@ -15,9 +15,7 @@ func TestWhatEndedIsToldAfterARestart(t *testing.T) {
 	e.NewPolicy(t, ns, nil)
 	outage.down.Store(true)
 	request := e.Ask(t, alice, ns, nil)
-	e.WaitMatched(t, request)
-	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-	e.WaitFor(t, request, v1alpha1.RequestActive)
+	e.Approved(t, bob, request)
 	g := e.GrantOf(t, request)
 	kit.WaitPast(t, g.Status.GrantedTime.Add(2*time.Second)) // so that the end is at another moment, in whole seconds
 	kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
