@@ -170,7 +170,7 @@ func (c *Cluster) Broker(ctx context.Context, name string, args ...string) (*Pro
 	if _, err := os.Stat(binary); err != nil {
 		return nil, fmt.Errorf("the broker is missing, run `make build`: %w", err)
 	}
-	broker := NewProcess(name, binary, c.Log(name), Healthy("http://"+probes+"/readyz", nil), args...)
+	broker := NewProcess(name, binary, c.Log(name), healthy("http://"+probes+"/readyz", nil), args...)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.brokers = append(c.brokers, broker)

@@ -201,7 +201,7 @@ func (c *ControlPlane) pki(name string) string {
 
 // run starts the programs on new ports, one after another: each needs the one before.
 func (c *ControlPlane) run(ctx context.Context) error {
-	ports, err := FreePorts(4)
+	ports, err := freePorts(4)
 	if err != nil {
 		return err
 	}
@@ -261,7 +261,7 @@ func (c *ControlPlane) configureEtcd(port, peerPort int) error {
 		return err
 	}
 	client, peer := httpURL(port), httpURL(peerPort)
-	c.Etcd = c.process("etcd", Healthy(client+"/health", nil),
+	c.Etcd = c.process("etcd", healthy(client+"/health", nil),
 		"--data-dir="+data,
 		"--listen-client-urls="+client,
 		"--advertise-client-urls="+client,
@@ -322,7 +322,7 @@ func (c *ControlPlane) configureControllerManager(port int) error {
 	trusted := x509.NewCertPool()
 	trusted.AddCert(c.ca.cert)
 
-	c.ControllerManager = c.process("kube-controller-manager", Healthy("https://"+loopback(port)+"/healthz", trusted),
+	c.ControllerManager = c.process("kube-controller-manager", healthy("https://"+loopback(port)+"/healthz", trusted),
 		"--kubeconfig="+kubeconfig,
 		"--authentication-kubeconfig="+kubeconfig,
 		"--authorization-kubeconfig="+kubeconfig,

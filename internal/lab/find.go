@@ -72,9 +72,9 @@ func isModule(content string) bool {
 	return strings.TrimSpace(first) == module
 }
 
-// FreePorts asks the kernel for ports on the loopback address. All are held
+// freePorts asks the kernel for ports on the loopback address. All are held
 // until the last is known, so they differ.
-func FreePorts(n int) ([]int, error) {
+func freePorts(n int) ([]int, error) {
 	var listeners []net.Listener
 	defer func() {
 		for _, l := range listeners {
@@ -95,16 +95,16 @@ func FreePorts(n int) ([]int, error) {
 
 // FreeAddress is the loopback address with a free port.
 func FreeAddress() (string, error) {
-	ports, err := FreePorts(1)
+	ports, err := freePorts(1)
 	if err != nil {
 		return "", err
 	}
 	return loopback(ports[0]), nil
 }
 
-// Healthy returns a check that the URL answers 200, for NewProcess. The pool is
+// healthy returns a check that the URL answers 200, for NewProcess. The pool is
 // needed for https only.
-func Healthy(url string, trusted *x509.CertPool) func(context.Context) error {
+func healthy(url string, trusted *x509.CertPool) func(context.Context) error {
 	client := &http.Client{
 		Timeout: probeTimeout,
 		// A connection kept from before a restart would only fail once more.
