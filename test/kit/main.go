@@ -67,6 +67,7 @@ func Run(ctx context.Context, m *testing.M, broker *lab.Process) (code int, err 
 	if err := broker.Start(ctx); err != nil {
 		return 1, err
 	}
+	defer broker.Stop() // before what it talks to
 	if code = m.Run(); code != 0 {
 		fmt.Fprintln(os.Stderr, "the broker's last words:\n"+broker.LogTail())
 	}
