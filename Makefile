@@ -94,21 +94,16 @@ build: ## Build the commands into bin/
 
 # The CRDs keep their descriptions whole: kubectl explain shows them.
 .PHONY: generate
-generate: docs ## Generate deep copies, CRDs, the broker's ClusterRole, the API reference and the chart's copies
+generate: docs ## Generate deep copies, CRDs, the broker's ClusterRole and the API reference
 	@go tool controller-gen object paths=./api/... output:object:dir=$(OUT)/api/v1alpha1
 	@go tool controller-gen crd:generateEmbeddedObjectMeta=false paths=./api/... output:crd:dir=$(OUT)/config/crd/bases
 	@go tool controller-gen rbac:roleName=access-broker paths=./controllers/... paths=./internal/... output:rbac:dir=$(OUT)/config/rbac
-	@hack/tools/chart.sh $(OUT)
 
 .PHONY: docs
 docs: ## Generate the API reference, docs/api.md
 	@mkdir -p $(OUT)/docs
 	@go tool -modfile=hack/tools/apidocs/go.mod crd-ref-docs --source-path=api --config=hack/tools/apidocs/config.yaml \
 	  --templates-dir=hack/tools/apidocs --renderer=markdown --log-level=ERROR --output-path=$(OUT)/docs/api.md
-
-.PHONY: chart
-chart: ## Copy into the Helm chart what it shares with config/
-	@hack/tools/chart.sh $(OUT)
 
 .PHONY: install-yaml
 install-yaml: controlplane ## Write dist/install*.yaml, e.g. make install-yaml IMAGE=example/access-broker:v1.0.0

@@ -38,27 +38,27 @@ import (
 	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/record"
 	"github.com/accessbroker/accessbroker/internal/resolve"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // The reconcilers are called here by hand, against a real API server, with a
 // clock that the test moves; the broker's process does not run.
 var (
-	e          *env.Env
+	e          *kit.Cluster
 	broker     cluster.Cluster
 	watching   client.WithWatch // the broker's client, for failing
 	alice, bob client.Client
 )
 
 func TestMain(m *testing.M) {
-	env.Main(func(ctx context.Context, started *env.Env) (int, error) {
+	kit.Main(func(ctx context.Context, started *kit.Cluster) (int, error) {
 		e = started
 		return run(ctx, m)
 	})
 }
 
 func run(ctx context.Context, m *testing.M) (code int, err error) {
-	config, err := e.ServiceAccount(ctx, env.BrokerNamespace, env.BrokerServiceAccount)
+	config, err := e.BrokerConfig(ctx)
 	if err != nil {
 		return 1, err
 	}

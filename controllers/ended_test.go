@@ -18,7 +18,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/record"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // What ends leaves the cache, and is not in one that is filled anew; what has not
@@ -34,7 +34,7 @@ func TestWhatHasEndedIsNotCached(t *testing.T) {
 	w.fresh(request)
 	w.fresh(g)
 
-	config, err := e.ServiceAccount(t.Context(), env.BrokerNamespace, env.BrokerServiceAccount)
+	config, err := e.BrokerConfig(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestGrantEndedUnseen(t *testing.T) {
 			then(w)
 			w.reconcileRequest(request)
 			if got := w.request(request).Status; got.Phase != v1alpha1.RequestExpired || got.GrantName != g.Name {
-				t.Errorf("the request is %s with grant %q: %s", got.Phase, got.GrantName, env.Describe(got.Conditions))
+				t.Errorf("the request is %s with grant %q: %s", got.Phase, got.GrantName, kit.Describe(got.Conditions))
 			}
 		})
 	}

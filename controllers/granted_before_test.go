@@ -16,7 +16,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/record"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // again makes a request of that name and content, as a tool does that applies a
@@ -40,7 +40,7 @@ func (w *world) wantNotGrantedAgain(request *v1alpha1.AccessRequest) {
 	ended := meta.FindStatusCondition(anew.Status.Conditions, v1alpha1.ConditionEnded)
 	if anew.Status.Phase != v1alpha1.RequestFailed || ended == nil || ended.Reason != v1alpha1.ReasonGrantedBefore ||
 		!strings.Contains(ended.Message, "was granted on ") || !strings.Contains(ended.Message, "use another name") {
-		w.t.Errorf("made anew it is %s: %s", anew.Status.Phase, env.Describe(anew.Status.Conditions))
+		w.t.Errorf("made anew it is %s: %s", anew.Status.Phase, kit.Describe(anew.Status.Conditions))
 	}
 	if w.can() {
 		w.t.Error("alice has the access again, and nobody asked")
@@ -71,7 +71,7 @@ func (w *world) forget(request *v1alpha1.AccessRequest) {
 	w.t.Helper()
 	w.clock.SetTime(w.clock.Now().Add(time.Hour))
 	// It is remembered, then deleted.
-	err := wait.PollUntilContextTimeout(w.t.Context(), 10*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(w.t.Context(), 10*time.Millisecond, kit.Patience, true, func(ctx context.Context) (bool, error) {
 		w.lookAtEnded(w.clock.Now())
 		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(request), &v1alpha1.AccessRequest{})
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
@@ -113,7 +113,7 @@ func TestGrantedBefore(t *testing.T) {
 		other := request.DeepCopy()
 		change(other)
 		if got := w.again(other); got.Status.Phase.Ended() {
-			t.Errorf("another %s is not another request: %s", name, env.Describe(got.Status.Conditions))
+			t.Errorf("another %s is not another request: %s", name, kit.Describe(got.Status.Conditions))
 		}
 	}
 }
@@ -122,18 +122,18 @@ func TestGrantedBefore(t *testing.T) {
 func TestDeletedByPeople(t *testing.T) {
 	w := newWorld(t, automatic)
 	request := w.over()
-	env.Delete(t, alice, request)
+	kit.Delete(t, alice, request)
 	anew := w.again(request)
 	w.reconcileGrant(w.grantOf(anew))
 	if !w.can() {
-		t.Errorf("alice asked anew and has no access: %s", env.Describe(w.request(anew).Status.Conditions))
+		t.Errorf("alice asked anew and has no access: %s", kit.Describe(w.request(anew).Status.Conditions))
 	}
 }
 
 // A run of a task asks for itself, under the same name or not.
 func TestTaskMadeAnew(t *testing.T) {
 	w := newWorld(t, automatic)
-	pod := env.NewPod(w.namespace, "run")
+	pod := kit.NewPod(w.namespace, "run")
 	w.create(pod)
 	task := func(s *v1alpha1.AccessRequestSpec) {
 		s.Task = &v1alpha1.TaskRef{APIVersion: "v1", Kind: "Pod", Name: "run"}

@@ -18,7 +18,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/record"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // What is over goes after its time, never before, never while it lives, and
@@ -64,7 +64,7 @@ func TestRetention(t *testing.T) {
 	if gone(request.DeepCopy()) {
 		t.Error("the request went before its time")
 	}
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, env.Patience, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, kit.Patience, true, func(context.Context) (bool, error) {
 		look(ended.Status.EndedTime.Add(time.Hour)) // the first look has the grant remember it
 		return gone(request.DeepCopy()), nil
 	})

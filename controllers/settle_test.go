@@ -13,10 +13,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	requestcontroller "github.com/accessbroker/accessbroker/controllers/request"
 	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/resolve"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
+	requestcontroller "github.com/accessbroker/accessbroker/controllers/request"
 )
 
 // missingNow is what a request may name that is not there, and how it is told
@@ -103,7 +103,7 @@ func TestMissingNowIsNotNever(t *testing.T) {
 				c := meta.FindStatusCondition(got.Conditions, v1alpha1.ConditionPolicyMatched)
 				if got.Phase != v1alpha1.RequestPending || c == nil || c.Status != metav1.ConditionUnknown || c.Reason != tc.waits ||
 					!strings.Contains(c.Message, tc.message) || !strings.Contains(c.Message, "waits until "+created.Add(time.Minute).UTC().Format(time.RFC3339)) {
-					t.Fatalf("after %s it is %s: %s", age, got.Phase, env.Describe(got.Conditions))
+					t.Fatalf("after %s it is %s: %s", age, got.Phase, kit.Describe(got.Conditions))
 				}
 				if got.Policy != nil || got.Approvers != nil {
 					t.Errorf("somebody is asked to decide: %v", got.Approvers)
@@ -117,10 +117,10 @@ func TestMissingNowIsNotNever(t *testing.T) {
 			got := w.request(request).Status
 			ended := meta.FindStatusCondition(got.Conditions, v1alpha1.ConditionEnded)
 			if got.Phase != tc.phase || ended == nil || ended.Reason != tc.reason || !strings.Contains(ended.Message, tc.message) || strings.Contains(ended.Message, "waits until") {
-				t.Errorf("in the end it is %s: %s", got.Phase, env.Describe(got.Conditions))
+				t.Errorf("in the end it is %s: %s", got.Phase, kit.Describe(got.Conditions))
 			}
 			if cached.Awaits(&v1alpha1.AccessRequest{Status: got}) {
-				t.Errorf("it is over and waits: %s", env.Describe(got.Conditions))
+				t.Errorf("it is over and waits: %s", kit.Describe(got.Conditions))
 			}
 		})
 	}
@@ -155,7 +155,7 @@ func TestDecidedAtOnce(t *testing.T) {
 			})
 			w.reconcileRequest(request)
 			if got := w.request(request).Status; got.Phase != tc.phase {
-				t.Errorf("it is %s: %s", got.Phase, env.Describe(got.Conditions))
+				t.Errorf("it is %s: %s", got.Phase, kit.Describe(got.Conditions))
 			}
 		})
 	}
@@ -172,13 +172,13 @@ func TestMatchedAndThenMissing(t *testing.T) {
 	})
 	w.reconcileRequest(request)
 	if got := w.request(request).Status; got.Policy == nil {
-		t.Fatalf("it is not matched: %s", env.Describe(got.Conditions))
+		t.Fatalf("it is not matched: %s", kit.Describe(got.Conditions))
 	}
-	env.Delete(t, e.Admin, account)
+	kit.Delete(t, e.Admin, account)
 	w.fresh(serviceAccountMetadataOf(account))
 	w.reconcileRequest(request)
 	if got := w.request(request).Status; got.Phase != v1alpha1.RequestFailed {
-		t.Errorf("it is %s: %s", got.Phase, env.Describe(got.Conditions))
+		t.Errorf("it is %s: %s", got.Phase, kit.Describe(got.Conditions))
 	}
 }
 
@@ -197,7 +197,7 @@ func TestWithdrawnWhileItWaits(t *testing.T) {
 	w.decide(alice, request, v1alpha1.VerdictRelease)
 	w.reconcileRequest(request)
 	if got := w.request(request).Status; got.Phase != v1alpha1.RequestCompleted || cached.Awaits(&v1alpha1.AccessRequest{Status: got}) {
-		t.Errorf("it is %s: %s", got.Phase, env.Describe(got.Conditions))
+		t.Errorf("it is %s: %s", got.Phase, kit.Describe(got.Conditions))
 	}
 }
 

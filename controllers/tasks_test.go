@@ -15,7 +15,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/resolve"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // A task is looked at every minute, whatever the watch tells, while a request
@@ -29,7 +29,7 @@ func TestTaskIsLookedAtEveryMinute(t *testing.T) {
 	if again := w.reconcileRequest(request).RequeueAfter; again <= 0 || again > time.Minute {
 		t.Errorf("a request that waits for its task is looked at again after %s", again)
 	}
-	job := env.NewJob(w.namespace, "migrate")
+	job := kit.NewJob(w.namespace, "migrate")
 	job.Spec.Suspend = ptr.To(true)
 	w.create(job)
 	if again := w.reconcileRequest(request).RequeueAfter; again <= 0 || again > time.Minute {
@@ -44,7 +44,7 @@ func TestTaskIsLookedAtEveryMinute(t *testing.T) {
 		}
 	}
 	e.FinishJob(t, w.namespace, "migrate", "Succeeded")
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, kit.Patience, true, func(ctx context.Context) (bool, error) {
 		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(job), job)
 		return job.Status.CompletionTime != nil, err
 	})
@@ -87,7 +87,7 @@ func TestKindIsServedNoMore(t *testing.T) {
 	}}
 	eventually := func(what string, holds func(context.Context) bool) {
 		t.Helper()
-		err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) { return holds(ctx), nil })
+		err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, kit.Patience, true, func(ctx context.Context) (bool, error) { return holds(ctx), nil })
 		if err != nil {
 			t.Fatalf("waiting until %s: %v", what, err)
 		}

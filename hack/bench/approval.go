@@ -15,7 +15,7 @@ func approvalToAccess(ctx context.Context, s *scene) ([]result, error) {
 		spread("floor: RoleBinding created → access allowed", l.floorGiven),
 		spread("floor: RoleBinding deleted → access denied", l.floorTaken),
 		given.aims("p50 ≤ 4 × floor", given.Ratio <= 4),
-		spread("of that until the approver has his answer", l.patched).beside(percentile(l.floorGiven, 50)),
+		spread("of that until the approver has an answer", l.patched).beside(percentile(l.floorGiven, 50)),
 		spread("Revoke sent → access denied", l.taken).beside(percentile(l.floorTaken, 50)),
 	}, profiled()
 }

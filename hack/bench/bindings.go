@@ -21,7 +21,7 @@ const (
 // lastOf watches bindings with a label from now on. The function that it
 // returns waits until n of them were added or deleted, and says when the last was.
 func (s *scene) lastOf(ctx context.Context, n int, change watch.EventType, label string) (func() (time.Time, error), error) {
-	bindings := s.clientset.RbacV1().RoleBindings("")
+	bindings := s.Clientset.RbacV1().RoleBindings("")
 	now, err := bindings.List(ctx, metav1.ListOptions{Limit: 1})
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 )
 
 // deadlineToDenied: how long after its deadline, a whole second, a user is
-// first told that he may no longer. The grants end one after another, two
+// first told that they may no longer. The grants end one after another, two
 // seconds apart, so that the end of one is written down before the next.
 func deadlineToDenied(ctx context.Context, s *scene) ([]result, error) {
 	const (

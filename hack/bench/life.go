@@ -7,32 +7,24 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // ask makes a request for edit in a namespace.
 func ask(ctx context.Context, who person, namespace corev1.Namespace, duration time.Duration) (*v1alpha1.AccessRequest, error) {
-	request := &v1alpha1.AccessRequest{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, GenerateName: "fix-"},
-		Spec: v1alpha1.AccessRequestSpec{
-			RoleRef:  &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "edit"},
-			Duration: &metav1.Duration{Duration: duration},
-			Reason:   "checkout is overloaded and needs more replicas",
-			Ticket:   "INC-42",
-		},
-	}
+	request := lab.NewRequest(namespace.Name, func(s *v1alpha1.AccessRequestSpec) {
+		s.Duration = &metav1.Duration{Duration: duration}
+		s.Reason, s.Ticket = "checkout is overloaded and needs more replicas", "INC-42"
+	})
 	return request, who.Create(ctx, request)
 }
 
-// decide is the merge patch that the README tells people to use.
+// decide is the approver's decision.
 func (s *scene) decide(ctx context.Context, request *v1alpha1.AccessRequest, verdict v1alpha1.Verdict) error {
-	patch := fmt.Sprintf(`{"status":{"decisions":[{"verdict":%q}]}}`, verdict)
-	target := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: request.Namespace, Name: request.Name}}
-	return s.approver.Status().Patch(ctx, target, client.RawPatch(types.MergePatchType, []byte(patch)))
+	return lab.Decide(ctx, s.approver, request, verdict)
 }
 
 // pending makes a request and waits until the broker has told whom to ask.
@@ -56,7 +48,7 @@ func (s *scene) ended(ctx context.Context, request *v1alpha1.AccessRequest) erro
 
 // until reads an object again and again until something holds of it.
 func (s *scene) until(ctx context.Context, object client.Object, what string, holds func() bool) error {
-	err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+	err := lab.Until(ctx, patience, func(ctx context.Context) (bool, error) {
 		err := s.Admin.Get(ctx, client.ObjectKeyFromObject(object), object)
 		return err == nil && holds(), err
 	})

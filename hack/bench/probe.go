@@ -9,15 +9,13 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
-// may asks the API server, as the user himself, for what edit allows.
+// may asks the API server, as the user, for what edit allows.
 func may(ctx context.Context, c client.Client, namespace string) (bool, error) {
-	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "update", Group: "apps", Resource: "deployments"},
-	}}
-	err := c.Create(ctx, review)
-	return review.Status.Allowed, err
+	return lab.Can(ctx, c, authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "update", Group: "apps", Resource: "deployments"})
 }
 
 // betweenQuestions is the pause after an answer that is not the one waited for.

@@ -157,7 +157,7 @@ func (s *scene) profile(ctx context.Context, name, what string) func() error {
 	save(name, func() ([]byte, error) { return s.getPprof(ctx, what) })
 	if path, seconds, ok := strings.Cut(what, "?seconds="); ok {
 		save(name+"-apiserver", func() ([]byte, error) {
-			return s.clientset.RESTClient().Get().AbsPath("/debug/pprof/", path).Param("seconds", seconds).DoRaw(ctx)
+			return s.Clientset.RESTClient().Get().AbsPath("/debug/pprof/", path).Param("seconds", seconds).DoRaw(ctx)
 		})
 	}
 	return group.Wait

@@ -11,13 +11,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 const (
@@ -31,7 +29,7 @@ const (
 
 // scene is a control plane with Access Broker on it and the people who use it.
 type scene struct {
-	*env.Env
+	*lab.Cluster
 	n        counts
 	profiles string
 
@@ -41,13 +39,12 @@ type scene struct {
 	alice    person
 	approver client.Client
 	// asBroker writes what only the broker may write: a stock of grants.
-	asBroker  client.Client
-	clientset *kubernetes.Clientset
+	asBroker client.Client
 	// namespaces that access is asked for in, by name.
 	namespaces []corev1.Namespace
 	proxy      *proxy
 
-	broker *controlplane.Process
+	broker *lab.Process
 	pprof  string
 
 	mould *mould
@@ -66,30 +63,27 @@ type person struct {
 
 func setScene(ctx context.Context, n counts, profiles string) (_ *scene, err error) {
 	fmt.Fprintln(os.Stderr, "starting a control plane ...")
-	running, err := env.Start(ctx, "", nil)
+	running, err := lab.Start(ctx, lab.Options{})
 	if err != nil {
 		return nil, err
 	}
-	s := &scene{Env: running, n: n, profiles: profiles}
+	s := &scene{Cluster: running, n: n, profiles: profiles}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.strike())
 		}
 	}()
-	if s.clientset, err = kubernetes.NewForConfig(s.ControlPlane.Admin()); err != nil {
-		return nil, err
-	}
 	if err := s.cast(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.furnish(ctx); err != nil {
 		return nil, err
 	}
-	account, err := s.ServiceAccount(ctx, env.BrokerNamespace, env.BrokerServiceAccount)
+	account, err := s.BrokerConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if s.asBroker, err = env.NewClient(account); err != nil {
+	if s.asBroker, err = lab.NewClient(account); err != nil {
 		return nil, err
 	}
 	if s.proxy, err = startProxy(account); err != nil {
@@ -102,13 +96,11 @@ func setScene(ctx context.Context, n counts, profiles string) (_ *scene, err err
 }
 
 func (s *scene) strike() error {
-	if s.broker != nil {
-		s.broker.Stop()
-	}
+	err := s.Stop()
 	if s.proxy != nil {
 		s.proxy.stop()
 	}
-	return s.Stop()
+	return err
 }
 
 func (s *scene) cast(ctx context.Context) error {
@@ -127,19 +119,11 @@ func (s *scene) cast(ctx context.Context) error {
 	if s.alice, err = hire("alice"); err != nil {
 		return err
 	}
-	if s.approver, err = s.As("bob", "sre"); err != nil {
-		return err
-	}
-	for role, group := range map[string]string{"access-requester": "dev", "access-approver": "sre"} {
-		if err := s.Admin.Create(ctx, &rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: "bench-" + role},
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: group}},
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(
+		s.Hire("sre", lab.People{"bob": &s.approver}),
+		s.Bind(ctx, "access-requester", "dev"),
+		s.Bind(ctx, "access-approver", "sre"),
+	)
 }
 
 // furnish makes the namespaces and the policy.
@@ -191,11 +175,10 @@ const (
 // startBroker starts the broker, after it stopped the one that runs.
 func (s *scene) startBroker(ctx context.Context, counted bool) error {
 	s.stopBroker()
-	ports, err := controlplane.FreePorts(1)
-	if err != nil {
+	var err error
+	if s.pprof, err = lab.FreeAddress(); err != nil {
 		return err
 	}
-	s.pprof = fmt.Sprintf("127.0.0.1:%d", ports[0])
 	args := []string{"--leader-elect", "--audit-log-path=" + s.Log("audit"), "--pprof-bind-address=" + s.pprof}
 	if counted {
 		kubeconfig, err := s.Kubeconfig("proxy", s.proxy.config())

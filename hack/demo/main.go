@@ -15,10 +15,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/kubernetes"
 
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/stage"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // timeout is far more than the story takes.
@@ -47,22 +45,22 @@ func runUnlessInterrupted() error {
 }
 
 func run(ctx context.Context) (err error) {
-	s, err := stage.Set(ctx, os.Stdout)
+	s, broker, err := lab.SetStage(ctx, os.Stdout)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Strike()) }()
+	defer func() { err = errors.Join(err, s.Stop()) }()
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
-		<-s.Broker.Exited()
+		<-broker.Exited()
 		cancel(errors.New("the broker ended")) // no use in waiting for what it will not do
 	}()
 
 	for _, act := range story(s) {
 		if err := act.play(ctx, s); err != nil {
-			return fmt.Errorf("%w\n\nThe end of the broker's log:\n%s", err, s.Broker.LogTail())
+			return fmt.Errorf("%w\n\nThe end of the broker's log:\n%s", err, broker.LogTail())
 		}
 	}
 	return nil
@@ -70,13 +68,13 @@ func run(ctx context.Context) (err error) {
 
 // act is one thing that happens in the story.
 type act interface {
-	play(ctx context.Context, s *stage.Stage) error
+	play(ctx context.Context, s *lab.Cluster) error
 }
 
 // say tells what is going on.
 type say string
 
-func (text say) play(context.Context, *stage.Stage) error {
+func (text say) play(context.Context, *lab.Cluster) error {
 	fmt.Printf("\n%s\n", text)
 	return nil
 }
@@ -84,7 +82,7 @@ func (text say) play(context.Context, *stage.Stage) error {
 // do does what no command of the story can.
 type do func(ctx context.Context) error
 
-func (f do) play(ctx context.Context, _ *stage.Stage) error { return f(ctx) }
+func (f do) play(ctx context.Context, _ *lab.Cluster) error { return f(ctx) }
 
 // types is somebody typing a command.
 type types struct {
@@ -99,7 +97,7 @@ type types struct {
 	lasts time.Duration
 }
 
-func (t types) play(ctx context.Context, s *stage.Stage) error {
+func (t types) play(ctx context.Context, s *lab.Cluster) error {
 	fmt.Printf("\n%s$ %s\n", t.who, t.command)
 	begin := time.Now()
 	output, err := s.Run(ctx, t.who, t.command)
@@ -138,12 +136,8 @@ func (t types) check(output string, err error, took time.Duration) error {
 }
 
 // finishJob does what a kubelet would: it ends the Job's Pod.
-func finishJob(s *stage.Stage, namespace, name string) do {
+func finishJob(s *lab.Cluster, namespace, name string) do {
 	return func(ctx context.Context) error {
-		client, err := kubernetes.NewForConfig(s.ControlPlane.Admin())
-		if err != nil {
-			return err
-		}
-		return controlplane.FinishPod(ctx, client, namespace, name, corev1.PodSucceeded)
+		return s.FinishPod(ctx, namespace, name, corev1.PodSucceeded)
 	}
 }

@@ -3,7 +3,7 @@ package main
 import (
 	"time"
 
-	"github.com/accessbroker/accessbroker/test/stage"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // The commands that come more than once.
@@ -13,13 +13,13 @@ const (
 )
 
 // story is what happens, in order.
-func story(s *stage.Stage) []act {
+func story(s *lab.Cluster) []act {
 	return []act{
 		say("PROLOGUE. The administrator sets the rules: who may ask, for what, and who decides."),
-		types{who: stage.Admin, command: `kubectl apply -f hack/demo/payments.yaml`, expect: "the namespace payments is there"},
-		types{who: stage.Admin, command: `kubectl apply -f hack/demo/policy.yaml`, expect: "there are two policies"},
+		types{who: lab.AdminName, command: `kubectl apply -f hack/demo/payments.yaml`, expect: "the namespace payments is there"},
+		types{who: lab.AdminName, command: `kubectl apply -f hack/demo/policy.yaml`, expect: "there are two policies"},
 		types{
-			who: stage.Admin, command: `kubectl wait --for=condition=Ready --timeout=10s accesspolicies --all`,
+			who: lab.AdminName, command: `kubectl wait --for=condition=Ready --timeout=10s accesspolicies --all`,
 			expect: "the broker understands them",
 		},
 		do(s.Cast),
@@ -56,7 +56,7 @@ func story(s *stage.Stage) []act {
 			who: "migrator", command: `kubectl create configmap schema -n payments --from-literal=version=42`,
 			expect: "the migrator is refused", refused: true,
 		},
-		types{who: stage.Admin, command: `kubectl create -f hack/demo/job.yaml`, expect: "its Job is there"},
+		types{who: lab.AdminName, command: `kubectl create -f hack/demo/job.yaml`, expect: "its Job is there"},
 		types{who: "migrator", command: `kubectl create -f hack/demo/job-request.yaml`, expect: "the migrator has asked"},
 		types{
 			who: "migrator", command: `kubectl wait --for=jsonpath='{.status.phase}'=Active --timeout=10s areq/migrate -n payments`,
@@ -69,7 +69,7 @@ func story(s *stage.Stage) []act {
 		say("The Job's Pod succeeds. (There is no node here: the demo sets the Pod's phase, as a kubelet would.)"),
 		finishJob(s, "payments", "migrate"),
 		types{
-			who: stage.Admin, command: `kubectl wait --for=condition=Complete --timeout=20s job/migrate -n payments`,
+			who: lab.AdminName, command: `kubectl wait --for=condition=Complete --timeout=20s job/migrate -n payments`,
 			expect: "Kubernetes has completed the Job",
 		},
 		types{
@@ -87,7 +87,7 @@ func story(s *stage.Stage) []act {
 			expect: "the audit shows both", shows: []string{"alice", "Expired", "migrator", "TaskCompleted"},
 		},
 		types{
-			who: stage.Admin, command: `kubectl label accessgrants --all rewritten=true`,
+			who: lab.AdminName, command: `kubectl label accessgrants --all rewritten=true`,
 			expect: "an edit is refused, the administrator's too", refused: true, shows: []string{"access-broker-grants"},
 		},
 	}

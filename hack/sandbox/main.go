@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/accessbroker/accessbroker/test/stage"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 func main() {
@@ -32,11 +32,11 @@ func runUntilInterrupted() error {
 }
 
 func run(ctx context.Context) (err error) {
-	s, err := stage.Set(ctx, os.Stdout)
+	s, broker, err := lab.SetStage(ctx, os.Stdout)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Strike()) }()
+	defer func() { err = errors.Join(err, s.Stop()) }()
 
 	if err := furnish(ctx, s); err != nil {
 		return err
@@ -47,15 +47,15 @@ func run(ctx context.Context) (err error) {
 	case <-ctx.Done():
 		fmt.Println("\nStopping, and cleaning away ...")
 		return nil
-	case <-s.Broker.Exited():
-		return fmt.Errorf("the broker ended; the end of its log:\n%s", s.Broker.LogTail())
+	case <-broker.Exited():
+		return fmt.Errorf("the broker ended; the end of its log:\n%s", broker.LogTail())
 	case <-s.APIServer.Exited():
 		return fmt.Errorf("the API server ended; the end of its log:\n%s", s.APIServer.LogTail())
 	}
 }
 
 // furnish brings in what the demo has, and a policy that needs two approvers.
-func furnish(ctx context.Context, s *stage.Stage) error {
+func furnish(ctx context.Context, s *lab.Cluster) error {
 	if err := s.MustRun(ctx,
 		"kubectl apply -f hack/demo/payments.yaml -f hack/demo/policy.yaml -f hack/sandbox/policy.yaml",
 		"kubectl wait --for=condition=Ready --timeout=10s accesspolicies --all",
@@ -65,14 +65,14 @@ func furnish(ctx context.Context, s *stage.Stage) error {
 	return s.Cast(ctx)
 }
 
-func explain(s *stage.Stage) {
+func explain(s *lab.Cluster) {
 	fmt.Println("\nThe sandbox is ready, and stays so until Ctrl-C. alice is in the group dev, bob and carol in sre.")
 	fmt.Println("kubectl as each of them, as commands for another terminal in this folder:")
 	fmt.Println()
 	// Not by --kubeconfig: kubectl takes no flag before the name of a plugin, and
 	// finds kubectl access on the PATH.
 	kubectl := s.Binary("kubectl")
-	for _, name := range []string{stage.Admin, "alice", "bob", "carol"} {
+	for _, name := range []string{lab.AdminName, "alice", "bob", "carol"} {
 		fmt.Printf("  alias %s='PATH=\"%s:$PATH\" KUBECONFIG=%s %s'\n", name, filepath.Dir(kubectl), s.KubeconfigOf(name), kubectl)
 	}
 	fmt.Printf(`

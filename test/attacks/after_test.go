@@ -2,7 +2,6 @@ package attacks
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +16,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // What somebody holds by other means cannot be taken away by the broker: it
@@ -28,31 +28,26 @@ func TestStandingAccess(t *testing.T) {
 		t.Helper()
 		c := meta.FindStatusCondition(conditions, v1alpha1.ConditionStandingAccess)
 		if c == nil || c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, binding) {
-			t.Errorf("binding %s does not come to light: %s", binding, env.Describe(conditions))
+			t.Errorf("binding %s does not come to light: %s", binding, kit.Describe(conditions))
 		}
 	}
 	attack(t, "access that the requester holds for good", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		env.Create(t, e.Admin, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "old-habit"}, RoleRef: clusterRole("edit"), Subjects: []rbacv1.Subject{user("alice")}})
-		eventually(t, func(context.Context) error {
-			if !env.Can(t, alice, ns) {
-				return errors.New("alice holds nothing yet")
-			}
-			return nil
-		})
+		kit.Create(t, e.Admin, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "old-habit"}, RoleRef: clusterRole("edit"), Subjects: []rbacv1.Subject{user("alice")}})
+		kit.Eventually(t, "alice to hold something", func(context.Context) (bool, error) { return kit.Can(t, alice, ns), nil })
 		newPolicy(t, ns, nil)
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
 		standing(t, request.Status.Conditions, "old-habit") // bob sees it before he approves
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
-		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
 		standing(t, g.Status.Conditions, "old-habit")
 	})
 	attack(t, "access that a ServiceAccount holds by its group", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"}})
-		env.Create(t, e.Admin, &rbacv1.RoleBinding{
+		kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"}})
+		kit.Create(t, e.Admin, &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "all-workers"}, RoleRef: clusterRole("edit"),
 			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:serviceaccounts:" + ns}},
 		})
@@ -63,7 +58,7 @@ func TestStandingAccess(t *testing.T) {
 			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "worker"}}
 		})
 		e.WaitFor(t, request, v1alpha1.RequestActive)
-		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
 		standing(t, g.Status.Conditions, "all-workers")
 	})
@@ -73,16 +68,16 @@ func TestStandingAccess(t *testing.T) {
 			s.Roles = append(s.Roles, v1alpha1.RoleRef{Kind: "ClusterRole", Name: "admin"})
 		})
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "admin" }))
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
-		env.Create(t, alice, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "for-good"}, RoleRef: clusterRole("edit"), Subjects: []rbacv1.Subject{user("alice")}})
-		env.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
+		kit.Create(t, alice, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "for-good"}, RoleRef: clusterRole("edit"), Subjects: []rbacv1.Subject{user("alice")}})
+		kit.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
 		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndRevoked)
 		standing(t, g.Status.Conditions, "for-good")
 	})
 	attack(t, "claim of an end that nobody checked", func(t *testing.T) {
 		ns, request, g := held(t)
-		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 		g = e.WaitEnded(t, g.Name, v1alpha1.EndReleased)
 		c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessRemoved)
 		if c.Reason != v1alpha1.ReasonVerified || !strings.Contains(c.Message, "the API server was asked") {
@@ -111,11 +106,11 @@ func TestNotStopped(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer open.Stop()
-		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 		e.WaitEnded(t, g.Name, v1alpha1.EndReleased)
 		mustNot(t, alice, ns)
-		env.Create(t, e.Admin, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "after-the-end"}})
-		timeout := time.After(env.Patience)
+		kit.Create(t, e.Admin, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "after-the-end"}})
+		timeout := time.After(kit.Patience)
 		for {
 			select {
 			case event := <-open.ResultChan():
@@ -129,16 +124,16 @@ func TestNotStopped(t *testing.T) {
 	})
 	attack(t, "workload left behind", func(t *testing.T) {
 		ns, request, g := held(t)
-		env.Create(t, alice, env.NewPod(ns, "left-behind"))
-		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		kit.Create(t, alice, kit.NewPod(ns, "left-behind"))
+		kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 		e.WaitEnded(t, g.Name, v1alpha1.EndReleased)
 		if err := e.Admin.Get(t.Context(), clientKey(ns, "left-behind"), &corev1.Pod{}); err != nil {
 			t.Errorf("the workload is gone: mend the page: %v", err)
 		}
 	})
 	attack(t, "edit in the broker's own namespace", func(t *testing.T) {
-		newPolicy(t, env.BrokerNamespace, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
-		request := e.WaitFor(t, e.Ask(t, alice, env.BrokerNamespace, nil), v1alpha1.RequestActive)
+		newPolicy(t, lab.BrokerNamespace, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		request := e.WaitFor(t, e.Ask(t, alice, lab.BrokerNamespace, nil), v1alpha1.RequestActive)
 		if !slices.ContainsFunc(request.Status.Risks, func(r v1alpha1.Risk) bool { return r.Kind == "MintTokens" }) {
 			t.Errorf("nobody is told: %+v", request.Status.Risks)
 		}
@@ -150,17 +145,17 @@ func TestNotStopped(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = clientset.CoreV1().ServiceAccounts(env.BrokerNamespace).CreateToken(t.Context(), env.BrokerServiceAccount, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+		_, err = clientset.CoreV1().ServiceAccounts(lab.BrokerNamespace).CreateToken(t.Context(), lab.BrokerServiceAccount, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 		if err != nil {
 			t.Errorf("alice cannot become the broker: mend the page: %v", err)
 		}
-		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
 	})
 	attack(t, "name that looks alike in another alphabet", func(t *testing.T) {
 		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.RequiredApprovals = &two })
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-		env.MustDecide(t, as(t, "b\u043eb", "sre"), request, v1alpha1.VerdictApprove) // a Cyrillic o
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, e.Person(t, "b\u043eb", "sre"), request, v1alpha1.VerdictApprove) // a Cyrillic o
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		must(t, alice, ns)
 	})
@@ -168,28 +163,28 @@ func TestNotStopped(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		asked := []v1alpha1.PolicyRule{rule("", list("configmaps"), list("get"))}
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Roles, s.Rules, s.RequiredApprovals = nil, asked, new(int32) })
-		secret := env.NewPod(ns, "task")
+		secret := kit.NewPod(ns, "task")
 		secret.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "PIN", Value: "4711"}}
-		env.Create(t, e.Admin, secret)
+		kit.Create(t, e.Admin, secret)
 		guess := func(pin string) *v1alpha1.AccessRequest {
 			return e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 				s.RoleRef, s.Rules = nil, asked
 				s.Task = &v1alpha1.TaskRef{APIVersion: "v1", Kind: "Pod", Name: "task", CompleteWhen: "object.spec.containers[0].env[0].value == '" + pin + "'"}
 			})
 		}
-		if env.CanDo(t, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "get", Resource: "pods"}) {
+		if kit.CanDo(t, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "get", Resource: "pods"}) {
 			t.Fatal("alice may read it")
 		}
 		mustEnd(t, guess("4711"), v1alpha1.RequestFailed, "the task is over already")
 		// One answer a request, to whom a policy lets ask, and nothing is quoted.
 		wrong := e.WaitFor(t, guess("0815"), v1alpha1.RequestActive)
-		if env.HasMessage(wrong.Status.Conditions, "4711") {
-			t.Errorf("it is quoted: %s", env.Describe(wrong.Status.Conditions))
+		if kit.HasMessage(wrong.Status.Conditions, "4711") {
+			t.Errorf("it is quoted: %s", kit.Describe(wrong.Status.Conditions))
 		}
 	})
 	attack(t, "groups of a subject who is not the requester", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		env.Create(t, e.Admin, &rbacv1.RoleBinding{
+		kit.Create(t, e.Admin, &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "by-group"}, RoleRef: clusterRole("edit"),
 			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "dev"}},
 		})
@@ -199,13 +194,13 @@ func TestNotStopped(t *testing.T) {
 		})
 		request := e.Ask(t, mallory, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{{Kind: "User", Name: "dave"}} })
 		e.WaitFor(t, request, v1alpha1.RequestActive)
-		env.MustDecide(t, mallory, request, v1alpha1.VerdictRelease)
+		kit.MustDecide(t, mallory, request, v1alpha1.VerdictRelease)
 		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
-		if !env.CanDo(t, dave, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "delete", Resource: "pods"}) {
+		if !kit.CanDo(t, dave, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "delete", Resource: "pods"}) {
 			t.Fatal("dave holds nothing by his group")
 		}
 		if meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionStandingAccess) {
-			t.Errorf("it was found out: mend the page: %s", env.Describe(g.Status.Conditions))
+			t.Errorf("it was found out: mend the page: %s", kit.Describe(g.Status.Conditions))
 		}
 	})
 }

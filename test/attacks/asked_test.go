@@ -2,7 +2,6 @@ package attacks
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"testing"
 
@@ -15,7 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 func rule(group string, resources, verbs []string, names ...string) v1alpha1.PolicyRule {
@@ -40,10 +40,10 @@ func TestRules(t *testing.T) {
 	t.Run("rules are given, held and gone with their Role", func(t *testing.T) {
 		t.Parallel()
 		ns, request := askForRules(t, []v1alpha1.PolicyRule{deletePods}, rule("", list("pods"), list("delete")))
-		env.MustDecide(t, bob, e.WaitMatched(t, request), v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, e.WaitMatched(t, request), v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		must(t, alice, ns)
-		if env.CanDo(t, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "get", Resource: "pods"}) {
+		if kit.CanDo(t, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "get", Resource: "pods"}) {
 			t.Error("alice has more than she asked for")
 		}
 		g := e.GrantOf(t, request)
@@ -51,7 +51,7 @@ func TestRules(t *testing.T) {
 		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(role), role); err != nil || role.OwnerReferences[0].UID != g.UID {
 			t.Errorf("the grant does not own its Role: %v, %+v", err, role.OwnerReferences)
 		}
-		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 		e.WaitEnded(t, g.Name, v1alpha1.EndReleased)
 		mustNot(t, alice, ns)
 		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(role), role); !apierrors.IsNotFound(err) {
@@ -94,8 +94,8 @@ func never(t *testing.T, name string, asked v1alpha1.PolicyRule) {
 	attack(t, name, func(t *testing.T) {
 		_, request := askForRules(t, []v1alpha1.PolicyRule{asked}, asked)
 		ended := e.WaitFor(t, request, v1alpha1.RequestFailed)
-		if !env.HasReason(ended.Status.Conditions, v1alpha1.ReasonNeverGrantable) {
-			t.Errorf("want %s in: %s", v1alpha1.ReasonNeverGrantable, env.Describe(ended.Status.Conditions))
+		if !kit.HasReason(ended.Status.Conditions, v1alpha1.ReasonNeverGrantable) {
+			t.Errorf("want %s in: %s", v1alpha1.ReasonNeverGrantable, kit.Describe(ended.Status.Conditions))
 		}
 	})
 }
@@ -134,7 +134,7 @@ func TestSubjects(t *testing.T) {
 	t.Parallel()
 	reserved := func(s v1alpha1.Subject) func(*testing.T) error {
 		return func(t *testing.T) error {
-			return alice.Create(t.Context(), env.NewRequest("default", func(r *v1alpha1.AccessRequestSpec) { r.Subjects = []v1alpha1.Subject{s} }))
+			return alice.Create(t.Context(), lab.NewRequest("default", func(r *v1alpha1.AccessRequestSpec) { r.Subjects = []v1alpha1.Subject{s} }))
 		}
 	}
 	const rule = "belong to Kubernetes and cannot be given access"
@@ -152,7 +152,7 @@ func TestSubjects(t *testing.T) {
 	})
 	foreign := func(t *testing.T, subjects v1alpha1.SubjectsRule) (home string, worker client.Client, request *v1alpha1.AccessRequest) {
 		home, away := e.NewNamespace(t, nil), e.NewNamespace(t, nil)
-		env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: away, Name: "worker"}})
+		kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: away, Name: "worker"}})
 		p := newPolicy(t, home, func(s *v1alpha1.AccessPolicySpec) { s.Subjects, s.RequiredApprovals = subjects, new(int32) })
 		worker, err := e.AsServiceAccount(t.Context(), away, "worker")
 		if err != nil {
@@ -198,16 +198,13 @@ func grantableIn(t *testing.T, namespace, resource, name string) {
 		ObjectMeta: metav1.ObjectMeta{Name: "bind-" + resource + "-" + name},
 		Rules:      []rbacv1.PolicyRule{{APIGroups: list(rbacv1.GroupName), Resources: list(resource), ResourceNames: list(name), Verbs: list("bind")}},
 	}
-	env.Create(t, e.Admin, bind)
-	env.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
+	kit.Create(t, e.Admin, bind)
+	kit.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: bind.Name}, RoleRef: clusterRole(bind.Name),
-		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: env.BrokerNamespace, Name: env.BrokerServiceAccount}},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: lab.BrokerNamespace, Name: lab.BrokerServiceAccount}},
 	})
-	eventually(t, func(context.Context) error {
-		if !env.CanDo(t, stolen, authorizationv1.ResourceAttributes{Namespace: namespace, Group: rbacv1.GroupName, Resource: resource, Name: name, Verb: "bind"}) {
-			return fmt.Errorf("the broker may not bind %s yet", name)
-		}
-		return nil
+	kit.Eventually(t, "the broker to be allowed to bind "+name, func(context.Context) (bool, error) {
+		return kit.CanDo(t, stolen, authorizationv1.ResourceAttributes{Namespace: namespace, Group: rbacv1.GroupName, Resource: resource, Name: name, Verb: "bind"}), nil
 	})
 }
 
@@ -222,7 +219,7 @@ func heldRole(t *testing.T, kind, name string) (ns string, g *v1alpha1.AccessGra
 		role = &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}, Rules: may("delete")}
 		resource = "roles"
 	}
-	create := func() { env.Create(t, e.Admin, role.DeepCopyObject().(client.Object)) }
+	create := func() { kit.Create(t, e.Admin, role.DeepCopyObject().(client.Object)) }
 	create()
 	grantableIn(t, ns, resource, name)
 	ref := v1alpha1.RoleRef{Kind: kind, Name: name}
@@ -233,7 +230,7 @@ func heldRole(t *testing.T, kind, name string) (ns string, g *v1alpha1.AccessGra
 	e.WaitFor(t, request, v1alpha1.RequestActive)
 	must(t, alice, ns)
 	return ns, e.GrantOf(t, request), func() {
-		env.Delete(t, e.Admin, role.DeepCopyObject().(client.Object))
+		kit.Delete(t, e.Admin, role.DeepCopyObject().(client.Object))
 		create()
 	}
 }
@@ -290,10 +287,10 @@ func TestRoles(t *testing.T) {
 
 	// The role of a grant that is active.
 	active := func(t *testing.T, role *rbacv1.ClusterRole, edit func(*v1alpha1.AccessPolicySpec)) (ns string, g *v1alpha1.AccessGrant) {
-		env.Create(t, e.Admin, role)
+		kit.Create(t, e.Admin, role)
 		grantable(t, role.Name)
 		ns, request := ofRole(t, role.Name, edit)
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		must(t, alice, ns)
 		return ns, e.GrantOf(t, request)
@@ -319,34 +316,29 @@ func TestRoles(t *testing.T) {
 		part := func(name string, verbs ...string) *rbacv1.ClusterRole {
 			return &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"part-of": "sum"}}, Rules: may(verbs...)}
 		}
-		env.Create(t, e.Admin, part("sum-one", "get", "delete"))
+		kit.Create(t, e.Admin, part("sum-one", "get", "delete"))
 		sum := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "sum"}, AggregationRule: &rbacv1.AggregationRule{
 			ClusterRoleSelectors: []metav1.LabelSelector{{MatchLabels: map[string]string{"part-of": "sum"}}},
 		}}
-		env.Create(t, e.Admin, sum)
-		eventually(t, func(ctx context.Context) error {
-			if err := e.Admin.Get(ctx, client.ObjectKeyFromObject(sum), sum); err != nil || len(sum.Rules) == 0 {
-				return fmt.Errorf("the parts are not summed up yet: %w", err)
-			}
-			return nil
+		kit.Create(t, e.Admin, sum)
+		kit.Eventually(t, "the sum of the parts", func(ctx context.Context) (bool, error) {
+			err := e.Admin.Get(ctx, client.ObjectKeyFromObject(sum), sum)
+			return err == nil && len(sum.Rules) > 0, err
 		})
 		grantable(t, "sum")
 		ns, request := ofRole(t, "sum", nil)
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		must(t, alice, ns)
-		env.Create(t, e.Admin, part("sum-two", "create"))
+		kit.Create(t, e.Admin, part("sum-two", "create"))
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndRoleWidened)
 		mustNot(t, alice, ns)
 	})
 	attack(t, "role narrowed, then widened", func(t *testing.T) {
 		ns, g := active(t, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "narrowed"}, Rules: may("get", "list", "delete")}, nil)
 		widen(t, "narrowed", "delete") // no reason to end
-		eventually(t, func(context.Context) error {
-			if env.CanDo(t, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "get", Resource: "pods"}) {
-				return fmt.Errorf("the role is not narrowed yet")
-			}
-			return nil
+		kit.Eventually(t, "the role to be narrowed", func(context.Context) (bool, error) {
+			return !kit.CanDo(t, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "get", Resource: "pods"}), nil
 		})
 		must(t, alice, ns)
 		widen(t, "narrowed", "delete", "create")
@@ -358,22 +350,19 @@ func TestRoles(t *testing.T) {
 			s.OnRoleWidened = v1alpha1.OnRoleWidenedKeep
 		})
 		widen(t, "kept", "get", "delete", "create")
-		eventually(t, func(context.Context) error {
-			if !env.CanDo(t, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "create", Resource: "pods"}) {
-				return fmt.Errorf("the role is not widened yet")
-			}
-			return nil
+		kit.Eventually(t, "the role to be widened", func(context.Context) (bool, error) {
+			return kit.CanDo(t, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "create", Resource: "pods"}), nil
 		})
 		must(t, alice, ns)
 		// Replaced is not widened.
-		env.Delete(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "kept"}})
-		env.Create(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "kept"}, Rules: may("get", "delete")})
+		kit.Delete(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "kept"}})
+		kit.Create(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "kept"}, Rules: may("get", "delete")})
 		e.WaitEnded(t, g.Name, v1alpha1.EndRoleGone)
 		mustNot(t, alice, ns)
 	})
 
 	attack(t, "role changed between approval and grant", func(t *testing.T) {
-		env.Create(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "changed"}, Rules: may("delete")})
+		kit.Create(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "changed"}, Rules: may("delete")})
 		ns, request := halfApproved(t, "changed")
 		widen(t, "changed", "delete", "create")
 		approveAnew(t, ns, request)
@@ -385,7 +374,7 @@ func halfApproved(t *testing.T, role string) (ns string, request *v1alpha1.Acces
 	t.Helper()
 	grantable(t, role)
 	ns, request = ofRole(t, role, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 	return ns, says(t, request, "1 of 2 approvals")
 }
 
@@ -394,11 +383,11 @@ func halfApproved(t *testing.T, role string) (ns string, request *v1alpha1.Acces
 func approveAnew(t *testing.T, ns string, request *v1alpha1.AccessRequest) {
 	t.Helper()
 	e.WaitUntil(t, request, "another hash", func(r *v1alpha1.AccessRequest) bool { return r.Status.RulesHash != request.Status.RulesHash })
-	env.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
 	says(t, request, "1 of 2 approvals")
 	says(t, request, "bob approved before the role changed, or something it is for was replaced, and must approve again")
 	mustNot(t, alice, ns)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 	e.WaitFor(t, request, v1alpha1.RequestActive)
 	must(t, alice, ns)
 }

@@ -2,8 +2,6 @@ package attacks
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -17,7 +15,8 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 const writtenByBroker = "objects of an AccessGrant are written by the broker alone"
@@ -26,12 +25,7 @@ const writtenByBroker = "objects of an AccessGrant are written by the broker alo
 func gone(t *testing.T, c client.Client, ns string) time.Duration {
 	t.Helper()
 	begin := time.Now()
-	eventually(t, func(context.Context) error {
-		if env.Can(t, c, ns) {
-			return errors.New("the access is still there")
-		}
-		return nil
-	})
+	kit.Eventually(t, "the end of the access", func(context.Context) (bool, error) { return !kit.Can(t, c, ns), nil })
 	return time.Since(begin)
 }
 
@@ -68,7 +62,7 @@ func TestBindings(t *testing.T) {
 	}
 	refused(t, "stranger's binding labelled for the broker to delete", writtenByBroker, func(t *testing.T) error {
 		b := stranger("victim")
-		env.Create(t, e.Admin, b)
+		kit.Create(t, e.Admin, b)
 		return merge(t, nora, b, `{"metadata":{"labels":{"jit.accessbroker.dev/grant":"`+g.Name+`"}}}`)
 	})
 	refused(t, "binding of one's own passed off as a grant's", writtenByBroker, func(t *testing.T) error {
@@ -117,8 +111,8 @@ func TestBindings(t *testing.T) {
 		administers(t, ns)
 		mine := stranger(grant.Name(request.Name, request.UID))
 		mine.Namespace = ns
-		env.Create(t, nora, mine)
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.Create(t, nora, mine)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		mustEnd(t, request, v1alpha1.RequestFailed, "does not belong to the grant")
 		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(mine), mine); err != nil || len(mine.Subjects) != 1 {
 			t.Errorf("nora's own binding was touched: %v", err)
@@ -129,15 +123,15 @@ func TestBindings(t *testing.T) {
 		asked := rule("", list("pods"), list("get"))
 		ns, request := askForRules(t, []v1alpha1.PolicyRule{asked}, asked)
 		e.WaitMatched(t, request)
-		env.Create(t, e.Admin, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: grant.Name(request.Name, request.UID)}, Rules: may("get", "delete")})
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.Create(t, e.Admin, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: grant.Name(request.Name, request.UID)}, Rules: may("get", "delete")})
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		mustEnd(t, request, v1alpha1.RequestFailed, "does not belong to the grant")
 		mustNot(t, alice, ns)
 	})
 	attack(t, "Role of a grant widened", func(t *testing.T) {
 		asked := rule("", list("pods"), list("get"))
 		ns, request := askForRules(t, []v1alpha1.PolicyRule{asked}, asked)
-		env.MustDecide(t, bob, e.WaitMatched(t, request), v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, e.WaitMatched(t, request), v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: e.GrantOf(t, request).Name}}
 		mustRefuse(t, writtenByBroker, merge(t, e.Admin, role, `{"rules":[{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}]}`))
@@ -155,7 +149,7 @@ func TestBindings(t *testing.T) {
 	})
 	attack(t, "ClusterRoleBinding deleted", func(t *testing.T) {
 		paula, _, g := heldEverywhere(t)
-		env.Delete(t, e.Admin, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: g.Name}})
+		kit.Delete(t, e.Admin, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: g.Name}})
 		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
 		mustNot(t, paula, "default")
 		if err := e.Admin.Get(t.Context(), client.ObjectKey{Name: g.Name}, &rbacv1.ClusterRole{}); !apierrors.IsNotFound(err) {
@@ -181,7 +175,7 @@ func TestBindings(t *testing.T) {
 	attack(t, "binding deleted and made anew", func(t *testing.T) {
 		ns, _, g := held(t)
 		administers(t, ns)
-		env.Delete(t, nora, bindingOf(g, ns))
+		kit.Delete(t, nora, bindingOf(g, ns))
 		again := bindingOf(g, ns)
 		again.RoleRef, again.Subjects = clusterRole("edit"), []rbacv1.Subject{user("alice")}
 		again.Labels = map[string]string{v1alpha1.LabelGrant: g.Name}
@@ -192,10 +186,10 @@ func TestBindings(t *testing.T) {
 	attack(t, "binding deleted and another put in its place", func(t *testing.T) {
 		ns, _, g := held(t)
 		administers(t, ns)
-		env.Delete(t, nora, bindingOf(g, ns))
+		kit.Delete(t, nora, bindingOf(g, ns))
 		mine := bindingOf(g, ns) // for the broker to delete, or to take for its own
 		mine.RoleRef, mine.Subjects = clusterRole("view"), []rbacv1.Subject{user("dave")}
-		env.Create(t, nora, mine)
+		kit.Create(t, nora, mine)
 		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
 		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(mine), mine); err != nil {
 			t.Errorf("nora's own binding was touched: %v", err)
@@ -210,7 +204,7 @@ func heldEverywhere(t *testing.T) (holder client.Client, request *v1alpha1.Acces
 	t.Helper()
 	ns := e.NewNamespace(t, nil)
 	name := "paula-" + ns
-	holder = as(t, name, "dev")
+	holder = e.Person(t, name, "dev")
 	asked := rule("", list("pods"), list("delete"))
 	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 		s.Requesters, s.RequiredApprovals = []v1alpha1.Subject{{Kind: "User", Name: name}}, new(int32)
@@ -238,10 +232,8 @@ func heldElsewhere(t *testing.T) (ns string, g *v1alpha1.AccessGrant) {
 
 func recreateNamespace(t *testing.T, name string) {
 	t.Helper()
-	env.Delete(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
-	eventually(t, func(ctx context.Context) error {
-		return e.Admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
-	})
+	kit.Delete(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	kit.CreateSoon(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 }
 
 func TestSameName(t *testing.T) {
@@ -249,7 +241,7 @@ func TestSameName(t *testing.T) {
 	attack(t, "ServiceAccount recreated", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"}}
-		env.Create(t, e.Admin, account.DeepCopy())
+		kit.Create(t, e.Admin, account.DeepCopy())
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
 		})
@@ -257,8 +249,8 @@ func TestSameName(t *testing.T) {
 			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "worker"}}
 		})
 		e.WaitFor(t, request, v1alpha1.RequestActive)
-		env.Delete(t, e.Admin, account.DeepCopy())
-		env.Create(t, e.Admin, account.DeepCopy())
+		kit.Delete(t, e.Admin, account.DeepCopy())
+		kit.Create(t, e.Admin, account.DeepCopy())
 		heir, err := e.AsServiceAccount(t.Context(), ns, "worker")
 		if err != nil {
 			t.Fatal(err)
@@ -275,13 +267,13 @@ func TestSameName(t *testing.T) {
 	attack(t, "Job recreated", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
-		env.Create(t, e.Admin, env.NewJob(ns, "migrate"))
+		kit.Create(t, e.Admin, kit.NewJob(ns, "migrate"))
 		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
 		})
 		e.WaitFor(t, request, v1alpha1.RequestActive)
-		env.Delete(t, e.Admin, env.NewJob(ns, "migrate"))
-		eventually(t, func(ctx context.Context) error { return e.Admin.Create(ctx, env.NewJob(ns, "migrate")) })
+		kit.Delete(t, e.Admin, kit.NewJob(ns, "migrate"))
+		kit.CreateSoon(t, e.Admin, kit.NewJob(ns, "migrate"))
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndTaskGone)
 		mustNot(t, alice, ns)
 	})
@@ -298,9 +290,9 @@ func TestSameName(t *testing.T) {
 		p := newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
 		request := e.Ask(t, alice, ns, nil)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
-		env.Delete(t, e.Admin, p.DeepCopy())
+		kit.Delete(t, e.Admin, p.DeepCopy())
 		again := &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: p.Name}, Spec: p.Spec}
-		env.Create(t, e.Admin, again)
+		kit.Create(t, e.Admin, again)
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndPolicyGone)
 		mustNot(t, alice, ns)
 	})
@@ -319,10 +311,10 @@ func TestStolenToken(t *testing.T) {
 	ns, _, g := held(t)
 	rolling := rule("", list("pods"), list("get"))
 	_, asked := askForRules(t, []v1alpha1.PolicyRule{rolling}, rolling)
-	env.MustDecide(t, bob, e.WaitMatched(t, asked), v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, e.WaitMatched(t, asked), v1alpha1.VerdictApprove)
 	e.WaitFor(t, asked, v1alpha1.RequestActive)
 	others := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "others"}, RoleRef: clusterRole("view"), Subjects: []rbacv1.Subject{user("dave")}}
-	env.Create(t, e.Admin, others)
+	kit.Create(t, e.Admin, others)
 
 	owned := func(role string) *rbacv1.RoleBinding {
 		return &rbacv1.RoleBinding{
@@ -376,11 +368,11 @@ func TestStolenToken(t *testing.T) {
 	refused(t, "another's binding changed", ofOthers, func(t *testing.T) error { return merge(t, stolen, others.DeepCopy(), `{"subjects":null}`) })
 	refused(t, "another's binding deleted", ofOthers, func(t *testing.T) error { return stolen.Delete(t.Context(), others.DeepCopy()) })
 	othersEverywhere := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "others-" + ns}, RoleRef: clusterRole("view"), Subjects: []rbacv1.Subject{user("dave-" + ns)}}
-	env.Create(t, e.Admin, othersEverywhere)
+	kit.Create(t, e.Admin, othersEverywhere)
 	othersRole := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "others"}, Rules: may("get")}
-	env.Create(t, e.Admin, othersRole)
+	kit.Create(t, e.Admin, othersRole)
 	othersClusterRole := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "others-" + ns}, Rules: may("get")}
-	env.Create(t, e.Admin, othersClusterRole)
+	kit.Create(t, e.Admin, othersClusterRole)
 	refused(t, "another's ClusterRoleBinding deleted", ofOthers, func(t *testing.T) error { return stolen.Delete(t.Context(), othersEverywhere.DeepCopy()) })
 	refused(t, "another's Role deleted", ofOthers, func(t *testing.T) error { return stolen.Delete(t.Context(), othersRole.DeepCopy()) })
 	refused(t, "another's ClusterRole deleted", ofOthers, func(t *testing.T) error { return stolen.Delete(t.Context(), othersClusterRole.DeepCopy()) })
@@ -388,8 +380,8 @@ func TestStolenToken(t *testing.T) {
 		return stolen.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "any"}, &corev1.Secret{})
 	})
 	refused(t, "Secrets read everywhere", noSuchVerb, func(t *testing.T) error { return stolen.List(t.Context(), &corev1.SecretList{}) })
-	refused(t, "Pod run", noSuchVerb, creates(env.NewPod(ns, "stolen")))
-	refused(t, "request made", noSuchVerb, creates(env.NewRequest(ns, nil)))
+	refused(t, "Pod run", noSuchVerb, creates(kit.NewPod(ns, "stolen")))
+	refused(t, "request made", noSuchVerb, creates(lab.NewRequest(ns, nil)))
 	refused(t, "policy written", noSuchVerb, func(t *testing.T) error {
 		return stolen.Create(t.Context(), &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: "stolen"}})
 	})
@@ -400,7 +392,7 @@ func TestStolenToken(t *testing.T) {
 		return merge(t, stolen, admissionBinding("access-broker-itself"), `{"spec":{"validationActions":["Audit"]}}`)
 	})
 	refused(t, "impersonation", noSuchVerb, func(t *testing.T) error {
-		config, err := e.ServiceAccount(t.Context(), env.BrokerNamespace, env.BrokerServiceAccount)
+		config, err := e.BrokerConfig(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -421,7 +413,7 @@ func TestStolenToken(t *testing.T) {
 			{Resource: "users", Verb: "impersonate"},
 			{Resource: "serviceaccounts", Subresource: "token", Verb: "create"},
 		} {
-			if env.CanDo(t, stolen, what) {
+			if kit.CanDo(t, stolen, what) {
 				t.Errorf("the broker may %s %s %s", what.Verb, what.Resource, what.Name)
 			}
 		}
@@ -431,12 +423,9 @@ func TestStolenToken(t *testing.T) {
 // settled waits until a grant is over, whatever the reason, or never was.
 func settled(t *testing.T, name string) {
 	t.Helper()
-	eventually(t, func(ctx context.Context) error {
+	kit.Eventually(t, "the end of grant "+name, func(ctx context.Context) (bool, error) {
 		g := &v1alpha1.AccessGrant{}
 		err := e.Admin.Get(ctx, client.ObjectKey{Name: name}, g)
-		if apierrors.IsNotFound(err) || g.Status.Phase == v1alpha1.GrantEnded {
-			return nil
-		}
-		return fmt.Errorf("the grant is %q: %w", g.Status.Phase, err)
+		return apierrors.IsNotFound(err) || g.Status.Phase == v1alpha1.GrantEnded, client.IgnoreNotFound(err)
 	})
 }

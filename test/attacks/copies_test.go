@@ -12,7 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // numbered are so many groups behind those that matter, and last what is cut off.
@@ -38,7 +39,7 @@ func TestStoredIdentities(t *testing.T) {
 	// Everything but one thing is as the API server itself would stamp it.
 	forge := func(lie func(*v1alpha1.UserInfo)) func(*testing.T) error {
 		return func(t *testing.T) error {
-			stamped := env.NewRequest("default", nil)
+			stamped := lab.NewRequest("default", nil)
 			if err := judy.Create(t.Context(), stamped, client.DryRunAll); err != nil {
 				t.Fatal(err)
 			}
@@ -46,7 +47,7 @@ func TestStoredIdentities(t *testing.T) {
 				t.Fatalf("the copy is not cut: %+v", who)
 			}
 			lie(&stamped.Spec.Requester)
-			return judy.Create(t.Context(), env.NewRequest("default", func(s *v1alpha1.AccessRequestSpec) { s.Requester = stamped.Spec.Requester }))
+			return judy.Create(t.Context(), lab.NewRequest("default", func(s *v1alpha1.AccessRequestSpec) { s.Requester = stamped.Spec.Requester }))
 		}
 	}
 	refused(t, "more groups left out than do not fit", ownName, forge(func(u *v1alpha1.UserInfo) { u.Groups, u.OmittedGroups = u.Groups[:1000], u.OmittedGroups+24 }))
@@ -90,7 +91,7 @@ func TestStoredIdentities(t *testing.T) {
 		return e.WaitMatched(t, e.Ask(t, alice, ns, group(of)))
 	}
 	refused(t, "member of a subject group approves, with the group beyond the bound", "judy would benefit", func(t *testing.T) error {
-		return env.Decide(t, judy, forAny(t, "contractors"), v1alpha1.VerdictApprove)
+		return kit.Decide(t, judy, forAny(t, "contractors"), v1alpha1.VerdictApprove)
 	})
 	attack(t, "credential looked up in a request", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
@@ -106,11 +107,11 @@ func TestStoredIdentities(t *testing.T) {
 		newPolicy(t, ns, nil)
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.StartTime = &metav1.Time{Time: time.Now().Add(time.Hour)} }))
 		for i := range 32 {
-			env.MustDecide(t, e.Somebody(t, rest.ImpersonationConfig{UserName: fmt.Sprintf("crony-%d", i), Groups: []string{"sre"}}), request, v1alpha1.VerdictApprove)
+			kit.MustDecide(t, e.Somebody(t, rest.ImpersonationConfig{UserName: fmt.Sprintf("crony-%d", i), Groups: []string{"sre"}}), request, v1alpha1.VerdictApprove)
 		}
-		err := env.Decide(t, erin, request, v1alpha1.VerdictApprove)
+		err := kit.Decide(t, erin, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestApproved)
-		env.MustDecide(t, erin, request, v1alpha1.VerdictRevoke)
+		kit.MustDecide(t, erin, request, v1alpha1.VerdictRevoke)
 		e.WaitFor(t, request, v1alpha1.RequestRevoked)
 		return err
 	})
@@ -136,16 +137,16 @@ func TestMetadata(t *testing.T) {
 	refused(t, "request deleted through an owner that does not exist", owners, patched(mallory, owner))
 	refused(t, "request deleted through an owner, by an administrator", owners, patched(e.Admin, owner))
 	refused(t, "owner taken off a request", "nobody takes an owner away", func(t *testing.T) error {
-		job := env.NewJob(ns, "owner")
-		env.Create(t, e.Admin, job)
-		owned := env.NewRequest(ns, nil)
+		job := kit.NewJob(ns, "owner")
+		kit.Create(t, e.Admin, job)
+		owned := lab.NewRequest(ns, nil)
 		owned.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: job.Name, UID: job.UID}}
-		env.Create(t, alice, owned)
+		kit.Create(t, alice, owned)
 		return merge(t, alice, owned, `{"metadata":{"ownerReferences":null}}`)
 	})
 	refused(t, "broker's label put on one's own request", label, patched(alice, `{"metadata":{"labels":{"jit.accessbroker.dev/grant":"another"}}}`))
 	refused(t, "broker's annotation put on a new request", label, func(t *testing.T) error {
-		forged := env.NewRequest(ns, nil)
+		forged := lab.NewRequest(ns, nil)
 		forged.Annotations = map[string]string{"jit.accessbroker.dev/approved": "yes"}
 		return alice.Create(t.Context(), forged)
 	})

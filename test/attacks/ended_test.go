@@ -2,20 +2,19 @@ package attacks
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // The broker keeps nothing of what has ended, so an end that was only written is
@@ -43,7 +42,7 @@ func TestForgedEnd(t *testing.T) {
 		brokerDown(t)
 		end(t, g.DeepCopy(), `{"status":{"phase":"Ended","bindings":[]}}`)
 		must(t, alice, ns)
-		brokerUp(t)
+		kit.Restart(t, broker)
 		gone(t, alice, ns)
 		e.WaitFor(t, request, v1alpha1.RequestRevoked)
 	})
@@ -51,10 +50,10 @@ func TestForgedEnd(t *testing.T) {
 		ns, request, g := active(t)
 		brokerDown(t)
 		lease := &coordinationv1.Lease{
-			ObjectMeta: metav1.ObjectMeta{Namespace: env.BrokerNamespace, Name: "access-broker"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: lab.BrokerNamespace, Name: "access-broker"},
 			Spec:       coordinationv1.LeaseSpec{HolderIdentity: ptr.To("nobody"), LeaseDurationSeconds: ptr.To[int32](3600), RenewTime: ptr.To(metav1.NewMicroTime(time.Now()))},
 		}
-		env.Create(t, e.Admin, lease)
+		kit.Create(t, e.Admin, lease)
 		t.Cleanup(func() { _ = e.Admin.Delete(context.WithoutCancel(t.Context()), lease) })
 		end(t, g.DeepCopy(), `{"status":{"phase":"Ended","bindings":[]}}`)
 		follower, err := e.Broker(t.Context(), "follower", "--leader-elect")
@@ -67,7 +66,7 @@ func TestForgedEnd(t *testing.T) {
 		}
 		gone(t, alice, ns)
 		follower.Stop()
-		brokerUp(t)
+		kit.Restart(t, broker)
 		e.WaitFor(t, request, v1alpha1.RequestRevoked)
 	})
 	alone(t, "binding of a grant that ended before the broker started", func(t *testing.T) {
@@ -76,21 +75,16 @@ func TestForgedEnd(t *testing.T) {
 		e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
 		mustNot(t, alice, ns)
 		brokerDown(t)
-		brokerUp(t)
+		kit.Restart(t, broker)
 		owner := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AccessGrant", Name: g.Name, UID: g.UID}
 		for _, forged := range []metav1.ObjectMeta{
 			{Name: "mine", OwnerReferences: []metav1.OwnerReference{owner}},
 			{Name: g.Name},
 		} {
 			forged.Namespace, forged.Labels = ns, map[string]string{v1alpha1.LabelGrant: g.Name}
-			env.Create(t, e.Admin, &rbacv1.RoleBinding{ObjectMeta: forged, RoleRef: clusterRole("edit"), Subjects: []rbacv1.Subject{user("alice")}})
+			kit.Create(t, e.Admin, &rbacv1.RoleBinding{ObjectMeta: forged, RoleRef: clusterRole("edit"), Subjects: []rbacv1.Subject{user("alice")}})
 			gone(t, alice, ns)
-			eventually(t, func(ctx context.Context) error {
-				if err := e.Admin.Get(ctx, clientKey(ns, forged.Name), &rbacv1.RoleBinding{}); !apierrors.IsNotFound(err) {
-					return fmt.Errorf("%s is left: %w", forged.Name, err)
-				}
-				return nil
-			})
+			e.WaitGone(t, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: forged.Name}})
 		}
 	})
 	attack(t, "end of a request forged so that no Revoke is heard", func(t *testing.T) {

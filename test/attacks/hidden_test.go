@@ -14,13 +14,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // shownTo is what those who decide about a role are shown.
 func shownTo(t *testing.T, name string, rules ...rbacv1.PolicyRule) (ns string, request *v1alpha1.AccessRequest) {
 	t.Helper()
-	env.Create(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules})
+	kit.Create(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules})
 	grantable(t, name)
 	return ofRole(t, name, nil)
 }
@@ -77,8 +77,8 @@ func TestHiddenPowers(t *testing.T) {
 		for _, verb := range list("patch", "delete", "deletecollection") {
 			ns, request := shownTo(t, "mute-"+verb, rbacv1.PolicyRule{APIGroups: list(""), Resources: list("secrets"), Verbs: list(verb)})
 			mustWarn(t, request, "ReadSecrets", "contents of Secrets")
-			env.Create(t, e.Admin, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "secret"}, StringData: map[string]string{"key": "hush"}})
-			env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+			kit.Create(t, e.Admin, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "secret"}, StringData: map[string]string{"key": "hush"}})
+			kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 			e.WaitFor(t, request, v1alpha1.RequestActive)
 			if seen := answered(t, ns, verb); !strings.Contains(seen, "aHVzaA==") {
 				t.Errorf("the answer to %s is no longer the Secret: %s", verb, seen)
@@ -95,13 +95,13 @@ func TestHiddenPowers(t *testing.T) {
 		if last := lines[len(lines)-1]; !strings.HasPrefix(last, "... and ") || !strings.Contains(last, "of 15,002 permissions more; kubectl get clusterrole haystack") {
 			t.Errorf("the last of %d lines is %q", len(lines), last)
 		}
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		must(t, alice, ns)
 	})
 	attack(t, "long role widened where nobody sees it", func(t *testing.T) {
 		ns, request := shownTo(t, "longer", append(manyRules(), may("delete")...)...)
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		must(t, alice, ns)
 		role := &rbacv1.ClusterRole{}
@@ -114,8 +114,8 @@ func TestHiddenPowers(t *testing.T) {
 		}
 		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndRoleWidened)
 		mustNot(t, alice, ns)
-		if !env.HasMessage(g.Status.Conditions, "that the grant lists, for none of those that it leaves out") {
-			t.Errorf("the proof claims too much: %s", env.Describe(g.Status.Conditions))
+		if !kit.HasMessage(g.Status.Conditions, "that the grant lists, for none of those that it leaves out") {
+			t.Errorf("the proof claims too much: %s", kit.Describe(g.Status.Conditions))
 		}
 	})
 	attack(t, "rules that multiply to millions", func(t *testing.T) {

@@ -2,7 +2,6 @@ package attacks
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -19,8 +18,9 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/internal/text"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 const ownName = "must be the authenticated user, mallory"
@@ -28,12 +28,12 @@ const ownName = "must be the authenticated user, mallory"
 func TestRequester(t *testing.T) {
 	t.Parallel()
 	ask := func(c client.Client, edit func(*v1alpha1.AccessRequestSpec)) func(*testing.T) error {
-		return func(t *testing.T) error { return c.Create(t.Context(), env.NewRequest("default", edit)) }
+		return func(t *testing.T) error { return c.Create(t.Context(), lab.NewRequest("default", edit)) }
 	}
 	// Everything but one thing is as the API server itself would stamp it.
 	forge := func(lie func(*v1alpha1.UserInfo)) func(*testing.T) error {
 		return func(t *testing.T) error {
-			stamped := env.NewRequest("default", nil)
+			stamped := lab.NewRequest("default", nil)
 			if err := mallory.Create(t.Context(), stamped, client.DryRunAll); err != nil {
 				t.Fatal(err)
 			}
@@ -47,7 +47,7 @@ func TestRequester(t *testing.T) {
 	refused(t, "asks with a forged uid", ownName, forge(func(u *v1alpha1.UserInfo) { u.UID = "0" }))
 	refused(t, "asks with forged extra", ownName, forge(func(u *v1alpha1.UserInfo) { u.Extra = map[string]v1alpha1.ExtraValue{"clearance": {"top"}} }))
 	refused(t, "asks under a name with a zero-width space", "spec.requester.username", func(t *testing.T) error {
-		return ask(as(t, "al\u200bice", "dev"), nil)(t)
+		return ask(e.Person(t, "al\u200bice", "dev"), nil)(t)
 	})
 	refused(t, "administrator asks in another's name", "must be the authenticated user", ask(e.Admin, func(s *v1alpha1.AccessRequestSpec) {
 		s.Requester = v1alpha1.UserInfo{Username: "alice", Groups: []string{"dev", "system:authenticated"}}
@@ -55,14 +55,14 @@ func TestRequester(t *testing.T) {
 	attack(t, "forged status at creation", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		p := newPolicy(t, ns, nil)
-		request := env.NewRequest(ns, nil)
+		request := lab.NewRequest(ns, nil)
 		request.Status = v1alpha1.AccessRequestStatus{
 			Phase: v1alpha1.RequestApproved, RequiredApprovals: ptr.To[int32](0),
 			Approvers: []v1alpha1.Subject{{Kind: "User", Name: "alice"}},
 			Policy:    &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: p.Name, UID: p.UID}, Generation: 1},
 			Decisions: []v1alpha1.Decision{{Username: "bob", Groups: []string{"sre"}, Verdict: v1alpha1.VerdictApprove}},
 		}
-		env.Create(t, alice, request)
+		kit.Create(t, alice, request)
 		got := says(t, request, "0 of 1 approvals")
 		if len(got.Status.Decisions) != 0 || got.Status.Phase != v1alpha1.RequestPending {
 			t.Errorf("the forged status stands: %+v", got.Status)
@@ -77,13 +77,13 @@ func double(t *testing.T, name, username string) {
 	t.Helper()
 	attack(t, name, func(t *testing.T) {
 		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-		env.MustDecide(t, as(t, username, "sre"), request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, e.Person(t, username, "sre"), request, v1alpha1.VerdictApprove)
 		says(t, request, "1 of 2 approvals")
 		says(t, request, text.Visible(username)+" has approved already")
 		mustNot(t, alice, ns)
 		// Nothing is lost: a second person makes two.
-		env.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 	})
 }
@@ -93,7 +93,7 @@ func invisible(t *testing.T, name, username string) {
 	t.Helper()
 	refused(t, name, "status.decisions[0].username", func(t *testing.T) error {
 		_, request := matched(t, nil)
-		return env.Decide(t, as(t, username, "sre"), request, v1alpha1.VerdictApprove)
+		return kit.Decide(t, e.Person(t, username, "sre"), request, v1alpha1.VerdictApprove)
 	})
 }
 
@@ -111,11 +111,11 @@ func TestLookAlikes(t *testing.T) {
 	invisible(t, "bob with a byte order mark", "\ufeffbob")
 	refused(t, "requester's look-alike in capitals approves", "would benefit", func(t *testing.T) error {
 		_, request := matched(t, nil)
-		return env.Decide(t, as(t, "Alice", "sre"), request, v1alpha1.VerdictApprove)
+		return kit.Decide(t, e.Person(t, "Alice", "sre"), request, v1alpha1.VerdictApprove)
 	})
 	attack(t, "requester's look-alike with a space approves", func(t *testing.T) {
 		ns, request := matched(t, nil)
-		env.MustDecide(t, as(t, "alice ", "sre"), request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, e.Person(t, "alice ", "sre"), request, v1alpha1.VerdictApprove)
 		says(t, request, "alice  would benefit")
 		mustNot(t, alice, ns)
 	})
@@ -209,7 +209,7 @@ func TestDecisions(t *testing.T) {
 	refused(t, "PUT with an edited decision", appendOnly, put(carol, func(s *v1alpha1.AccessRequestStatus) { s.Decisions[0].Comment = "never said" }))
 	attack(t, "PUT with one's own decision in place of another's", func(t *testing.T) {
 		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		current := says(t, request, "1 of 2 approvals")
 		current.Status.Decisions[0].Username = "carol"
 		if err := carol.Status().Update(t.Context(), current); err != nil {
@@ -259,16 +259,16 @@ func TestDecisions(t *testing.T) {
 	refused(t, "request recreated under its name between reading and approving", "requestUID belongs to another request", func(t *testing.T) error {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, nil)
-		first := env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "view" })
+		first := lab.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "view" })
 		first.Name, first.GenerateName = "harmless", ""
-		env.Create(t, alice, first)
+		kit.Create(t, alice, first)
 		read := e.WaitMatched(t, first)
-		env.Delete(t, alice, first)
-		second := env.NewRequest(ns, nil)
+		kit.Delete(t, alice, first)
+		second := lab.NewRequest(ns, nil)
 		second.Name, second.GenerateName = "harmless", ""
-		env.Create(t, alice, second)
+		kit.Create(t, alice, second)
 		e.WaitMatched(t, second)
-		return env.PatchDecisions(t, bob, second, map[string]any{"verdict": "Approve", "requestUID": read.UID})
+		return kit.PatchDecisions(t, bob, second, map[string]any{"verdict": "Approve", "requestUID": read.UID})
 	})
 
 	// Who benefits.
@@ -280,19 +280,19 @@ func TestDecisions(t *testing.T) {
 		return e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = subjects }))
 	}
 	refused(t, "subject approves", "bob would benefit", func(t *testing.T) error {
-		return env.Decide(t, bob, forOthers(t, v1alpha1.Subject{Kind: "User", Name: "bob"}), v1alpha1.VerdictApprove)
+		return kit.Decide(t, bob, forOthers(t, v1alpha1.Subject{Kind: "User", Name: "bob"}), v1alpha1.VerdictApprove)
 	})
 	refused(t, "member of a subject group approves", "bob would benefit", func(t *testing.T) error {
-		return env.Decide(t, bob, forOthers(t, v1alpha1.Subject{Kind: "Group", Name: "sre"}), v1alpha1.VerdictApprove)
+		return kit.Decide(t, bob, forOthers(t, v1alpha1.Subject{Kind: "Group", Name: "sre"}), v1alpha1.VerdictApprove)
 	})
 	refused(t, "subject in capitals approves", "bob would benefit", func(t *testing.T) error {
-		return env.Decide(t, bob, forOthers(t, v1alpha1.Subject{Kind: "User", Name: "BOB"}), v1alpha1.VerdictApprove)
+		return kit.Decide(t, bob, forOthers(t, v1alpha1.Subject{Kind: "User", Name: "BOB"}), v1alpha1.VerdictApprove)
 	})
 	refused(t, "ServiceAccount that is a subject approves", "would benefit", func(t *testing.T) error {
 		ns := e.NewNamespace(t, nil)
-		env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "robot"}})
+		kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "robot"}})
 		robot := v1alpha1.Subject{Kind: "ServiceAccount", Namespace: ns, Name: "robot"}
-		env.Create(t, e.Admin, &rbacv1.RoleBinding{
+		kit.Create(t, e.Admin, &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "robot"}, RoleRef: clusterRole("access-approver"),
 			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "robot"}},
 		})
@@ -304,16 +304,13 @@ func TestDecisions(t *testing.T) {
 			t.Fatal(err)
 		}
 		mine := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{robot} }))
-		eventually(t, func(context.Context) error { // RBAC learns of the binding
-			if !env.CanDo(t, client, authorizationv1.ResourceAttributes{Namespace: ns, Group: v1alpha1.GroupVersion.Group, Resource: "accessrequests", Subresource: "status", Verb: "patch"}) {
-				return errors.New("the ServiceAccount may not decide yet")
-			}
-			return nil
+		kit.Eventually(t, "RBAC to learn of the binding", func(context.Context) (bool, error) {
+			return kit.CanDo(t, client, authorizationv1.ResourceAttributes{Namespace: ns, Group: v1alpha1.GroupVersion.Group, Resource: "accessrequests", Subresource: "status", Verb: "patch"}), nil
 		})
-		return env.Decide(t, client, mine, v1alpha1.VerdictApprove)
+		return kit.Decide(t, client, mine, v1alpha1.VerdictApprove)
 	})
 	refused(t, "requester who is no subject approves", "would benefit", func(t *testing.T) error {
-		return env.Decide(t, alice, forOthers(t, v1alpha1.Subject{Kind: "User", Name: "dave"}), v1alpha1.VerdictApprove)
+		return kit.Decide(t, alice, forOthers(t, v1alpha1.Subject{Kind: "User", Name: "dave"}), v1alpha1.VerdictApprove)
 	})
 }
 
@@ -331,7 +328,7 @@ func TestTiming(t *testing.T) {
 			var racers sync.WaitGroup
 			for verdict, who := range map[v1alpha1.Verdict]client.Client{v1alpha1.VerdictApprove: bob, v1alpha1.VerdictDeny: carol} {
 				racers.Go(func() {
-					err := env.Decide(t, who, request, verdict)
+					err := kit.Decide(t, who, request, verdict)
 					mu.Lock()
 					defer mu.Unlock()
 					errs[verdict] = err
@@ -341,7 +338,7 @@ func TestTiming(t *testing.T) {
 			if err := errs[v1alpha1.VerdictDeny]; err != nil {
 				// It came too late, and was told so: Revoke is the word then.
 				mustRefuse(t, "the access is given already", err)
-				env.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
+				kit.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
 				e.WaitFor(t, request, v1alpha1.RequestRevoked)
 				continue
 			}
@@ -357,26 +354,26 @@ func TestTiming(t *testing.T) {
 	})
 	attack(t, "Approve after the end", func(t *testing.T) {
 		ns, request := matched(t, nil)
-		env.MustDecide(t, carol, request, v1alpha1.VerdictDeny)
+		kit.MustDecide(t, carol, request, v1alpha1.VerdictDeny)
 		e.WaitFor(t, request, v1alpha1.RequestDenied)
-		mustRefuse(t, "nothing can be decided after the end", env.Decide(t, bob, request, v1alpha1.VerdictApprove))
+		mustRefuse(t, "nothing can be decided after the end", kit.Decide(t, bob, request, v1alpha1.VerdictApprove))
 		mustNot(t, alice, ns)
 	})
 	attack(t, "decision after the access was given", func(t *testing.T) {
 		ns, request, _ := held(t)
 		for _, verdict := range []v1alpha1.Verdict{v1alpha1.VerdictApprove, v1alpha1.VerdictDeny} {
-			mustRefuse(t, "the access is given already", env.Decide(t, erin, request, verdict))
+			mustRefuse(t, "the access is given already", kit.Decide(t, erin, request, verdict))
 		}
 		must(t, alice, ns)
-		env.MustDecide(t, erin, request, v1alpha1.VerdictRevoke)
+		kit.MustDecide(t, erin, request, v1alpha1.VerdictRevoke)
 		e.WaitFor(t, request, v1alpha1.RequestRevoked)
 		mustNot(t, alice, ns)
 	})
 	attack(t, "Deny outvoted by later approvals", func(t *testing.T) {
 		ns, request := matched(t, nil)
-		env.MustDecide(t, carol, request, v1alpha1.VerdictDeny)
-		_ = env.Decide(t, bob, request, v1alpha1.VerdictApprove) // refused or too late
-		_ = env.Decide(t, erin, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, carol, request, v1alpha1.VerdictDeny)
+		_ = kit.Decide(t, bob, request, v1alpha1.VerdictApprove) // refused or too late
+		_ = kit.Decide(t, erin, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestDenied)
 		mustNot(t, alice, ns)
 	})
@@ -388,14 +385,14 @@ func TestTiming(t *testing.T) {
 		request = e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.StartTime, s.PolicyName = &metav1.Time{Time: time.Now().Add(time.Hour)}, p.Name
 		}))
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		return p, e.WaitFor(t, request, v1alpha1.RequestApproved)
 	}
 	attack(t, "approver removed between approval and grant", func(t *testing.T) {
 		p, request := waiting(t)
 		e.Patch(t, p, `{"spec":{"approvers":[{"kind":"User","name":"carol"}]}}`)
 		says(t, request, "bob is not an approver")
-		env.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestApproved)
 	})
 	attack(t, "policy narrowed between approval and grant", func(t *testing.T) {
@@ -418,9 +415,9 @@ func TestWithTheBrokerDown(t *testing.T) {
 		brokerDown(t)
 		// Not before, or a slow machine would see it lapse too soon.
 		e.Patch(t, p, `{"spec":{"pendingTimeout":"1s"}}`)
-		env.WaitPast(t, request.CreationTimestamp.Add(2*time.Second))
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-		brokerUp(t)
+		kit.WaitPast(t, request.CreationTimestamp.Add(2*time.Second))
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.Restart(t, broker)
 		e.WaitFor(t, request, v1alpha1.RequestLapsed)
 		mustNot(t, alice, ns)
 	})
@@ -429,39 +426,37 @@ func TestWithTheBrokerDown(t *testing.T) {
 		p := newPolicy(t, ns, nil)
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
 		brokerDown(t)
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		e.Patch(t, p, `{"spec":{"approvers":[{"kind":"User","name":"carol"}]}}`)
-		brokerUp(t)
+		kit.Restart(t, broker)
 		says(t, request, "bob is not an approver")
 		mustNot(t, alice, ns)
 	})
 	alone(t, "role recreated between approval and grant", func(t *testing.T) {
 		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "recreated"}, Rules: may("delete")}
-		env.Create(t, e.Admin, role.DeepCopy())
+		kit.Create(t, e.Admin, role.DeepCopy())
 		ns, request := halfApproved(t, "recreated")
 		brokerDown(t) // or it would see that there is no role
-		env.Delete(t, e.Admin, role.DeepCopy())
-		env.Create(t, e.Admin, role.DeepCopy())
-		brokerUp(t)
+		kit.Delete(t, e.Admin, role.DeepCopy())
+		kit.Create(t, e.Admin, role.DeepCopy())
+		kit.Restart(t, broker)
 		approveAnew(t, ns, request)
 	})
 	alone(t, "request recreated", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, nil)
-		first := env.NewRequest(ns, nil)
+		first := lab.NewRequest(ns, nil)
 		first.Name, first.GenerateName = "again", ""
-		env.Create(t, alice, first)
-		e.WaitMatched(t, first)
-		env.MustDecide(t, bob, first, v1alpha1.VerdictApprove)
-		e.WaitFor(t, first, v1alpha1.RequestActive)
+		kit.Create(t, alice, first)
+		e.Approved(t, bob, first)
 		g := e.GrantOf(t, first)
 		brokerDown(t)
-		env.Delete(t, alice, first)
-		second := env.NewRequest(ns, nil)
+		kit.Delete(t, alice, first)
+		second := lab.NewRequest(ns, nil)
 		second.Name, second.GenerateName = "again", ""
-		env.Create(t, alice, second)
+		kit.Create(t, alice, second)
 		must(t, alice, ns)
-		brokerUp(t)
+		kit.Restart(t, broker)
 		e.WaitEnded(t, g.Name, v1alpha1.EndRequestDeleted)
 		says(t, second, "0 of 1 approvals")
 		mustNot(t, alice, ns)
@@ -472,9 +467,9 @@ func TestWithTheBrokerDown(t *testing.T) {
 		request := e.Ask(t, alice, ns, nil)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		brokerDown(t)
-		env.Delete(t, e.Admin, p.DeepCopy())
-		env.Create(t, e.Admin, &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: p.Name}, Spec: p.Spec})
-		brokerUp(t)
+		kit.Delete(t, e.Admin, p.DeepCopy())
+		kit.Create(t, e.Admin, &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: p.Name}, Spec: p.Spec})
+		kit.Restart(t, broker)
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndPolicyGone)
 		mustNot(t, alice, ns)
 	})
@@ -482,7 +477,7 @@ func TestWithTheBrokerDown(t *testing.T) {
 		ns, g := heldElsewhere(t)
 		brokerDown(t)
 		recreateNamespace(t, ns)
-		brokerUp(t)
+		kit.Restart(t, broker)
 		e.WaitEnded(t, g.Name, v1alpha1.EndNamespaceGone)
 		mustNot(t, alice, ns)
 	})
@@ -490,11 +485,11 @@ func TestWithTheBrokerDown(t *testing.T) {
 		ns, _, g := held(t)
 		administers(t, ns)
 		brokerDown(t)
-		env.Delete(t, nora, bindingOf(g, ns))
+		kit.Delete(t, nora, bindingOf(g, ns))
 		mine := bindingOf(g, ns) // for the broker to delete, or to take for its own
 		mine.RoleRef, mine.Subjects = clusterRole("view"), []rbacv1.Subject{user("dave")}
-		env.Create(t, nora, mine)
-		brokerUp(t)
+		kit.Create(t, nora, mine)
+		kit.Restart(t, broker)
 		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
 		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(mine), mine); err != nil {
 			t.Errorf("nora's own binding was touched: %v", err)
@@ -504,13 +499,9 @@ func TestWithTheBrokerDown(t *testing.T) {
 		ns, g, recreate := heldRole(t, kind, "recreated-meanwhile")
 		brokerDown(t)
 		recreate()
-		eventually(t, func(context.Context) error { // a binding goes by the name
-			if !env.Can(t, alice, ns) {
-				return errors.New("RBAC does not know the new role yet")
-			}
-			return nil
-		})
-		brokerUp(t)
+		// A binding goes by the name.
+		kit.Eventually(t, "RBAC to know the new role", func(context.Context) (bool, error) { return kit.Can(t, alice, ns), nil })
+		kit.Restart(t, broker)
 		e.WaitEnded(t, g.Name, v1alpha1.EndRoleGone)
 		mustNot(t, alice, ns)
 	}
@@ -519,7 +510,7 @@ func TestWithTheBrokerDown(t *testing.T) {
 	alone(t, "ServiceAccount recreated", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"}}
-		env.Create(t, e.Admin, account.DeepCopy())
+		kit.Create(t, e.Admin, account.DeepCopy())
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
 		})
@@ -528,38 +519,38 @@ func TestWithTheBrokerDown(t *testing.T) {
 		})
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		brokerDown(t)
-		env.Delete(t, e.Admin, account.DeepCopy())
-		env.Create(t, e.Admin, account.DeepCopy())
+		kit.Delete(t, e.Admin, account.DeepCopy())
+		kit.Create(t, e.Admin, account.DeepCopy())
 		heir, err := e.AsServiceAccount(t.Context(), ns, "worker")
 		if err != nil {
 			t.Fatal(err)
 		}
 		must(t, heir, ns) // it has inherited the binding
-		brokerUp(t)
+		kit.Restart(t, broker)
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndSubjectGone)
 		mustNot(t, heir, ns)
 	})
 	alone(t, "Job recreated", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
-		env.Create(t, e.Admin, env.NewJob(ns, "migrate"))
+		kit.Create(t, e.Admin, kit.NewJob(ns, "migrate"))
 		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
 		})
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		brokerDown(t)
-		env.Delete(t, e.Admin, env.NewJob(ns, "migrate"))
-		eventually(t, func(ctx context.Context) error { return e.Admin.Create(ctx, env.NewJob(ns, "migrate")) })
-		brokerUp(t)
+		kit.Delete(t, e.Admin, kit.NewJob(ns, "migrate"))
+		kit.CreateSoon(t, e.Admin, kit.NewJob(ns, "migrate"))
+		kit.Restart(t, broker)
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndTaskGone)
 		mustNot(t, alice, ns)
 	})
 	alone(t, "revocation while no broker runs", func(t *testing.T) {
 		ns, request, g := held(t)
 		brokerDown(t)
-		env.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
+		kit.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
 		must(t, alice, ns) // nothing revokes; the page says so
-		brokerUp(t)
+		kit.Restart(t, broker)
 		e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
 		mustNot(t, alice, ns)
 	})

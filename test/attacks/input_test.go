@@ -3,11 +3,7 @@ package attacks
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -22,13 +18,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 func TestInput(t *testing.T) {
 	t.Parallel()
 	ask := func(edit func(*v1alpha1.AccessRequestSpec)) func(*testing.T) error {
-		return func(t *testing.T) error { return alice.Create(t.Context(), env.NewRequest("default", edit)) }
+		return func(t *testing.T) error { return alice.Create(t.Context(), lab.NewRequest("default", edit)) }
 	}
 	reason := func(text string) func(*testing.T) error {
 		return ask(func(s *v1alpha1.AccessRequestSpec) { s.Reason = text })
@@ -46,7 +43,7 @@ func TestInput(t *testing.T) {
 	refused(t, "path in the name of a role", "spec.roleRef.name", ask(func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "../clusterroles/view" }))
 	refused(t, "line break in a comment", "status.decisions[0].comment", func(t *testing.T) error {
 		_, request := matched(t, nil)
-		return env.PatchDecisions(t, bob, request, map[string]any{"verdict": "Approve", "comment": "fine\nby me"})
+		return kit.PatchDecisions(t, bob, request, map[string]any{"verdict": "Approve", "comment": "fine\nby me"})
 	})
 	refused(t, "reason without end", "spec.reason", reason(strings.Repeat("x", 1025)))
 	refused(t, "subjects without end", "spec.subjects", ask(func(s *v1alpha1.AccessRequestSpec) {
@@ -62,27 +59,27 @@ func TestInput(t *testing.T) {
 	}))
 	refused(t, "decision without end", "decisions[0].comment", func(t *testing.T) error {
 		_, request := matched(t, nil)
-		return env.PatchDecisions(t, bob, request, map[string]any{"verdict": "Approve", "comment": strings.Repeat("x", 1025)})
+		return kit.PatchDecisions(t, bob, request, map[string]any{"verdict": "Approve", "comment": strings.Repeat("x", 1025)})
 	})
 	attack(t, "names of 253 characters", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		long := strings.Repeat("a.b-", 63) + "z"
-		env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: long}})
+		kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: long}})
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
 		})
-		request := env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) {
+		request := lab.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: long}}
 		})
 		request.GenerateName, request.Name = "", long
-		env.Create(t, alice, request)
+		kit.Create(t, alice, request)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		holder, err := e.AsServiceAccount(t.Context(), ns, long)
 		if err != nil {
 			t.Fatal(err)
 		}
 		must(t, holder, ns)
-		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
 		mustNot(t, holder, ns)
 	})
@@ -113,15 +110,15 @@ func TestCostlyExpressions(t *testing.T) {
 	attack(t, "completeWhen that costs too much", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, nil)
-		env.Create(t, e.Admin, env.NewPod(ns, "task"))
+		kit.Create(t, e.Admin, kit.NewPod(ns, "task"))
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Task = &v1alpha1.TaskRef{APIVersion: "v1", Kind: "Pod", Name: "task", CompleteWhen: costly}
 		}))
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		// It is never true, so the access ends by its deadline or with the task.
 		g := e.GrantOf(t, e.WaitFor(t, request, v1alpha1.RequestActive))
 		served(t)
-		env.Delete(t, e.Admin, env.NewPod(ns, "task"))
+		kit.Delete(t, e.Admin, kit.NewPod(ns, "task"))
 		e.WaitEnded(t, g.Name, v1alpha1.EndTaskGone)
 		mustNot(t, alice, ns)
 	})
@@ -137,23 +134,20 @@ func TestInjection(t *testing.T) {
 	}
 	clean := func(t *testing.T, request *v1alpha1.AccessRequest) {
 		t.Helper()
-		if d := env.Describe(request.Status.Conditions); unseen(strings.ReplaceAll(d, "\n", "")) || len(request.Status.Conditions) != strings.Count(d, "\n")+1 {
+		if d := kit.Describe(request.Status.Conditions); unseen(strings.ReplaceAll(d, "\n", "")) || len(request.Status.Conditions) != strings.Count(d, "\n")+1 {
 			t.Errorf("a condition shows it: %q", d)
 		}
-		eventually(t, func(ctx context.Context) error {
+		kit.Eventually(t, "an event", func(ctx context.Context) (bool, error) {
 			events := &eventsv1.EventList{}
 			if err := e.Admin.List(ctx, events, client.InNamespace(request.Namespace)); err != nil {
-				return err
+				return false, err
 			}
 			for _, event := range events.Items {
 				if unseen(event.Note) {
 					t.Errorf("an event shows it: %q", event.Note)
 				}
 			}
-			if len(events.Items) == 0 {
-				return errors.New("no event yet")
-			}
-			return nil
+			return len(events.Items) > 0, nil
 		})
 		file, err := os.Open(e.Log("broker"))
 		if err != nil {
@@ -182,7 +176,7 @@ func TestInjection(t *testing.T) {
 	attack(t, "line break and terminal escape in a group", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		p := newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Requesters[0].Name = "others" })
-		request := e.Ask(t, as(t, "eve", "dev", forged), ns, func(s *v1alpha1.AccessRequestSpec) { s.PolicyName = p.Name })
+		request := e.Ask(t, e.Person(t, "eve", "dev", forged), ns, func(s *v1alpha1.AccessRequestSpec) { s.PolicyName = p.Name })
 		clean(t, e.WaitFor(t, request, v1alpha1.RequestDenied))
 	})
 	attack(t, "line break and terminal escape in a rule", func(t *testing.T) {
@@ -197,7 +191,7 @@ func TestInjection(t *testing.T) {
 	})
 	attack(t, "line break and terminal escape in an expression", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		env.Create(t, e.Admin, env.NewPod(ns, "task"))
+		kit.Create(t, e.Admin, kit.NewPod(ns, "task"))
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
 		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Task = &v1alpha1.TaskRef{APIVersion: "v1", Kind: "Pod", Name: "task", CompleteWhen: "object.x ==\n'" + forged + "'"}
@@ -222,8 +216,8 @@ func TestInjection(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	reader := func(t *testing.T, name string) string {
-		account := metav1.ObjectMeta{Namespace: env.BrokerNamespace, Name: name}
-		env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: account})
+		account := metav1.ObjectMeta{Namespace: lab.BrokerNamespace, Name: name}
+		kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: account})
 		config, err := e.ServiceAccount(t.Context(), account.Namespace, name)
 		if err != nil {
 			t.Fatal(err)
@@ -232,27 +226,25 @@ func TestMetrics(t *testing.T) {
 	}
 	attack(t, "metrics read without the right to", func(t *testing.T) {
 		for _, token := range list("", reader(t, "curious")) {
-			if code, _ := scrape(t, token); code != http.StatusUnauthorized && code != http.StatusForbidden {
+			if code, _ := kit.Scrape(t, metrics, token); code != http.StatusUnauthorized && code != http.StatusForbidden {
 				t.Errorf("HTTP %d", code)
 			}
 		}
 	})
 	attack(t, "names of users in metric labels", func(t *testing.T) {
 		token := reader(t, "monitoring")
-		env.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
+		kit.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: "monitoring"}, RoleRef: clusterRole("access-broker-metrics-reader"),
-			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: env.BrokerNamespace, Name: "monitoring"}},
+			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: lab.BrokerNamespace, Name: "monitoring"}},
 		})
 		_, request, g := held(t)
-		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 		e.WaitEnded(t, g.Name, v1alpha1.EndReleased)
 		var page string
-		eventually(t, func(context.Context) error {
+		kit.Eventually(t, "the metrics", func(context.Context) (bool, error) {
 			var code int
-			if code, page = scrape(t, token); code != http.StatusOK {
-				return fmt.Errorf("HTTP %d", code)
-			}
-			return nil
+			code, page = kit.Scrape(t, metrics, token)
+			return code == http.StatusOK, nil
 		})
 		if !strings.Contains(page, "access_broker_") {
 			t.Error("there are no metrics")
@@ -263,27 +255,4 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	})
-}
-
-func scrape(t *testing.T, token string) (code int, page string) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+metrics+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	// The broker signs its certificate itself when it is given none.
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // see above
-	response, err := c.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, string(body)
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,20 +17,19 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/internal/rules"
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 var (
-	e      *env.Env
-	broker *controlplane.Process
+	e      *kit.Cluster
+	broker *lab.Process
 	// metrics is where the broker serves them.
 	metrics string
 	// The cast: alice and dave ask (group dev), bob, carol and erin approve
@@ -49,7 +47,7 @@ const atOnce = "12"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	env.Main(func(ctx context.Context, started *env.Env) (int, error) {
+	kit.Main(func(ctx context.Context, started *kit.Cluster) (int, error) {
 		e = started
 		return run(ctx, m)
 	})
@@ -59,90 +57,58 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if err := flag.Set("test.parallel", atOnce); err != nil {
 		return 1, err
 	}
-	if err := errors.Join(casting(ctx), install()); err != nil {
+	if stolen, err = e.AsBroker(ctx); err != nil {
+		return 1, err
+	}
+	if err := errors.Join(
+		e.Hire("dev", lab.People{"alice": &alice, "dave": &dave}),
+		e.Hire("sre", lab.People{"bob": &bob, "carol": &carol, "erin": &erin}),
+		e.Hire("mischief", lab.People{"mallory": &mallory}),
+		e.Hire("ops", lab.People{"nora": &nora}),
+		e.Bind(ctx, "access-requester", "dev", "mischief"),
+		e.Bind(ctx, "access-approver", "dev", "sre", "mischief"),
+		install(ctx),
+	); err != nil {
 		return 1, err
 	}
 	if err := guarded(ctx); err != nil {
 		return 1, err
 	}
-	ports, err := controlplane.FreePorts(1)
-	if err != nil {
+	if metrics, err = lab.FreeAddress(); err != nil {
 		return 1, err
 	}
-	metrics = fmt.Sprintf("127.0.0.1:%d", ports[0])
 	if broker, err = e.Broker(ctx, "broker", "--metrics-bind-address", metrics); err != nil {
 		return 1, err
 	}
-	return env.Run(ctx, m, broker)
-}
-
-func casting(ctx context.Context) (err error) {
-	for _, user := range []struct {
-		client *client.Client
-		name   string
-		group  string
-	}{
-		{&alice, "alice", "dev"},
-		{&dave, "dave", "dev"},
-		{&bob, "bob", "sre"},
-		{&carol, "carol", "sre"},
-		{&erin, "erin", "sre"},
-		{&mallory, "mallory", "mischief"},
-		{&nora, "nora", "ops"},
-	} {
-		if *user.client, err = e.As(user.name, user.group); err != nil {
-			return err
-		}
-	}
-	if stolen, err = e.AsServiceAccount(ctx, env.BrokerNamespace, env.BrokerServiceAccount); err != nil {
-		return err
-	}
-	for role, groups := range map[string][]string{"access-requester": {"dev", "mischief"}, "access-approver": {"dev", "sre", "mischief"}} {
-		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "test-" + role}, RoleRef: clusterRole(role)}
-		for _, g := range groups {
-			binding.Subjects = append(binding.Subjects, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "Group", Name: g})
-		}
-		if err := e.Admin.Create(ctx, binding); err != nil {
-			return err
-		}
-	}
-	return nil
+	return kit.Run(ctx, m, broker)
 }
 
 // install applies the kustomization of these tests, once more where it stands.
-func install() error {
+func install(ctx context.Context) error {
 	variant := "stamped"
 	if !e.Stamps {
 		variant = "unstamped"
 	}
-	return kubectl("apply", "-k", filepath.Join(e.Root, "test", "attacks", "testdata", variant))
-}
-
-func kubectl(args ...string) error {
-	kubeconfig, err := e.Kubeconfig("admin", e.ControlPlane.Admin())
-	if err != nil {
-		return err
-	}
-	if out, err := e.Kubectl(kubeconfig, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
-	}
-	return nil
+	return e.MustRun(ctx, "kubectl apply -k test/attacks/testdata/"+variant)
 }
 
 // guarded waits until every admission policy is in force: the API server takes
 // a moment to learn of them.
 func guarded(ctx context.Context) error {
-	request := env.NewRequest("default", nil)
-	err := poll(ctx, func(ctx context.Context) error { return alice.Create(ctx, request) })
+	request := lab.NewRequest("default", nil)
+	err := lab.Until(ctx, lab.Patience, func(ctx context.Context) (bool, error) {
+		err := alice.Create(ctx, request)
+		return err == nil, err
+	})
 	if err != nil {
 		return fmt.Errorf("the requester is not stamped: %w", err)
 	}
-	forged := env.NewRequest("default", func(s *v1alpha1.AccessRequestSpec) { s.Requester.Username = "somebody-else" })
+	forged := lab.NewRequest("default", func(s *v1alpha1.AccessRequestSpec) { s.Requester.Username = "somebody-else" })
 	g := grantByHand(request, time.Hour)
 	binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "probe"}, RoleRef: clusterRole("view")}
 	labelled := binding.DeepCopy()
 	labelled.Labels = map[string]string{v1alpha1.LabelGrant: "probe"}
-	return poll(ctx, func(ctx context.Context) error {
+	return lab.Until(ctx, lab.Patience, func(ctx context.Context) (bool, error) {
 		for what, err := range map[string]error{
 			"requests":       e.Admin.Create(ctx, forged.DeepCopy(), client.DryRunAll),
 			"grants":         e.Admin.Create(ctx, g.DeepCopy(), client.DryRunAll),
@@ -152,31 +118,11 @@ func guarded(ctx context.Context) error {
 			"bare decisions": mergeStatus(ctx, mallory, request, `{"status":{"decisions":[{"verdict":"Release"}]}}`, client.DryRunAll),
 		} {
 			if !apierrors.IsForbidden(err) {
-				return errors.Join(fmt.Errorf("no policy holds for %s yet", what), err)
+				return false, errors.Join(fmt.Errorf("no policy holds for %s yet", what), err)
 			}
 		}
-		return nil
+		return true, nil
 	})
-}
-
-func poll(ctx context.Context, condition func(context.Context) error) error {
-	var last error
-	err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
-		last = condition(ctx)
-		return last == nil, nil
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", err, last)
-	}
-	return nil
-}
-
-// eventually waits until something holds.
-func eventually(t *testing.T, condition func(context.Context) error) {
-	t.Helper()
-	if err := poll(t.Context(), condition); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // attack is one attack, which does not disturb others.
@@ -207,13 +153,6 @@ func brokerDown(t *testing.T) {
 	})
 }
 
-func brokerUp(t *testing.T) {
-	t.Helper()
-	if err := broker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // refused is an attack that fails on the spot, by a message that names the rule.
 func refused(t *testing.T, name, rule string, do func(t *testing.T) error) {
 	t.Helper()
@@ -233,27 +172,27 @@ func mustRefuse(t *testing.T, rule string, err error) {
 func mustEnd(t *testing.T, request *v1alpha1.AccessRequest, phase v1alpha1.RequestPhase, why string) {
 	t.Helper()
 	ended := e.WaitFor(t, request, phase)
-	if !env.HasMessage(ended.Status.Conditions, why) {
-		t.Errorf("want %q in: %s", why, env.Describe(ended.Status.Conditions))
+	if !kit.HasMessage(ended.Status.Conditions, why) {
+		t.Errorf("want %q in: %s", why, kit.Describe(ended.Status.Conditions))
 	}
 }
 
 // says waits until a condition of a request says something.
 func says(t *testing.T, request *v1alpha1.AccessRequest, what string) *v1alpha1.AccessRequest {
 	t.Helper()
-	return e.WaitUntil(t, request, what, func(r *v1alpha1.AccessRequest) bool { return env.HasMessage(r.Status.Conditions, what) })
+	return e.WaitUntil(t, request, what, func(r *v1alpha1.AccessRequest) bool { return kit.HasMessage(r.Status.Conditions, what) })
 }
 
 func mustNot(t *testing.T, c client.Client, ns string) {
 	t.Helper()
-	if env.Can(t, c, ns) {
+	if kit.Can(t, c, ns) {
 		t.Error("the attacker has access")
 	}
 }
 
 func must(t *testing.T, c client.Client, ns string) {
 	t.Helper()
-	if !env.Can(t, c, ns) {
+	if !kit.Can(t, c, ns) {
 		t.Fatal("nobody has access, so that there is nothing to attack")
 	}
 }
@@ -271,7 +210,7 @@ func matched(t *testing.T, edit func(*v1alpha1.AccessPolicySpec)) (ns string, re
 func held(t *testing.T) (ns string, request *v1alpha1.AccessRequest, g *v1alpha1.AccessGrant) {
 	t.Helper()
 	ns, request = matched(t, nil)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 	request = e.WaitFor(t, request, v1alpha1.RequestActive)
 	must(t, alice, ns)
 	return ns, request, e.GrantOf(t, request)
@@ -281,16 +220,11 @@ func held(t *testing.T) (ns string, request *v1alpha1.AccessRequest, g *v1alpha1
 // RBAC has to offer there.
 func administers(t *testing.T, ns string) {
 	t.Helper()
-	env.Create(t, e.Admin, &rbacv1.RoleBinding{
+	kit.Create(t, e.Admin, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "nora"}, RoleRef: clusterRole("admin"),
 		Subjects: []rbacv1.Subject{user("nora")},
 	})
-	eventually(t, func(context.Context) error {
-		if !env.Can(t, nora, ns) {
-			return errors.New("nora is no administrator yet")
-		}
-		return nil
-	})
+	kit.Eventually(t, "nora to be an administrator", func(context.Context) (bool, error) { return kit.Can(t, nora, ns), nil })
 }
 
 func clusterRole(name string) rbacv1.RoleRef {
@@ -347,16 +281,6 @@ func rawStatus(ctx context.Context, c client.Client, request *v1alpha1.AccessReq
 func merge(t *testing.T, c client.Client, o client.Object, patch string) error {
 	t.Helper()
 	return c.Patch(t.Context(), o, client.RawPatch(types.MergePatchType, []byte(patch)))
-}
-
-// as is a client of somebody who exists for one test only.
-func as(t *testing.T, name string, groups ...string) client.Client {
-	t.Helper()
-	c, err := e.As(name, groups...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 func clientKey(ns, name string) client.ObjectKey { return client.ObjectKey{Namespace: ns, Name: name} }

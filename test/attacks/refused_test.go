@@ -2,7 +2,6 @@ package attacks
 
 import (
 	"context"
-	"errors"
 	"testing"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -13,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // Somebody keeps the broker from taking access away, or changes what it was
@@ -23,19 +22,19 @@ func TestKept(t *testing.T) {
 	attack(t, "deletion of the binding refused by an admission policy", func(t *testing.T) {
 		ns, request, g := held(t)
 		e.Freeze(t, g, admissionregistrationv1.Delete)
-		env.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
+		kit.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
 		ended := e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
-		if !env.HasMessage(ended.Status.Conditions, env.Frozen) {
-			t.Errorf("it does not say what is left: %s", env.Describe(ended.Status.Conditions))
+		if !kit.HasMessage(ended.Status.Conditions, kit.Frozen) {
+			t.Errorf("it does not say what is left: %s", kit.Describe(ended.Status.Conditions))
 		}
 		mustNot(t, alice, ns)
 	})
 	attack(t, "deletion and change of the binding refused by an admission policy", func(t *testing.T) {
 		ns, request, g := held(t)
 		thaw := e.Freeze(t, g, admissionregistrationv1.Delete, admissionregistrationv1.Update)
-		env.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
+		kit.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
 		e.WaitUntil(t, request, "what stands in the way", func(r *v1alpha1.AccessRequest) bool {
-			return env.HasReason(r.Status.Conditions, v1alpha1.ReasonRemovalRefused)
+			return kit.HasReason(r.Status.Conditions, v1alpha1.ReasonRemovalRefused)
 		})
 		current := &v1alpha1.AccessGrant{}
 		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(g), current); err != nil {
@@ -43,7 +42,7 @@ func TestKept(t *testing.T) {
 		}
 		removed := meta.FindStatusCondition(current.Status.Conditions, v1alpha1.ConditionAccessRemoved)
 		if current.Status.Phase == v1alpha1.GrantEnded || removed == nil || removed.Status != metav1.ConditionFalse {
-			t.Errorf("the end is claimed: %s", env.Describe(current.Status.Conditions))
+			t.Errorf("the end is claimed: %s", kit.Describe(current.Status.Conditions))
 		}
 		must(t, alice, ns)
 		thaw()
@@ -74,15 +73,10 @@ func TestKept(t *testing.T) {
 		copied := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: other, Name: g.Name, Labels: source.Labels}, RoleRef: source.RoleRef, Subjects: source.Subjects}
 		mustRefuse(t, writtenByBroker, nora.Create(t.Context(), copied.DeepCopy()))
 		copied.Labels = nil
-		env.Create(t, nora, copied)
-		env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		kit.Create(t, nora, copied)
+		kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 		e.WaitEnded(t, g.Name, v1alpha1.EndReleased)
-		eventually(t, func(context.Context) error {
-			if !env.Can(t, alice, other) {
-				return errors.New("the copy is not in force yet")
-			}
-			return nil
-		})
-		env.Delete(t, nora, copied)
+		kit.Eventually(t, "the copy to be in force", func(context.Context) (bool, error) { return kit.Can(t, alice, other), nil })
+		kit.Delete(t, nora, copied)
 	})
 }

@@ -2,21 +2,17 @@ package attacks
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // What was resolved when the request was made is replaced, by another object of
@@ -26,7 +22,7 @@ func TestReplaced(t *testing.T) {
 	attack(t, "task replaced before the approval", func(t *testing.T) {
 		ns, request := ofTask(t, nil, nil)
 		replaceJob(t, ns)
-		_ = env.Decide(t, bob, request, v1alpha1.VerdictApprove) // refused once the request is over
+		_ = kit.Decide(t, bob, request, v1alpha1.VerdictApprove) // refused once the request is over
 		mustEnd(t, request, v1alpha1.RequestFailed, "was deleted or replaced before the access was given")
 		mustNot(t, alice, ns)
 	})
@@ -34,7 +30,7 @@ func TestReplaced(t *testing.T) {
 		ns, request := ofTask(t, nil, func(s *v1alpha1.AccessRequestSpec) {
 			s.StartTime = ptr.To(metav1.NewTime(time.Now().Add(5 * time.Second)))
 		})
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestApproved)
 		replaceJob(t, ns)
 		mustEnd(t, request, v1alpha1.RequestFailed, "was deleted or replaced before the access was given")
@@ -47,9 +43,9 @@ func TestReplaced(t *testing.T) {
 			jobTask(s)
 			s.StartTime = ptr.To(metav1.NewTime(time.Now().Add(8 * time.Second)))
 		}))
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestApproved)
-		env.Create(t, e.Admin, env.NewJob(ns, "migrate"))
+		kit.Create(t, e.Admin, kit.NewJob(ns, "migrate"))
 		e.WaitUntil(t, request, "the task's UID", func(r *v1alpha1.AccessRequest) bool { return r.Status.Pins.Task.UID != "" })
 		replaceJob(t, ns)
 		mustEnd(t, request, v1alpha1.RequestFailed, "was deleted or replaced before the access was given")
@@ -61,14 +57,14 @@ func TestReplaced(t *testing.T) {
 			s.RequiredApprovals, s.Subjects = ptr.To[int32](2), v1alpha1.SubjectsServiceAccounts
 		})
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrator"}}
-		env.Create(t, e.Admin, account.DeepCopy())
+		kit.Create(t, e.Admin, account.DeepCopy())
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "migrator"}}
 		}))
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		request = says(t, request, "1 of 2 approvals")
-		env.Delete(t, e.Admin, account.DeepCopy())
-		env.Create(t, e.Admin, account.DeepCopy())
+		kit.Delete(t, e.Admin, account.DeepCopy())
+		kit.Create(t, e.Admin, account.DeepCopy())
 		countsNoMore(t, request)
 		mustNot(t, alice, ns)
 	})
@@ -80,12 +76,10 @@ func TestReplaced(t *testing.T) {
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Scope = &v1alpha1.Scope{Namespaces: []string{ns, other}}
 		}))
-		env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		request = says(t, request, "1 of 2 approvals")
-		env.Delete(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: other}})
-		eventually(t, func(ctx context.Context) error {
-			return e.Admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: other}})
-		})
+		kit.Delete(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: other}})
+		kit.CreateSoon(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: other}})
 		countsNoMore(t, request)
 		mustNot(t, alice, other)
 	})
@@ -97,13 +91,13 @@ func TestReplaced(t *testing.T) {
 func countsNoMore(t *testing.T, request *v1alpha1.AccessRequest) {
 	t.Helper()
 	var over error
-	eventually(t, func(context.Context) error {
-		err := env.Decide(t, carol, request, v1alpha1.VerdictApprove)
+	kit.Eventually(t, "carol's approval", func(context.Context) (bool, error) {
+		err := kit.Decide(t, carol, request, v1alpha1.VerdictApprove)
 		if err == nil || strings.Contains(err.Error(), "the request is over (Failed)") {
 			over = err
-			return nil
+			return true, nil
 		}
-		return err // what she read is older than what the broker wrote
+		return false, err // what she read is older than what the broker wrote
 	})
 	if over != nil {
 		return
@@ -124,7 +118,7 @@ func ofTask(t *testing.T, policy func(*v1alpha1.AccessPolicySpec), edit func(*v1
 	t.Helper()
 	ns = e.NewNamespace(t, nil)
 	newPolicy(t, ns, policy)
-	env.Create(t, e.Admin, env.NewJob(ns, "migrate"))
+	kit.Create(t, e.Admin, kit.NewJob(ns, "migrate"))
 	return ns, e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 		jobTask(s)
 		if edit != nil {
@@ -137,15 +131,7 @@ func ofTask(t *testing.T, policy func(*v1alpha1.AccessPolicySpec), edit func(*v1
 func replaceJob(t *testing.T, ns string) {
 	t.Helper()
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrate"}}
-	key := types.NamespacedName{Namespace: ns, Name: "migrate"}
-	if err := e.Admin.Delete(t.Context(), job, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, func(ctx context.Context) error {
-		if err := e.Admin.Get(ctx, key, &batchv1.Job{}); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("the first Job is still there: %w", err)
-		}
-		return nil
-	})
-	env.Create(t, e.Admin, env.NewJob(ns, "migrate"))
+	kit.Delete(t, e.Admin, job)
+	e.WaitGone(t, job)
+	kit.Create(t, e.Admin, kit.NewJob(ns, "migrate"))
 }

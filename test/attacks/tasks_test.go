@@ -8,7 +8,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // A requester chooses the task, and when it is complete: neither may start what
@@ -21,10 +22,10 @@ func TestTasks(t *testing.T) {
 		}
 	}
 	attack(t, "the broker's own Lease as a task", func(t *testing.T) {
-		newPolicy(t, env.BrokerNamespace, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
-		request := e.Ask(t, alice, env.BrokerNamespace, task("coordination.k8s.io/v1", "Lease", "access-broker", "object.spec.holderIdentity == ''"))
+		newPolicy(t, lab.BrokerNamespace, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		request := e.Ask(t, alice, lab.BrokerNamespace, task("coordination.k8s.io/v1", "Lease", "access-broker", "object.spec.holderIdentity == ''"))
 		mustEnd(t, request, v1alpha1.RequestFailed, "Lease is not among the kinds that a task may be of here")
-		mustNot(t, alice, env.BrokerNamespace)
+		mustNot(t, alice, lab.BrokerNamespace)
 		if err := broker.Ready(t.Context()); err != nil {
 			t.Errorf("the broker is not ready any more: %v", err)
 		}
@@ -44,9 +45,9 @@ func TestTasks(t *testing.T) {
 	attack(t, "task read in the words of an error", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](1) })
-		pod := env.NewPod(ns, "task")
+		pod := kit.NewPod(ns, "task")
 		pod.Annotations = map[string]string{"pin": "hunter2"}
-		env.Create(t, e.Admin, pod)
+		kit.Create(t, e.Admin, pod)
 		for _, completeWhen := range []string{
 			"object[object.metadata.annotations.pin]",
 			"timestamp(object.metadata.annotations.pin) > granted",
@@ -69,9 +70,9 @@ func TestTasks(t *testing.T) {
 	attack(t, "suspended Job that holds access for later", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
-		job := env.NewJob(ns, "migrate")
+		job := kit.NewJob(ns, "migrate")
 		job.Spec.Suspend = ptr.To(true)
-		env.Create(t, e.Admin, job)
+		kit.Create(t, e.Admin, job)
 		request := e.Ask(t, alice, ns, task("batch/v1", "Job", "migrate", ""))
 		says(t, request, "migrate is suspended: the access begins when it runs")
 		mustNot(t, alice, ns)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -22,43 +21,51 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/internal/rules"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 func admissionBinding(name string) *admissionregistrationv1.ValidatingAdmissionPolicyBinding {
 	return &admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
+// putBack puts the admission policies back at the end of the test, after some
+// commands.
+func putBack(t *testing.T, lines ...string) {
+	t.Helper()
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		if err := errors.Join(e.MustRun(ctx, lines...), install(ctx), guarded(ctx)); err != nil {
+			t.Errorf("put the admission policies back: %v", err)
+		}
+	})
+}
+
 // unguard takes the admission policies out of force, as an administrator may,
 // until the test is over.
 func unguard(t *testing.T) {
 	t.Helper()
-	t.Cleanup(func() {
-		if err := errors.Join(install(), guarded(context.WithoutCancel(t.Context()))); err != nil {
-			t.Errorf("put the admission policies back: %v", err)
-		}
-	})
+	putBack(t)
 	kinds := "validatingadmissionpolicybindings"
 	if e.Stamps {
 		kinds += ",mutatingadmissionpolicybindings"
 	}
-	if err := kubectl("delete", kinds, "-l", "app.kubernetes.io/name=access-broker"); err != nil {
+	if err := e.MustRun(t.Context(), "kubectl delete "+kinds+" -l app.kubernetes.io/name=access-broker"); err != nil {
 		t.Fatal(err)
 	}
 	ns := e.NewNamespace(t, nil)
-	eventually(t, func(ctx context.Context) error {
-		return e.Admin.Create(ctx, env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester.Username = "forged" }))
-	})
+	kit.CreateSoon(t, e.Admin, lab.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester.Username = "forged" }))
 	probe := e.Ask(t, e.Admin, ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester.Username = "forged" })
-	eventually(t, func(ctx context.Context) error {
+	kit.Eventually(t, "the end of the admission policies", func(ctx context.Context) (bool, error) {
 		if err := mergeStatus(ctx, mallory, probe, `{"status":{"grantName":"forged"}}`, client.DryRunAll); err != nil {
-			return err
+			return false, err
 		}
 		g := grantByHand(probe, time.Hour)
 		b := bindingOf(g, ns)
 		b.Labels, b.RoleRef = map[string]string{v1alpha1.LabelGrant: g.Name}, clusterRole("view")
-		return errors.Join(e.Admin.Create(ctx, g, client.DryRunAll), e.Admin.Create(ctx, b, client.DryRunAll))
+		err := errors.Join(e.Admin.Create(ctx, g, client.DryRunAll), e.Admin.Create(ctx, b, client.DryRunAll))
+		return err == nil, err
 	})
 }
 
@@ -76,13 +83,14 @@ func decides(t *testing.T, request *v1alpha1.AccessRequest, decisions ...v1alpha
 // writes lets mallory write a status as she likes.
 func writes(t *testing.T, request *v1alpha1.AccessRequest, edit func(*v1alpha1.AccessRequestStatus)) {
 	t.Helper()
-	eventually(t, func(ctx context.Context) error {
+	kit.Eventually(t, "mallory's update", func(ctx context.Context) (bool, error) {
 		current := &v1alpha1.AccessRequest{}
 		if err := mallory.Get(ctx, client.ObjectKeyFromObject(request), current); err != nil {
-			return err
+			return false, err
 		}
 		edit(&current.Status)
-		return mallory.Status().Update(ctx, current)
+		err := mallory.Status().Update(ctx, current)
+		return err == nil, err
 	})
 }
 
@@ -105,7 +113,7 @@ func givesNothing(t *testing.T, g *v1alpha1.AccessGrant) {
 		t.Fatal(err)
 	}
 	if g.Status.GrantedTime != nil || g.Status.EndReason != v1alpha1.EndNotApproved {
-		t.Errorf("it was given, or ended with %s: %s", g.Status.EndReason, env.Describe(g.Status.Conditions))
+		t.Errorf("it was given, or ended with %s: %s", g.Status.EndReason, kit.Describe(g.Status.Conditions))
 	}
 }
 
@@ -155,14 +163,9 @@ func TestUnguarded(t *testing.T) {
 		); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, func(ctx context.Context) error {
-			if err := e.Admin.Get(ctx, client.ObjectKeyFromObject(g), &v1alpha1.AccessGrant{}); !apierrors.IsNotFound(err) {
-				return fmt.Errorf("the grant is not gone yet: %w", err)
-			}
-			return nil
-		})
+		e.WaitGone(t, &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: g.Name}})
 		must(t, alice, ns)
-		brokerUp(t)
+		kit.Restart(t, broker)
 		gone(t, alice, ns)
 		e.WaitFor(t, request, v1alpha1.RequestRevoked)
 	})
@@ -214,10 +217,10 @@ func TestUnguarded(t *testing.T) {
 			forge(g) // the role, before its UID is looked up
 			pin(t, g, request.Namespace)
 			forge(g)
-			env.Create(t, e.Admin, g)
+			kit.Create(t, e.Admin, g)
 			grants[name] = g
 		}
-		brokerUp(t)
+		kit.Restart(t, broker)
 		for name, g := range grants {
 			t.Log(name)
 			givesNothing(t, g)
@@ -333,7 +336,7 @@ func TestUnguarded(t *testing.T) {
 		ns, request := pending(t, nil)
 		g := grantByHand(request, time.Hour)
 		pin(t, g, ns)
-		env.Create(t, e.Admin, g)
+		kit.Create(t, e.Admin, g)
 		givesNothing(t, g)
 		mustNot(t, alice, ns)
 	})
@@ -347,7 +350,7 @@ func TestUnguarded(t *testing.T) {
 		request = says(t, request, "approved; waits for Job later to exist")
 		g := grantByHand(request, 55*time.Minute)
 		pin(t, g, ns)
-		env.Create(t, e.Admin, g)
+		kit.Create(t, e.Admin, g)
 		givesNothing(t, g)
 		mustNot(t, alice, ns)
 	})
@@ -357,7 +360,7 @@ func TestUnguarded(t *testing.T) {
 		decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
 		g := grantByHand(request, time.Hour)
 		pin(t, g, ns)
-		env.Create(t, e.Admin, g)
+		kit.Create(t, e.Admin, g)
 		givesNothing(t, g)
 		mustNot(t, alice, ns)
 	})
@@ -396,7 +399,7 @@ func TestUnguarded(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "victim", Labels: map[string]string{v1alpha1.LabelGrant: g.Name}},
 			RoleRef:    clusterRole("edit"), Subjects: []rbacv1.Subject{user("dave")},
 		}
-		env.Create(t, e.Admin, victim)
+		kit.Create(t, e.Admin, victim)
 		decides(t, request, by(request, "carol", v1alpha1.VerdictRevoke))
 		e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
 		must(t, dave, ns)
@@ -410,7 +413,7 @@ func TestUnguarded(t *testing.T) {
 			},
 			RoleRef: clusterRole("edit"), Subjects: []rbacv1.Subject{user("dave")},
 		}
-		env.Create(t, e.Admin, mine)
+		kit.Create(t, e.Admin, mine)
 		decides(t, request, by(request, "carol", v1alpha1.VerdictRevoke))
 		e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
 		gone(t, dave, ns) // it ends with the grant
@@ -421,10 +424,13 @@ func TestUnguarded(t *testing.T) {
 		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(again), again); err != nil {
 			t.Fatal(err)
 		}
-		env.Delete(t, e.Admin, bindingOf(g, ns))
+		kit.Delete(t, e.Admin, bindingOf(g, ns))
 		again.ResourceVersion, again.UID = "", ""
 		// The broker may be faster; either way the access must not come back.
-		eventually(t, func(ctx context.Context) error { return client.IgnoreAlreadyExists(e.Admin.Create(ctx, again)) })
+		kit.Eventually(t, "the binding to be there again", func(ctx context.Context) (bool, error) {
+			err := client.IgnoreAlreadyExists(e.Admin.Create(ctx, again))
+			return err == nil, err
+		})
 		e.WaitEnded(t, g.Name, v1alpha1.EndBindingTouched)
 		gone(t, alice, ns)
 	})
@@ -450,7 +456,7 @@ func TestUnguarded(t *testing.T) {
 		must(t, alice, ns)
 		c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAdmissionEnforced)
 		if c == nil || c.Status != metav1.ConditionFalse {
-			t.Fatalf("the grant does not say that nobody was verified: %s", env.Describe(g.Status.Conditions))
+			t.Fatalf("the grant does not say that nobody was verified: %s", kit.Describe(g.Status.Conditions))
 		}
 		for _, binding := range []string{"access-broker-requests", "access-broker-decisions", "access-broker-grants", "access-broker-bindings", "access-broker-itself"} {
 			if want := "ValidatingAdmissionPolicyBinding " + binding + " is missing"; !strings.Contains(c.Message, want) {
@@ -464,24 +470,17 @@ func TestUnguarded(t *testing.T) {
 // and the validating policies alone hold them to it.
 func TestUnstamped(t *testing.T) {
 	e.NeedsStamps(t) // which are taken away; elsewhere all the tests are so
-	t.Cleanup(func() {
-		if err := errors.Join(install(), guarded(context.WithoutCancel(t.Context()))); err != nil {
-			t.Errorf("put the admission policies back: %v", err)
-		}
-	})
-	if err := kubectl("delete", "mutatingadmissionpolicybindings", "-l", "app.kubernetes.io/name=access-broker"); err != nil {
+	putBack(t)
+	if err := e.MustRun(t.Context(), "kubectl delete mutatingadmissionpolicybindings -l app.kubernetes.io/name=access-broker"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func(ctx context.Context) error {
-		if err := alice.Create(ctx, env.NewRequest("default", nil), client.DryRunAll); !apierrors.IsInvalid(err) {
-			return fmt.Errorf("the requester is stamped still: %w", err)
-		}
-		return nil
+	kit.Eventually(t, "the end of the stamps", func(ctx context.Context) (bool, error) {
+		return apierrors.IsInvalid(alice.Create(ctx, lab.NewRequest("default", nil), client.DryRunAll)), nil
 	})
 	ns := e.NewNamespace(t, nil)
 	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
 	me := &authenticationv1.SelfSubjectReview{}
-	env.Create(t, alice, me)
+	kit.Create(t, alice, me)
 	who := v1alpha1.UserInfo{Username: me.Status.UserInfo.Username, UID: me.Status.UserInfo.UID, Groups: me.Status.UserInfo.Groups, Extra: map[string]v1alpha1.ExtraValue{}}
 	for key, value := range me.Status.UserInfo.Extra {
 		who.Extra[key] = v1alpha1.ExtraValue(value)
@@ -510,7 +509,7 @@ func TestUnstamped(t *testing.T) {
 	const ownName = "decisions are made in one's own name"
 	// One after another: the last one approves.
 	alone(t, "asks in another's name", func(t *testing.T) {
-		mustRefuse(t, "must be the authenticated user, mallory", mallory.Create(t.Context(), env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) {
+		mustRefuse(t, "must be the authenticated user, mallory", mallory.Create(t.Context(), lab.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Requester = request.Spec.Requester
 		})))
 	})
@@ -540,26 +539,18 @@ func TestUnstamped(t *testing.T) {
 
 // The admission policies are there, but no longer what they were.
 func TestWeakened(t *testing.T) {
-	t.Cleanup(func() {
-		// What was added to them goes only with them.
-		err := kubectl("delete", "validatingadmissionpolicies,validatingadmissionpolicybindings", "-l", "app.kubernetes.io/name=access-broker")
-		if err := errors.Join(err, install(), guarded(context.WithoutCancel(t.Context()))); err != nil {
-			t.Errorf("put the admission policies back: %v", err)
-		}
-	})
+	// What was added to them goes only with them.
+	putBack(t, "kubectl delete validatingadmissionpolicies,validatingadmissionpolicybindings -l app.kubernetes.io/name=access-broker")
 	policy := func(name string) *admissionregistrationv1.ValidatingAdmissionPolicy {
 		return &admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	}
 	// told: the next grant says so, as soon as the broker has seen it.
 	told := func(t *testing.T, what string) {
 		t.Helper()
-		eventually(t, func(context.Context) error {
+		kit.Eventually(t, "a grant that tells of "+what, func(context.Context) (bool, error) {
 			_, _, g := held(t)
 			c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAdmissionEnforced)
-			if c == nil || c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, what+" was changed") {
-				return fmt.Errorf("the grant does not tell of %s: %+v", what, c)
-			}
-			return nil
+			return c != nil && c.Status == metav1.ConditionFalse && strings.Contains(c.Message, what+" was changed"), nil
 		})
 	}
 	alone(t, "binding of an admission policy that only warns", func(t *testing.T) {

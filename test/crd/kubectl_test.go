@@ -7,13 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
-
-// patience is how long a test waits for what must come; it is never waited out.
-const patience = 30 * time.Second
 
 func kubectl(args ...string) (string, error) {
 	out, err := e.Kubectl(kubeconfig, args...).CombinedOutput()
@@ -135,13 +131,10 @@ func TestKubectlGet(t *testing.T) {
 
 func TestKubectlExplain(t *testing.T) {
 	// The API server publishes the schema of a CRD a moment after it is there.
-	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, patience, true, func(context.Context) (bool, error) {
+	kit.Eventually(t, "kubectl explain agrant.spec", func(context.Context) (bool, error) {
 		_, err := kubectl("explain", "agrant.spec")
-		return err == nil, nil
+		return err == nil, err
 	})
-	if err != nil {
-		t.Fatalf("kubectl explain agrant.spec: %v", err)
-	}
 	for _, tc := range []struct {
 		field string
 		want  []string

@@ -14,11 +14,12 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 var (
-	e *env.Env
+	e *kit.Cluster
 	// kubeconfig of the administrator.
 	kubeconfig string
 	// The administrator asks and writes policies, bob approves, the broker
@@ -28,7 +29,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	env.Main(func(ctx context.Context, started *env.Env) (int, error) {
+	kit.Main(func(ctx context.Context, started *kit.Cluster) (int, error) {
 		e = started
 		return run(ctx, m)
 	})
@@ -39,7 +40,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	if !e.Stamps {
-		me, err := env.Requester(ctx, e.Admin)
+		me, err := lab.Requester(ctx, e.Admin)
 		if err != nil {
 			return 1, err
 		}
@@ -69,10 +70,8 @@ func wholePackage() bool {
 }
 
 func connectAll(ctx context.Context) (err error) {
-	if kubeconfig, err = e.Kubeconfig("admin", e.ControlPlane.Admin()); err != nil {
-		return err
-	}
-	if admin, err = connect(e.ControlPlane.Admin()); err != nil {
+	kubeconfig = e.KubeconfigOf(lab.AdminName)
+	if admin, err = connect(e.AdminConfig()); err != nil {
 		return err
 	}
 	// RBAC is not the subject here: whoever the admission policies let may write.
@@ -83,7 +82,7 @@ func connectAll(ctx context.Context) (err error) {
 	if bob, err = connect(config); err != nil {
 		return err
 	}
-	if config, err = e.ServiceAccount(ctx, env.BrokerNamespace, env.BrokerServiceAccount); err != nil {
+	if config, err = e.BrokerConfig(ctx); err != nil {
 		return err
 	}
 	broker, err = connect(config)

@@ -14,8 +14,8 @@ const awsRole = "arn:aws:sts::111122223333:assumed-role/"
 // TestSamples has applied the policy.
 func onePerson(t *testing.T, e *installed) {
 	ns := e.NewNamespace(t, map[string]string{"team": "payments"})
-	operator := func(session string) client.Client { return as(t, e, awsRole+"Operator/"+session, "aws-operators") }
-	lead := func(session string) client.Client { return as(t, e, awsRole+"Lead/"+session, "aws-operators") }
+	operator := func(session string) client.Client { return e.Person(t, awsRole+"Operator/"+session, "aws-operators") }
+	lead := func(session string) client.Client { return e.Person(t, awsRole+"Lead/"+session, "aws-operators") }
 	for _, a := range []ask{
 		{name: "two others", approve: []client.Client{operator("bob"), operator("carol")}, want: v1alpha1.RequestActive},
 		{name: "one other", approve: []client.Client{operator("bob")}, want: v1alpha1.RequestPending, says: "1 of 2 approvals"},

@@ -8,7 +8,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/accessbroker/accessbroker/test/controlplane"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // root is the folder of this module.
@@ -16,7 +16,7 @@ var root string
 
 func TestMain(m *testing.M) {
 	var err error
-	if root, err = controlplane.ModuleRoot(); err != nil {
+	if root, err = lab.ModuleRoot(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

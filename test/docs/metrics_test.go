@@ -2,10 +2,8 @@ package docs
 
 import (
 	"bytes"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,7 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // query is a PromQL expression and where it stands.
@@ -96,12 +94,12 @@ func live(t *testing.T, e *installed) {
 	t.Helper()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, nil)
-	alice, bob := as(t, e, "alice", "dev"), as(t, e, "bob", "sre")
+	alice, bob := e.Person(t, "alice", "dev"), e.Person(t, "bob", "sre")
 	short := func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: 2 * time.Second} }
 	granted, denied := e.Ask(t, alice, ns, short), e.Ask(t, alice, ns, nil)
 	for request, verdict := range map[*v1alpha1.AccessRequest]v1alpha1.Verdict{granted: v1alpha1.VerdictApprove, denied: v1alpha1.VerdictDeny} {
 		e.WaitMatched(t, request)
-		env.MustDecide(t, bob, request, verdict)
+		kit.MustDecide(t, bob, request, verdict)
 	}
 	e.WaitFor(t, granted, v1alpha1.RequestExpired)
 	e.WaitFor(t, denied, v1alpha1.RequestDenied)
@@ -113,18 +111,18 @@ func scrape(t *testing.T, e *installed) []byte {
 	t.Helper()
 	ns := e.NewNamespace(t, nil)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "prometheus"}}
-	env.Create(t, e.Admin, account)
+	kit.Create(t, e.Admin, account)
 	config, err := e.ServiceAccount(t.Context(), ns, account.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, _ := get(t, e, config.BearerToken); status != http.StatusForbidden {
+	if status, _ := kit.Scrape(t, e.metrics, config.BearerToken); status != http.StatusForbidden {
 		t.Errorf("without the role the metrics answer %d", status)
 	}
-	if status, _ := get(t, e, ""); status != http.StatusUnauthorized {
+	if status, _ := kit.Scrape(t, e.metrics, ""); status != http.StatusUnauthorized {
 		t.Errorf("without a token the metrics answer %d", status)
 	}
-	env.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
+	kit.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "prometheus-"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "access-broker-metrics-reader"},
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: account.Name}},
@@ -133,35 +131,11 @@ func scrape(t *testing.T, e *installed) []byte {
 	if config, err = e.ServiceAccount(t.Context(), ns, account.Name); err != nil {
 		t.Fatal(err)
 	}
-	status, body := get(t, e, config.BearerToken)
+	status, body := kit.Scrape(t, e.metrics, config.BearerToken)
 	if status != http.StatusOK {
 		t.Fatalf("the metrics answer %d: %s", status, body)
 	}
-	return body
-}
-
-func get(t *testing.T, e *installed, token string) (int, []byte) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+e.metrics+"/metrics", http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	// The broker's certificate is one that it made for itself at its start.
-	httpClient := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	defer httpClient.CloseIdleConnections()
-	response, err := httpClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, body
+	return []byte(body)
 }
 
 func alerts(t *testing.T) []query {

@@ -12,16 +12,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 var (
@@ -70,20 +68,20 @@ func TestOperations(t *testing.T) {
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 		s.RequiredApprovals, s.ClusterScope = ptr.To[int32](0), v1alpha1.ClusterScopeAllowed
 	})
-	alice := as(t, e, "alice", "dev")
+	alice := e.Person(t, "alice", "dev")
 	inside, everywhere := e.Ask(t, alice, ns, nil), e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 		s.Scope = &v1alpha1.Scope{Cluster: &v1alpha1.ClusterScope{}}
 	})
 	e.WaitFor(t, inside, v1alpha1.RequestActive)
 	e.WaitFor(t, everywhere, v1alpha1.RequestActive)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Fatal("alice has no access")
 	}
 	commandsOf(t, e, "docs/operations.md")
 	for _, request := range []*v1alpha1.AccessRequest{inside, everywhere} {
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndBindingTouched)
 	}
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice still has access")
 	}
 }
@@ -139,16 +137,13 @@ func TestAuditLog(t *testing.T) {
 // events waits for those of a grant in the namespace that the page names.
 func events(t *testing.T, e *installed) {
 	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+	kit.Eventually(t, "an event that tells of the end of a grant in namespace default", func(ctx context.Context) (bool, error) {
 		list := &eventsv1.EventList{}
 		err := e.Admin.List(ctx, list, client.InNamespace(metav1.NamespaceDefault))
 		return slices.ContainsFunc(list.Items, func(event eventsv1.Event) bool {
 			return event.Regarding.Kind == "AccessGrant" && event.Reason == "Ended"
 		}), err
 	})
-	if err != nil {
-		t.Errorf("no event tells of the end of a grant in namespace default: %v", err)
-	}
 }
 
 // TestEndReasons sees that concepts.md tells of every end and every phase that

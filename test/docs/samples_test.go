@@ -10,12 +10,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 const samples = "config/samples"
@@ -67,9 +67,9 @@ func TestSamples(t *testing.T) {
 	for name, labels := range map[string]map[string]string{
 		"payments": {"team": "payments"}, "shop": {"stage": "production"}, "shop-staging": {"stage": "staging"}, "ci": nil,
 	} {
-		env.Create(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
+		kit.Create(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
 	}
-	env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "deployer"}})
+	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "deployer"}})
 
 	for _, file := range files(t, samples, "*.yaml") {
 		if filepath.Base(file) != "kustomization.yaml" {
@@ -88,7 +88,7 @@ func TestSamples(t *testing.T) {
 		}
 	}
 
-	sre1, sre2, colleague := as(t, e, "bob", "sre"), as(t, e, "carol", "sre"), as(t, e, "dave", "payments")
+	sre1, sre2, colleague := e.Person(t, "bob", "sre"), e.Person(t, "carol", "sre"), e.Person(t, "dave", "payments")
 	role := func(name string, more func(*v1alpha1.AccessRequestSpec)) func(*v1alpha1.AccessRequestSpec) {
 		return func(s *v1alpha1.AccessRequestSpec) {
 			s.RoleRef.Name = name
@@ -152,15 +152,15 @@ func TestSamples(t *testing.T) {
 }
 
 func (a ask) run(t *testing.T, e *installed) {
-	request := e.Ask(t, as(t, e, a.who, a.groups...), a.ns, a.edit)
+	request := e.Ask(t, e.Person(t, a.who, a.groups...), a.ns, a.edit)
 	if a.want == v1alpha1.RequestPending || a.approve != nil {
 		e.WaitMatched(t, request)
 	}
 	for _, approver := range a.approve {
-		env.MustDecide(t, approver, request, v1alpha1.VerdictApprove)
+		kit.MustDecide(t, approver, request, v1alpha1.VerdictApprove)
 	}
 	got := e.WaitUntil(t, request, string(a.want)+" "+a.says, func(r *v1alpha1.AccessRequest) bool {
-		return r.Status.Phase == a.want && env.HasMessage(r.Status.Conditions, a.says)
+		return r.Status.Phase == a.want && kit.HasMessage(r.Status.Conditions, a.says)
 	})
 	if a.want == v1alpha1.RequestActive && len(got.Status.Decisions) != len(a.approve) {
 		t.Errorf("it took %d decisions, want %d", len(got.Status.Decisions), len(a.approve))
@@ -178,7 +178,7 @@ func ciJob(t *testing.T, e *installed) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deployer, err := env.NewClient(config)
+	deployer, err := lab.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,19 +202,19 @@ func ciJob(t *testing.T, e *installed) {
 		request := made[0]
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		g := e.GrantOf(t, request)
-		if !env.Can(t, deployer, "shop") || env.Can(t, deployer, "ci") {
+		if !kit.Can(t, deployer, "shop") || kit.Can(t, deployer, "ci") {
 			t.Error("the Job does not hold edit in shop, or holds it in ci too")
 		}
 		e.FinishJob(t, "ci", job, corev1.PodSucceeded)
 		e.WaitEnded(t, g.Name, v1alpha1.EndTaskCompleted)
-		if env.Can(t, deployer, "shop") {
+		if kit.Can(t, deployer, "shop") {
 			t.Error("the Job is over and its ServiceAccount still has access")
 		}
 	}
 	for range 2 {
-		job := env.NewJob("ci", "deploy")
+		job := kit.NewJob("ci", "deploy")
 		job.Spec.Template.Spec.ServiceAccountName = "deployer"
-		env.Create(t, e.Admin, job)
+		kit.Create(t, e.Admin, job)
 		run(t, "deploy", "kubectl create -f "+filepath.Join(root, samples, "request-job.yaml"))
 		e.kubectl(t, "delete", "job", "deploy", "-n", "ci")
 	}
@@ -224,8 +224,8 @@ func ciJob(t *testing.T, e *installed) {
 		run(t, name, firstStep(t, e, name))
 	}
 
-	stranger := env.NewJob("ci", "stranger")
-	env.Create(t, e.Admin, stranger)
+	stranger := kit.NewJob("ci", "stranger")
+	kit.Create(t, e.Admin, stranger)
 	scope := &v1alpha1.Scope{Namespaces: []string{"shop"}}
 	other := e.Ask(t, deployer, "ci", func(s *v1alpha1.AccessRequestSpec) {
 		s.Scope, s.Task = scope, &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "stranger"}
@@ -255,7 +255,7 @@ func requestsOf(t *testing.T, e *installed, job string) (out []*v1alpha1.AccessR
 func firstStep(t *testing.T, e *installed, job string) string {
 	t.Helper()
 	var pod corev1.Pod
-	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+	kit.Eventually(t, "a Pod of Job "+job, func(ctx context.Context) (bool, error) {
 		list := &corev1.PodList{}
 		if err := e.Admin.List(ctx, list, client.InNamespace("ci"), client.MatchingLabels{"batch.kubernetes.io/job-name": job}); err != nil || len(list.Items) == 0 {
 			return false, err
@@ -263,9 +263,6 @@ func firstStep(t *testing.T, e *installed, job string) string {
 		pod = list.Items[0]
 		return true, nil
 	})
-	if err != nil {
-		t.Fatalf("Job %s has no Pod: %v", job, err)
-	}
 	step := pod.Spec.InitContainers[0]
 	script := ""
 	for _, v := range step.Env {
@@ -321,7 +318,7 @@ func commandsOf(t *testing.T, e *installed, page string) {
 			continue
 		}
 		ran++
-		out, err := typeIn(t, "kubectl() { "+e.Binary("kubectl")+" --kubeconfig="+e.admin+` "$@"; }`+"\n", b.text)
+		out, err := typeIn(t, "kubectl() { "+e.Binary("kubectl")+" --kubeconfig="+e.KubeconfigOf(lab.AdminName)+` "$@"; }`+"\n", b.text)
 		if err != nil {
 			t.Errorf("%s:%d: %v\n%s", page, b.line, err, out)
 		}
@@ -329,15 +326,6 @@ func commandsOf(t *testing.T, e *installed, page string) {
 	if ran == 0 {
 		t.Errorf("%s has no commands", page)
 	}
-}
-
-func as(t *testing.T, e *installed, name string, groups ...string) client.Client {
-	t.Helper()
-	c, err := e.As(name, groups...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 // berlin is the next such day and hour there, a day away at least.

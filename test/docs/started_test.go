@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/accessbroker/accessbroker/test/controlplane"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // startTimeout is far more than the sandbox takes on a slow machine.
@@ -80,7 +80,7 @@ func startSandbox(t *testing.T) string {
 		text, _ := os.ReadFile(log) // not there before the first line
 		return string(text)
 	}
-	sandbox := controlplane.NewProcess("the sandbox", binary, log, func(context.Context) error {
+	sandbox := lab.NewProcess("the sandbox", binary, log, func(context.Context) error {
 		if !strings.Contains(printed(), "The broker's log is") {
 			return errors.New("it is not ready yet")
 		}

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // kubectlAs runs kubectl as a user with a certificate.
@@ -62,7 +62,7 @@ func TestRequesterApplies(t *testing.T) {
 			must(apply("", ""))
 			e.WaitMatched(t, request)
 			must(apply("team: payments", ""))
-			env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+			kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 			active := e.WaitFor(t, request, v1alpha1.RequestActive)
 			must(apply("team: payments", ""))
 			if out, err := apply("team: payments", ", duration: 2h"); err == nil || !strings.Contains(out, "spec is immutable: create another request") {
@@ -73,7 +73,7 @@ func TestRequesterApplies(t *testing.T) {
 			if after.UID != active.UID || after.Labels["team"] != "" || after.Spec.Requester.Username != "alice" {
 				t.Errorf("the request is %+v", after)
 			}
-			if !env.Can(t, alice, ns) {
+			if !kit.Can(t, alice, ns) {
 				t.Error("alice has lost her access")
 			}
 		})
@@ -123,7 +123,7 @@ func TestWritesThatChangeNothing(t *testing.T) {
 			if err := migrator.Status().Update(t.Context(), g.DeepCopy()); err != nil {
 				t.Errorf("a grant's status replaced by itself: %v", err)
 			}
-			env.MustDecide(t, bob, request, v1alpha1.VerdictRevoke)
+			kit.MustDecide(t, bob, request, v1alpha1.VerdictRevoke)
 			e.WaitEnded(t, g.Name, v1alpha1.EndRevoked) // and not because a binding was touched
 		})
 	}

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // automatic grants without approvals, for tests about what is given.
@@ -32,7 +32,7 @@ func TestNoApprovalNeeded(t *testing.T) {
 	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) { s.Approvers = nil }))
 	request := e.Ask(t, alice, ns, nil)
 	e.WaitFor(t, request, v1alpha1.RequestActive)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("alice has no access")
 	}
 }
@@ -43,12 +43,12 @@ func TestSeveralNamespaces(t *testing.T) {
 	e.NewPolicy(t, one, automatic(func(s *v1alpha1.AccessPolicySpec) { s.Namespaces.Names = []string{one, two, other} }))
 	request := e.Ask(t, alice, one, func(s *v1alpha1.AccessRequestSpec) { s.Scope = &v1alpha1.Scope{Namespaces: []string{two, one}} })
 	active := e.WaitFor(t, request, v1alpha1.RequestActive)
-	if !env.Can(t, alice, one) || !env.Can(t, alice, two) || env.Can(t, alice, other) {
+	if !kit.Can(t, alice, one) || !kit.Can(t, alice, two) || kit.Can(t, alice, other) {
 		t.Error("alice's access is not exactly the two namespaces")
 	}
-	env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+	kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 	e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndReleased)
-	if env.Can(t, alice, one) || env.Can(t, alice, two) {
+	if kit.Can(t, alice, one) || kit.Can(t, alice, two) {
 		t.Error("alice still has access")
 	}
 }
@@ -66,10 +66,10 @@ func TestNamespaceSelectorIsResolvedOnce(t *testing.T) {
 	})
 	e.WaitFor(t, request, v1alpha1.RequestActive)
 	late := e.NewNamespace(t, team)
-	if !env.Can(t, alice, one) || !env.Can(t, alice, two) || env.Can(t, alice, home) {
+	if !kit.Can(t, alice, one) || !kit.Can(t, alice, two) || kit.Can(t, alice, home) {
 		t.Error("alice's access is not exactly the selected namespaces")
 	}
-	if env.Can(t, alice, late) {
+	if kit.Can(t, alice, late) {
 		t.Error("a namespace that came later is in the grant")
 	}
 }
@@ -78,26 +78,23 @@ func TestWholeCluster(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	// A group of its own keeps this access away from the other tests' users.
-	paula, err := e.As("paula", "platform", "dev")
-	if err != nil {
-		t.Fatal(err)
-	}
+	paula := e.Person(t, "paula", "platform", "dev")
 	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) {
 		s.Requesters = []v1alpha1.Subject{{Kind: "Group", Name: "platform"}}
 		s.Namespaces, s.ClusterScope = nil, v1alpha1.ClusterScopeAllowed
 	}))
 	nodes := authorizationv1.ResourceAttributes{Verb: "delete", Resource: "pods"}
-	if env.CanDo(t, paula, nodes) {
+	if kit.CanDo(t, paula, nodes) {
 		t.Fatal("paula has standing access")
 	}
 	request := e.Ask(t, paula, ns, func(s *v1alpha1.AccessRequestSpec) { s.Scope = &v1alpha1.Scope{Cluster: &v1alpha1.ClusterScope{}} })
 	active := e.WaitFor(t, request, v1alpha1.RequestActive)
-	if !env.CanDo(t, paula, nodes) || !env.Can(t, paula, ns) {
+	if !kit.CanDo(t, paula, nodes) || !kit.Can(t, paula, ns) {
 		t.Error("paula has no access to the whole cluster")
 	}
-	env.Delete(t, e.Admin, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: active.Status.GrantName}})
+	kit.Delete(t, e.Admin, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: active.Status.GrantName}})
 	e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndBindingTouched)
-	if env.CanDo(t, paula, nodes) {
+	if kit.CanDo(t, paula, nodes) {
 		t.Error("paula still has access")
 	}
 }
@@ -105,17 +102,17 @@ func TestWholeCluster(t *testing.T) {
 func TestRole(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	env.Create(t, e.Admin, &rbacv1.Role{
+	kit.Create(t, e.Admin, &rbacv1.Role{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "restart"},
 		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"delete"}}},
 	})
 	// The administrator lists the Role among those that the broker may bind.
 	name := "grantable-" + ns
-	env.Create(t, e.Admin, &rbacv1.Role{
+	kit.Create(t, e.Admin, &rbacv1.Role{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
 		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles"}, ResourceNames: []string{"restart"}, Verbs: []string{"bind"}}},
 	})
-	env.Create(t, e.Admin, &rbacv1.RoleBinding{
+	kit.Create(t, e.Admin, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "access-broker-system", Name: "access-broker"}},
@@ -123,26 +120,23 @@ func TestRole(t *testing.T) {
 	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) { s.Roles = []v1alpha1.RoleRef{{Kind: "Role", Name: "restart"}} }))
 	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef = &v1alpha1.RoleRef{Kind: "Role", Name: "restart"} })
 	active := e.WaitFor(t, request, v1alpha1.RequestActive)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("alice has no access")
 	}
-	env.Delete(t, e.Admin, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "restart"}})
+	kit.Delete(t, e.Admin, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "restart"}})
 	e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndRoleGone)
 }
 
 func TestSubjects(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"}})
+	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"}})
 	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) { s.Subjects = v1alpha1.SubjectsAny }))
 	worker, err := e.AsServiceAccount(t.Context(), ns, "worker")
 	if err != nil {
 		t.Fatal(err)
 	}
-	frank, err := e.As("frank", "guests-"+ns)
-	if err != nil {
-		t.Fatal(err)
-	}
+	frank := e.Person(t, "frank", "guests-"+ns)
 	for _, tc := range []struct {
 		name    string
 		subject v1alpha1.Subject
@@ -153,25 +147,25 @@ func TestSubjects(t *testing.T) {
 		{"service account", v1alpha1.Subject{Kind: "ServiceAccount", Namespace: ns, Name: "worker"}, worker},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if env.Can(t, tc.holder, ns) {
+			if kit.Can(t, tc.holder, ns) {
 				t.Fatal("the subject has standing access")
 			}
 			request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{tc.subject} })
 			active := e.WaitFor(t, request, v1alpha1.RequestActive)
-			if !env.Can(t, tc.holder, ns) {
+			if !kit.Can(t, tc.holder, ns) {
 				t.Error("the subject has no access")
 			}
-			if env.Can(t, alice, ns) {
+			if kit.Can(t, alice, ns) {
 				t.Error("the requester, who is no subject, has access")
 			}
 			// A subject may give back what was asked for him.
 			if tc.subject.Kind == "User" {
-				env.MustDecide(t, tc.holder, request, v1alpha1.VerdictRelease)
+				kit.MustDecide(t, tc.holder, request, v1alpha1.VerdictRelease)
 			} else {
-				env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+				kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 			}
 			e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndReleased)
-			if env.Can(t, tc.holder, ns) {
+			if kit.Can(t, tc.holder, ns) {
 				t.Error("the subject still has access")
 			}
 		})
@@ -181,8 +175,8 @@ func TestSubjects(t *testing.T) {
 func TestServiceAccountAsksForItself(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "ci"}})
-	env.Create(t, e.Admin, &rbacv1.RoleBinding{
+	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "ci"}})
+	kit.Create(t, e.Admin, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "ci-requester"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "access-requester"},
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "ci"}},
@@ -199,11 +193,11 @@ func TestServiceAccountAsksForItself(t *testing.T) {
 	if g := e.GrantOf(t, request); g.Spec.Subjects[0].Kind != "ServiceAccount" || g.Spec.Subjects[0].UID == "" {
 		t.Errorf("the subject is %+v, want the ServiceAccount pinned by its UID", g.Spec.Subjects[0])
 	}
-	if !env.Can(t, ci, ns) {
+	if !kit.Can(t, ci, ns) {
 		t.Error("the ServiceAccount has no access")
 	}
 	// One that is made anew must not inherit the access of its predecessor.
-	env.Delete(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "ci"}})
+	kit.Delete(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "ci"}})
 	e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndSubjectGone)
 }
 
@@ -218,13 +212,13 @@ func TestStartTime(t *testing.T) {
 		s.Duration = &metav1.Duration{Duration: 10 * time.Minute}
 	})
 	e.WaitMatched(t, request)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 	e.WaitFor(t, request, v1alpha1.RequestApproved)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Fatal("alice has access before the start")
 	}
 	e.WaitFor(t, request, v1alpha1.RequestActive)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("alice has no access")
 	}
 	g := e.GrantOf(t, request)
@@ -245,14 +239,14 @@ func TestDecisionsAreWeighedAnewAtTheStart(t *testing.T) {
 	start := metav1.NewTime(time.Now().Add(4 * time.Second).Truncate(time.Second))
 	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.StartTime = &start })
 	e.WaitMatched(t, request)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 	e.WaitFor(t, request, v1alpha1.RequestApproved)
 	e.Patch(t, p, `{"spec":{"approvers":[{"kind":"User","name":"carol"}]}}`)
 	e.WaitFor(t, request, v1alpha1.RequestPending)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice has access")
 	}
-	env.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
 	e.WaitFor(t, request, v1alpha1.RequestActive)
 }
 
@@ -267,9 +261,9 @@ func TestLapses(t *testing.T) {
 		s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "never"}
 	})
 	e.WaitMatched(t, taskless)
-	env.MustDecide(t, bob, taskless, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, taskless, v1alpha1.VerdictApprove)
 	e.WaitFor(t, taskless, v1alpha1.RequestLapsed)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice has access")
 	}
 }
@@ -283,12 +277,12 @@ func TestTaskAppearsLater(t *testing.T) {
 		s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "later"}
 	})
 	e.WaitUntil(t, request, "waiting for the task", func(r *v1alpha1.AccessRequest) bool {
-		return env.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForTask)
+		return kit.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForTask)
 	})
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Fatal("access without the task")
 	}
-	env.Create(t, e.Admin, env.NewJob(ns, "later"))
+	kit.Create(t, e.Admin, kit.NewJob(ns, "later"))
 	e.WaitFor(t, request, v1alpha1.RequestActive)
 }
 
@@ -306,8 +300,8 @@ func TestConditions(t *testing.T) {
 	}))
 	without := e.Ask(t, alice, ns, nil)
 	denied := e.WaitFor(t, without, v1alpha1.RequestDenied)
-	if !env.HasMessage(denied.Status.Conditions, "a ticket INC-... is required") {
-		t.Errorf("nobody can tell why: %s", env.Describe(denied.Status.Conditions))
+	if !kit.HasMessage(denied.Status.Conditions, "a ticket INC-... is required") {
+		t.Errorf("nobody can tell why: %s", kit.Describe(denied.Status.Conditions))
 	}
 	with := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Ticket = "INC-42" })
 	e.WaitFor(t, with, v1alpha1.RequestActive)
@@ -322,16 +316,16 @@ func TestPolicyThatDoesNotCompile(t *testing.T) {
 	}))
 	request := e.Ask(t, alice, ns, nil)
 	e.WaitUntil(t, request, "an unready policy", func(r *v1alpha1.AccessRequest) bool {
-		return env.HasReason(r.Status.Conditions, v1alpha1.ReasonPolicyNotReady)
+		return kit.HasReason(r.Status.Conditions, v1alpha1.ReasonPolicyNotReady)
 	})
 	// The policy is looked at by a controller of its own.
 	ready := &v1alpha1.AccessPolicy{}
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, kit.Patience, true, func(ctx context.Context) (bool, error) {
 		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(p), ready)
-		return env.HasMessage(ready.Status.Conditions, "broken"), err
+		return kit.HasMessage(ready.Status.Conditions, "broken"), err
 	})
 	if err != nil {
-		t.Errorf("the policy does not say what is wrong: %v: %s", err, env.Describe(ready.Status.Conditions))
+		t.Errorf("the policy does not say what is wrong: %v: %s", err, kit.Describe(ready.Status.Conditions))
 	}
 	e.Patch(t, p, `{"spec":{"conditions":null}}`)
 	e.WaitFor(t, request, v1alpha1.RequestActive)

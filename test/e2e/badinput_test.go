@@ -8,7 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // What cannot be granted ends, by a message that a person can act on.
@@ -16,7 +17,7 @@ func TestWhatCannotBeGranted(t *testing.T) {
 	t.Parallel()
 	ns, outside := e.NewNamespace(t, nil), e.NewNamespace(t, nil)
 	p := e.NewPolicy(t, ns, nil)
-	env.Create(t, e.Admin, env.NewJob(ns, "running"))
+	kit.Create(t, e.Admin, kit.NewJob(ns, "running"))
 	for _, tc := range []struct {
 		name    string
 		edit    func(*v1alpha1.AccessRequestSpec)
@@ -69,8 +70,8 @@ func TestWhatCannotBeGranted(t *testing.T) {
 			t.Parallel()
 			request := e.Ask(t, alice, ns, tc.edit)
 			ended := e.WaitFor(t, request, tc.phase)
-			if !env.HasMessage(ended.Status.Conditions, tc.message) {
-				t.Errorf("want %q in: %s", tc.message, env.Describe(ended.Status.Conditions))
+			if !kit.HasMessage(ended.Status.Conditions, tc.message) {
+				t.Errorf("want %q in: %s", tc.message, kit.Describe(ended.Status.Conditions))
 			}
 		})
 	}
@@ -84,8 +85,8 @@ func TestRulesAreOff(t *testing.T) {
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Rules = rules })
 	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef, s.Rules = nil, rules })
 	ended := e.WaitFor(t, request, v1alpha1.RequestFailed)
-	if !env.HasMessage(ended.Status.Conditions, "ask for an existing role") {
-		t.Errorf("nobody can tell what to do: %s", env.Describe(ended.Status.Conditions))
+	if !kit.HasMessage(ended.Status.Conditions, "ask for an existing role") {
+		t.Errorf("nobody can tell what to do: %s", kit.Describe(ended.Status.Conditions))
 	}
 }
 
@@ -95,13 +96,13 @@ func TestBadCompleteWhen(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, automatic(nil))
-	env.Create(t, e.Admin, env.NewJob(ns, "running"))
+	kit.Create(t, e.Admin, kit.NewJob(ns, "running"))
 	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 		s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "running", CompleteWhen: "object.status ="}
 	})
 	ended := e.WaitFor(t, request, v1alpha1.RequestFailed)
-	if !env.HasMessage(ended.Status.Conditions, "task.completeWhen") {
-		t.Errorf("nobody can tell why: %s", env.Describe(ended.Status.Conditions))
+	if !kit.HasMessage(ended.Status.Conditions, "task.completeWhen") {
+		t.Errorf("nobody can tell why: %s", kit.Describe(ended.Status.Conditions))
 	}
 }
 
@@ -115,8 +116,8 @@ func TestRoleThatTheBrokerMayNotBind(t *testing.T) {
 	})
 	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "system:node" })
 	ended := e.WaitFor(t, request, v1alpha1.RequestFailed)
-	if !env.HasMessage(ended.Status.Conditions, "access-broker-grantable-roles") {
-		t.Errorf("nobody can tell what to do: %s", env.Describe(ended.Status.Conditions))
+	if !kit.HasMessage(ended.Status.Conditions, "access-broker-grantable-roles") {
+		t.Errorf("nobody can tell what to do: %s", kit.Describe(ended.Status.Conditions))
 	}
 }
 
@@ -138,13 +139,13 @@ func TestLongestName(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, automatic(nil))
-	request := env.NewRequest(ns, nil)
+	request := lab.NewRequest(ns, nil)
 	request.GenerateName, request.Name = "", strings.Repeat("a.b-", 63)+"z"
-	env.Create(t, alice, request)
+	kit.Create(t, alice, request)
 	active := e.WaitFor(t, request, v1alpha1.RequestActive)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("alice has no access")
 	}
-	env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+	kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 	e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndReleased)
 }

@@ -13,7 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 func namespaceObject(name string) *corev1.Namespace {
@@ -44,10 +45,10 @@ func TestNamespaceRelabelled(t *testing.T) {
 			e.Patch(t, namespaceObject(ns), `{"metadata":{"labels":{"other":"no"}}}`) // no reason to end
 			e.Patch(t, namespaceObject(ns), `{"metadata":{"labels":{"tier":"prod"}}}`)
 			ended := e.WaitEnded(t, g.Name, v1alpha1.EndPolicyChanged)
-			if !env.HasMessage(ended.Status.Conditions, "as a namespace has changed") {
-				t.Errorf("it does not say why: %s", env.Describe(ended.Status.Conditions))
+			if !kit.HasMessage(ended.Status.Conditions, "as a namespace has changed") {
+				t.Errorf("it does not say why: %s", kit.Describe(ended.Status.Conditions))
 			}
-			if env.Can(t, alice, ns) {
+			if kit.Can(t, alice, ns) {
 				t.Error("alice still has access")
 			}
 		})
@@ -59,29 +60,27 @@ func TestDeletedRequestWithAFinalizer(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, nil)
-	request := env.NewRequest(ns, nil)
+	request := lab.NewRequest(ns, nil)
 	request.Finalizers = []string{"example.com/keep"}
-	env.Create(t, alice, request)
+	kit.Create(t, alice, request)
 	t.Cleanup(func() { release(t, request) })
-	e.WaitMatched(t, request)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-	e.WaitFor(t, request, v1alpha1.RequestActive)
+	e.Approved(t, bob, request)
 	g := e.GrantOf(t, request)
-	env.Delete(t, alice, request.DeepCopy())
+	kit.Delete(t, alice, request.DeepCopy())
 	e.WaitEnded(t, g.Name, v1alpha1.EndRequestDeleted)
 	e.WaitFor(t, request, v1alpha1.RequestRevoked)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice still has access")
 	}
 
-	waiting := env.NewRequest(ns, nil)
+	waiting := lab.NewRequest(ns, nil)
 	waiting.Finalizers = []string{"example.com/keep"}
-	env.Create(t, alice, waiting)
+	kit.Create(t, alice, waiting)
 	t.Cleanup(func() { release(t, waiting) })
 	e.WaitMatched(t, waiting)
-	env.Delete(t, alice, waiting.DeepCopy())
+	kit.Delete(t, alice, waiting.DeepCopy())
 	e.WaitFor(t, waiting, v1alpha1.RequestRevoked)
-	if err := env.Decide(t, bob, waiting, v1alpha1.VerdictApprove); err == nil {
+	if err := kit.Decide(t, bob, waiting, v1alpha1.VerdictApprove); err == nil {
 		t.Error("a request that was deleted is approved")
 	}
 }
@@ -101,13 +100,13 @@ func TestOverlappingGrants(t *testing.T) {
 		t.Helper()
 		c := meta.FindStatusCondition(conditions, v1alpha1.ConditionStandingAccess)
 		if c == nil || c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.ReasonOtherGrants || !strings.Contains(c.Message, other.Name) || strings.Count(c.Message, other.Name) != 1 {
-			t.Errorf("the other grant is not told once, as a grant: %s", env.Describe(conditions))
+			t.Errorf("the other grant is not told once, as a grant: %s", kit.Describe(conditions))
 		}
 	}
 	told(second.Status.Conditions)
-	env.MustDecide(t, alice, second, v1alpha1.VerdictRelease)
+	kit.MustDecide(t, alice, second, v1alpha1.VerdictRelease)
 	told(e.WaitEnded(t, e.GrantOf(t, second).Name, v1alpha1.EndReleased).Status.Conditions)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("the other grant was taken too")
 	}
 }
@@ -119,14 +118,14 @@ func TestDeletedPolicyWithAFinalizer(t *testing.T) {
 	p := e.NewPolicy(t, ns, nil)
 	e.Patch(t, p, `{"metadata":{"finalizers":["example.com/keep"]}}`)
 	t.Cleanup(func() { release(t, p) })
-	env.Delete(t, e.Admin, p.DeepCopy())
-	eventually(t, "the policy to say so", func(ctx context.Context) bool {
+	kit.Delete(t, e.Admin, p.DeepCopy())
+	kit.Eventually(t, "the policy to say so", func(ctx context.Context) (bool, error) {
 		if err := e.Admin.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
 			t.Fatal(err)
 		}
 		return slices.ContainsFunc(p.Status.Conditions, func(c metav1.Condition) bool {
 			return c.Status == metav1.ConditionFalse && c.Reason == v1alpha1.ReasonDeleted
-		})
+		}), nil
 	})
 }
 

@@ -8,7 +8,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 func users(names ...string) (out []v1alpha1.Subject) {
@@ -57,8 +57,8 @@ func TestNobodyCouldEverApprove(t *testing.T) {
 				}
 			})
 			denied := e.WaitFor(t, request, v1alpha1.RequestDenied)
-			if !env.HasReason(denied.Status.Conditions, v1alpha1.ReasonNoPolicy) || !env.HasMessage(denied.Status.Conditions, "could never be met for this request: ") || !env.HasMessage(denied.Status.Conditions, tc.says) {
-				t.Errorf("nobody can tell why: %s", env.Describe(denied.Status.Conditions))
+			if !kit.HasReason(denied.Status.Conditions, v1alpha1.ReasonNoPolicy) || !kit.HasMessage(denied.Status.Conditions, "could never be met for this request: ") || !kit.HasMessage(denied.Status.Conditions, tc.says) {
+				t.Errorf("nobody can tell why: %s", kit.Describe(denied.Status.Conditions))
 			}
 		})
 	}
@@ -75,16 +75,16 @@ func TestPolicyThatCouldBeMetDecides(t *testing.T) {
 	if matched.Status.Policy.Name != other.Name {
 		t.Errorf("policy %s decides, want %s", matched.Status.Policy.Name, other.Name)
 	}
-	if !env.HasMessage(matched.Status.Conditions, "0 of 1 approvals; 1 more of bob") {
-		t.Errorf("not only who may decide is asked: %s", env.Describe(matched.Status.Conditions))
+	if !kit.HasMessage(matched.Status.Conditions, "0 of 1 approvals; 1 more of bob") {
+		t.Errorf("not only who may decide is asked: %s", kit.Describe(matched.Status.Conditions))
 	}
 	// The same policy is the more careful one for somebody else.
 	if theirs := e.WaitMatched(t, e.Ask(t, dave, ns, nil)); theirs.Status.Policy.Name != careful.Name {
 		t.Errorf("policy %s decides for dave, want %s", theirs.Status.Policy.Name, careful.Name)
 	}
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 	e.WaitFor(t, request, v1alpha1.RequestActive)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("alice has no access")
 	}
 }
@@ -98,10 +98,10 @@ func TestPolicyThatCanNoLongerBeMet(t *testing.T) {
 	e.WaitMatched(t, request)
 	e.Patch(t, p, `{"spec":{"approvers":[{"kind":"User","name":"alice"}]}}`)
 	denied := e.WaitFor(t, request, v1alpha1.RequestDenied)
-	if want := fmt.Sprintf("policy %q does not let alice", p.Name); !env.HasMessage(denied.Status.Conditions, want) || !strings.Contains(env.Describe(denied.Status.Conditions), "alice is the requester") {
-		t.Errorf("nobody can tell why: %s", env.Describe(denied.Status.Conditions))
+	if want := fmt.Sprintf("policy %q does not let alice", p.Name); !kit.HasMessage(denied.Status.Conditions, want) || !strings.Contains(kit.Describe(denied.Status.Conditions), "alice is the requester") {
+		t.Errorf("nobody can tell why: %s", kit.Describe(denied.Status.Conditions))
 	}
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice has access")
 	}
 }

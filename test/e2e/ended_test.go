@@ -5,17 +5,15 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // What has ended is not in the broker's memory, least of all after a restart.
@@ -27,12 +25,12 @@ func released(t *testing.T) (*v1alpha1.AccessRequest, *v1alpha1.AccessGrant) {
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, automatic(nil))
 	request := e.WaitFor(t, e.Ask(t, alice, ns, nil), v1alpha1.RequestActive)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Fatal("alice has no access")
 	}
-	env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+	kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 	request = e.WaitFor(t, request, v1alpha1.RequestCompleted)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice still has access")
 	}
 	return request, e.WaitEnded(t, request.Status.GrantName, v1alpha1.EndReleased)
@@ -68,14 +66,14 @@ func whileOtherBroker(t *testing.T, name string, do func(), args ...string) stri
 func TestWhatEndedIsDeletedAfterARestart(t *testing.T) {
 	request, g := released(t)
 	log := whileOtherBroker(t, "short-requests", func() {
-		eventually(t, "the request is deleted", func(ctx context.Context) bool { return isGone(ctx, request) })
+		e.WaitGone(t, request.DeepCopy())
 	}, "--request-retention=1s")
 	if isGone(t.Context(), g) {
 		t.Fatal("the grant went with its request: its time is not over")
 	}
 	wantDeleted(t, log, request)
 	log = whileOtherBroker(t, "short-grants", func() {
-		eventually(t, "the grant is deleted", func(ctx context.Context) bool { return isGone(ctx, g) })
+		e.WaitGone(t, g.DeepCopy())
 	}, "--grant-retention=1s")
 	wantDeleted(t, log, g)
 }
@@ -122,19 +120,17 @@ func TestAPIServerThatCannotSelect(t *testing.T) {
 		ctx := context.WithoutCancel(t.Context())
 		set(ctx, `[{"op":"add","path":"/spec/versions/0/selectableFields","value":[{"jsonPath":".status.phase"}]}]`)
 		for _, list := range crds {
-			err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) { return selects(ctx, list), nil })
-			if err != nil {
-				t.Errorf("the API server does not select again: %v", err)
-			}
+			kit.Eventually(t, "the API server to select again", func(ctx context.Context) (bool, error) { return selects(ctx, list), nil })
 		}
 	})
 	set(t.Context(), `[{"op":"remove","path":"/spec/versions/0/selectableFields"}]`)
 	for _, list := range crds {
-		eventually(t, "it does not select", func(ctx context.Context) bool { return !selects(ctx, list) })
+		kit.Eventually(t, "the API server not to select", func(ctx context.Context) (bool, error) { return !selects(ctx, list), nil })
 	}
 	released(t)
 	whileOtherBroker(t, "does-not-select", func() {
 		request, g := released(t)
-		eventually(t, "request and grant are deleted", func(ctx context.Context) bool { return isGone(ctx, request) && isGone(ctx, g) })
+		e.WaitGone(t, request)
+		e.WaitGone(t, g)
 	}, "--request-retention=3s", "--grant-retention=3s")
 }

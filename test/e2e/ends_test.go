@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // Every way in which access ends but by its deadline: the user has none
@@ -26,7 +26,7 @@ func TestAccessEnds(t *testing.T) {
 	}{
 		{
 			name:  "job completes",
-			setup: func(t *testing.T, ns string) { env.Create(t, e.Admin, env.NewJob(ns, "migrate")) },
+			setup: func(t *testing.T, ns string) { kit.Create(t, e.Admin, kit.NewJob(ns, "migrate")) },
 			task:  &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"},
 			end: func(t *testing.T, ns string, _ *v1alpha1.AccessRequest, _ *v1alpha1.AccessPolicy) {
 				e.FinishJob(t, ns, "migrate", corev1.PodSucceeded)
@@ -35,7 +35,7 @@ func TestAccessEnds(t *testing.T) {
 		},
 		{
 			name:  "job fails",
-			setup: func(t *testing.T, ns string) { env.Create(t, e.Admin, env.NewJob(ns, "migrate")) },
+			setup: func(t *testing.T, ns string) { kit.Create(t, e.Admin, kit.NewJob(ns, "migrate")) },
 			task:  &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"},
 			end: func(t *testing.T, ns string, _ *v1alpha1.AccessRequest, _ *v1alpha1.AccessPolicy) {
 				e.FinishJob(t, ns, "migrate", corev1.PodFailed)
@@ -44,67 +44,67 @@ func TestAccessEnds(t *testing.T) {
 		},
 		{
 			name:  "job deleted",
-			setup: func(t *testing.T, ns string) { env.Create(t, e.Admin, env.NewJob(ns, "migrate")) },
+			setup: func(t *testing.T, ns string) { kit.Create(t, e.Admin, kit.NewJob(ns, "migrate")) },
 			task:  &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"},
 			end: func(t *testing.T, ns string, _ *v1alpha1.AccessRequest, _ *v1alpha1.AccessPolicy) {
-				env.Delete(t, e.Admin, env.NewJob(ns, "migrate"))
+				kit.Delete(t, e.Admin, kit.NewJob(ns, "migrate"))
 			},
 			reason: v1alpha1.EndTaskGone, phase: v1alpha1.RequestCompleted,
 		},
 		{
 			name:  "pod replaced by another of its name",
-			setup: func(t *testing.T, ns string) { env.Create(t, e.Admin, env.NewPod(ns, "fix")) },
+			setup: func(t *testing.T, ns string) { kit.Create(t, e.Admin, kit.NewPod(ns, "fix")) },
 			task:  &v1alpha1.TaskRef{APIVersion: "v1", Kind: "Pod", Name: "fix"},
 			end: func(t *testing.T, ns string, _ *v1alpha1.AccessRequest, _ *v1alpha1.AccessPolicy) {
-				env.Delete(t, e.Admin, env.NewPod(ns, "fix"))
-				env.Create(t, e.Admin, env.NewPod(ns, "fix"))
+				kit.Delete(t, e.Admin, kit.NewPod(ns, "fix"))
+				kit.Create(t, e.Admin, kit.NewPod(ns, "fix"))
 			},
 			reason: v1alpha1.EndTaskGone, phase: v1alpha1.RequestCompleted,
 		},
 		{
 			name:  "pod succeeds",
-			setup: func(t *testing.T, ns string) { env.Create(t, e.Admin, env.NewPod(ns, "fix")) },
+			setup: func(t *testing.T, ns string) { kit.Create(t, e.Admin, kit.NewPod(ns, "fix")) },
 			task:  &v1alpha1.TaskRef{APIVersion: "v1", Kind: "Pod", Name: "fix"},
 			end: func(t *testing.T, ns string, _ *v1alpha1.AccessRequest, _ *v1alpha1.AccessPolicy) {
-				pod := env.NewPod(ns, "fix")
+				pod := kit.NewPod(ns, "fix")
 				e.PatchStatus(t, pod, `{"status":{"phase":"Succeeded"}}`)
 			},
 			reason: v1alpha1.EndTaskCompleted, phase: v1alpha1.RequestCompleted,
 		},
 		{
 			name:  "completeWhen becomes true",
-			setup: func(t *testing.T, ns string) { env.Create(t, e.Admin, env.NewPod(ns, "fix")) },
+			setup: func(t *testing.T, ns string) { kit.Create(t, e.Admin, kit.NewPod(ns, "fix")) },
 			task:  &v1alpha1.TaskRef{APIVersion: "v1", Kind: "Pod", Name: "fix", CompleteWhen: "object.metadata.?annotations['done'].orValue('') == 'yes'"},
 			end: func(t *testing.T, ns string, _ *v1alpha1.AccessRequest, _ *v1alpha1.AccessPolicy) {
-				e.Patch(t, env.NewPod(ns, "fix"), `{"metadata":{"annotations":{"done":"yes"}}}`)
+				e.Patch(t, kit.NewPod(ns, "fix"), `{"metadata":{"annotations":{"done":"yes"}}}`)
 			},
 			reason: v1alpha1.EndTaskCompleted, phase: v1alpha1.RequestCompleted,
 		},
 		{
 			name: "released by the requester",
 			end: func(t *testing.T, _ string, request *v1alpha1.AccessRequest, _ *v1alpha1.AccessPolicy) {
-				env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+				kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 			},
 			reason: v1alpha1.EndReleased, phase: v1alpha1.RequestCompleted, by: "alice",
 		},
 		{
 			name: "revoked by an approver",
 			end: func(t *testing.T, _ string, request *v1alpha1.AccessRequest, _ *v1alpha1.AccessPolicy) {
-				env.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
+				kit.MustDecide(t, carol, request, v1alpha1.VerdictRevoke)
 			},
 			reason: v1alpha1.EndRevoked, phase: v1alpha1.RequestRevoked, by: "carol",
 		},
 		{
 			name: "request deleted",
 			end: func(t *testing.T, _ string, request *v1alpha1.AccessRequest, _ *v1alpha1.AccessPolicy) {
-				env.Delete(t, alice, request)
+				kit.Delete(t, alice, request)
 			},
 			reason: v1alpha1.EndRequestDeleted,
 		},
 		{
 			name: "policy deleted",
 			end: func(t *testing.T, _ string, _ *v1alpha1.AccessRequest, p *v1alpha1.AccessPolicy) {
-				env.Delete(t, e.Admin, p)
+				kit.Delete(t, e.Admin, p)
 			},
 			reason: v1alpha1.EndPolicyGone, phase: v1alpha1.RequestRevoked,
 		},
@@ -118,7 +118,7 @@ func TestAccessEnds(t *testing.T) {
 		{
 			name: "binding deleted by hand",
 			end: func(t *testing.T, ns string, request *v1alpha1.AccessRequest, _ *v1alpha1.AccessPolicy) {
-				env.Delete(t, e.Admin, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: e.GrantOf(t, request).Name}})
+				kit.Delete(t, e.Admin, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: e.GrantOf(t, request).Name}})
 			},
 			reason: v1alpha1.EndBindingTouched, phase: v1alpha1.RequestRevoked,
 		},
@@ -132,17 +132,17 @@ func TestAccessEnds(t *testing.T) {
 			}
 			request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Task = tc.task })
 			e.WaitMatched(t, request)
-			if env.Can(t, alice, ns) {
+			if kit.Can(t, alice, ns) {
 				t.Fatal("alice has access before anybody approved")
 			}
-			env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+			kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 			active := e.WaitFor(t, request, v1alpha1.RequestActive)
-			if !env.Can(t, alice, ns) {
+			if !kit.Can(t, alice, ns) {
 				t.Fatal("alice has no access though it is Active")
 			}
 			tc.end(t, ns, active, p)
 			g := e.WaitEnded(t, active.Status.GrantName, tc.reason)
-			if env.Can(t, alice, ns) {
+			if kit.Can(t, alice, ns) {
 				t.Error("alice still has access")
 			}
 			if g.Status.EndedBy != tc.by {
@@ -159,8 +159,8 @@ func TestAccessEnds(t *testing.T) {
 func TestServiceAccountWhileItsJobRuns(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrate"}})
-	env.Create(t, e.Admin, env.NewJob(ns, "migrate"))
+	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrate"}})
+	kit.Create(t, e.Admin, kit.NewJob(ns, "migrate"))
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 		s.RequiredApprovals = new(int32)
 		s.Subjects = v1alpha1.SubjectsServiceAccounts
@@ -170,7 +170,7 @@ func TestServiceAccountWhileItsJobRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if env.Can(t, workload, ns) {
+	if kit.Can(t, workload, ns) {
 		t.Fatal("the workload has standing access")
 	}
 	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
@@ -178,15 +178,15 @@ func TestServiceAccountWhileItsJobRuns(t *testing.T) {
 		s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
 	})
 	active := e.WaitFor(t, request, v1alpha1.RequestActive)
-	if !env.Can(t, workload, ns) {
+	if !kit.Can(t, workload, ns) {
 		t.Fatal("the workload has no access")
 	}
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Fatal("alice has the workload's access")
 	}
 	e.FinishJob(t, ns, "migrate", corev1.PodSucceeded)
 	e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndTaskCompleted)
-	if env.Can(t, workload, ns) {
+	if kit.Can(t, workload, ns) {
 		t.Error("the workload still has access")
 	}
 }

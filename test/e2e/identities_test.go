@@ -15,14 +15,15 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/config/admission"
 	"github.com/accessbroker/accessbroker/internal/identity"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // whoami is all that the API server knows of a user.
 func whoami(t *testing.T, c client.Client) v1alpha1.UserInfo {
 	t.Helper()
 	review := &authenticationv1.SelfSubjectReview{}
-	env.Create(t, c, review)
+	kit.Create(t, c, review)
 	user := review.Status.UserInfo
 	me := v1alpha1.UserInfo{Username: user.Username, UID: user.UID, Groups: user.Groups, Extra: map[string]v1alpha1.ExtraValue{}}
 	for key, values := range user.Extra {
@@ -102,14 +103,14 @@ func TestStoredIdentity(t *testing.T) {
 			me := whoami(t, c)
 			want := identity.Stored(me, kept)
 
-			stamped := env.NewRequest(ns, nil)
+			stamped := lab.NewRequest(ns, nil)
 			if err := c.Create(t.Context(), stamped, client.DryRunAll); err != nil {
 				t.Fatalf("cannot ask: %v", err)
 			}
 			if !equality.Semantic.DeepEqual(stamped.Spec.Requester, want) {
 				t.Errorf("stamped as\n%+v, cut as\n%+v", stamped.Spec.Requester, want)
 			}
-			written := env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester = want })
+			written := lab.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester = want })
 			if err := c.Create(t.Context(), written, client.DryRunAll); err != nil {
 				t.Errorf("the cut copy is refused: %v", err)
 			}
@@ -145,10 +146,8 @@ func TestAnybodyTakesAway(t *testing.T) {
 			who := e.Somebody(t, identities[name])
 
 			request := e.Ask(t, alice, ns, nil)
-			e.WaitMatched(t, request)
-			env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-			e.WaitFor(t, request, v1alpha1.RequestActive)
-			env.MustDecide(t, who, request, v1alpha1.VerdictRevoke)
+			e.Approved(t, bob, request)
+			kit.MustDecide(t, who, request, v1alpha1.VerdictRevoke)
 			g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndRevoked)
 			if g.Status.EndedBy != identities[name].UserName {
 				t.Errorf("ended by %q", g.Status.EndedBy)
@@ -156,15 +155,13 @@ func TestAnybodyTakesAway(t *testing.T) {
 
 			// And they ask, are approved and give back like everybody.
 			mine := e.Ask(t, who, ns, nil)
-			e.WaitMatched(t, mine)
-			env.MustDecide(t, bob, mine, v1alpha1.VerdictApprove)
-			e.WaitFor(t, mine, v1alpha1.RequestActive)
-			if !env.Can(t, who, ns) {
+			e.Approved(t, bob, mine)
+			if !kit.Can(t, who, ns) {
 				t.Error("no access")
 			}
-			env.MustDecide(t, who, mine, v1alpha1.VerdictRelease)
+			kit.MustDecide(t, who, mine, v1alpha1.VerdictRelease)
 			e.WaitEnded(t, e.GrantOf(t, mine).Name, v1alpha1.EndReleased)
-			if env.Can(t, who, ns) {
+			if kit.Can(t, who, ns) {
 				t.Error("access after its end")
 			}
 		})

@@ -9,7 +9,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // Several approvers use the very same plain patch, one after another, and
@@ -20,19 +21,19 @@ func TestApproversPatchOneAfterAnother(t *testing.T) {
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { three := int32(3); s.RequiredApprovals = &three })
 	request := e.Ask(t, alice, ns, nil)
 	e.WaitMatched(t, request)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove) // again: changes nothing
-	env.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove) // again: changes nothing
+	kit.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
 	waiting := e.WaitUntil(t, request, "the count", func(r *v1alpha1.AccessRequest) bool {
-		return strings.Contains(env.Describe(r.Status.Conditions), "2 of 3 approvals")
+		return strings.Contains(kit.Describe(r.Status.Conditions), "2 of 3 approvals")
 	})
 	if got := len(waiting.Status.Decisions); got != 2 {
 		t.Fatalf("%d decisions, want bob's and carol's", got)
 	}
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Fatal("two of three approvals gave access")
 	}
-	env.MustDecide(t, erin, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, erin, request, v1alpha1.VerdictApprove)
 	active := e.WaitFor(t, request, v1alpha1.RequestActive)
 	for i, want := range []string{"bob", "carol", "erin"} {
 		d := active.Status.Decisions[i]
@@ -62,7 +63,7 @@ func TestForgeryIsRefused(t *testing.T) {
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.RequiredApprovals = &two })
 	request := e.Ask(t, alice, ns, nil)
 	request = e.WaitMatched(t, request)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 
 	raw := func(c client.Client, kind types.PatchType, body string) error {
 		target := request.DeepCopy()
@@ -75,10 +76,10 @@ func TestForgeryIsRefused(t *testing.T) {
 		rule string
 	}{
 		{"forged requester", func() error {
-			return alice.Create(t.Context(), env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester.Username = "bob" }))
+			return alice.Create(t.Context(), lab.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.Requester.Username = "bob" }))
 		}, "spec.requester must be the authenticated user, alice"},
 		{"forged groups", func() error {
-			return alice.Create(t.Context(), env.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) {
+			return alice.Create(t.Context(), lab.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) {
 				s.Requester = v1alpha1.UserInfo{Username: "alice", Groups: []string{"sre"}}
 			}))
 		}, "spec.requester must be the authenticated user, alice"},
@@ -147,7 +148,7 @@ func TestForgeryIsRefused(t *testing.T) {
 	if d := current.Status.Decisions; len(d) != 1 || d[0].Username != "bob" || d[0].Verdict != v1alpha1.VerdictApprove {
 		t.Errorf("the decisions are %+v, want bob's approval alone", d)
 	}
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice has access")
 	}
 }
@@ -158,17 +159,17 @@ func TestDenyEndsIt(t *testing.T) {
 	e.NewPolicy(t, ns, nil)
 	request := e.Ask(t, alice, ns, nil)
 	e.WaitMatched(t, request)
-	if err := env.PatchDecisions(t, carol, request, map[string]any{"verdict": "Deny", "comment": "not on a Friday"}); err != nil {
+	if err := kit.PatchDecisions(t, carol, request, map[string]any{"verdict": "Deny", "comment": "not on a Friday"}); err != nil {
 		t.Fatal(err)
 	}
 	denied := e.WaitFor(t, request, v1alpha1.RequestDenied)
-	if !strings.Contains(env.Describe(denied.Status.Conditions), "denied by carol: not on a Friday") {
-		t.Errorf("nobody can tell why: %s", env.Describe(denied.Status.Conditions))
+	if !strings.Contains(kit.Describe(denied.Status.Conditions), "denied by carol: not on a Friday") {
+		t.Errorf("nobody can tell why: %s", kit.Describe(denied.Status.Conditions))
 	}
-	if err := env.Decide(t, bob, request, v1alpha1.VerdictApprove); err == nil || !strings.Contains(err.Error(), "nothing can be decided after the end") {
+	if err := kit.Decide(t, bob, request, v1alpha1.VerdictApprove); err == nil || !strings.Contains(err.Error(), "nothing can be decided after the end") {
 		t.Errorf("approval after the end: %v", err)
 	}
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice has access")
 	}
 }
@@ -179,6 +180,6 @@ func TestWithdrawnWhilePending(t *testing.T) {
 	e.NewPolicy(t, ns, nil)
 	request := e.Ask(t, alice, ns, nil)
 	e.WaitMatched(t, request)
-	env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+	kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 	e.WaitFor(t, request, v1alpha1.RequestCompleted)
 }

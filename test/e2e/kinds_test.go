@@ -4,20 +4,18 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // A kind that the broker has never heard of: the administrator lists it, and the
@@ -32,21 +30,21 @@ func TestTaskOfAnotherKind(t *testing.T) {
 	migration := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "example.com/v1", "kind": "Migration", "metadata": map[string]any{"namespace": ns, "name": "ledger"},
 	}}
-	env.Create(t, e.Admin, migration.DeepCopy())
+	kit.Create(t, e.Admin, migration.DeepCopy())
 	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 		s.Task = &v1alpha1.TaskRef{APIVersion: "example.com/v1", Kind: "Migration", Name: "ledger", CompleteWhen: succeeded}
 	})
 	active := e.WaitFor(t, request, v1alpha1.RequestActive)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("alice has no access")
 	}
 	e.PatchStatus(t, migration, `{"status":{"conditions":[{"type":"Succeeded","status":"Unknown"}]}}`)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("the access ended while the task ran")
 	}
 	e.PatchStatus(t, migration, `{"status":{"conditions":[{"type":"Succeeded","status":"True"}]}}`)
 	e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndTaskCompleted)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice still has access")
 	}
 }
@@ -81,12 +79,13 @@ func newKind(t *testing.T, group, kind, scope string, versions ...string) *unstr
 	if strings.HasSuffix(group, ".k8s.io") {
 		crd.SetAnnotations(map[string]string{"api-approved.kubernetes.io": "unapproved, a test"})
 	}
-	env.Create(t, e.Admin, crd)
-	eventually(t, "the new kind is served", func(ctx context.Context) bool {
+	kit.Create(t, e.Admin, crd)
+	kit.Eventually(t, "the new kind to be served", func(ctx context.Context) (bool, error) {
 		list := &unstructured.UnstructuredList{}
 		list.SetAPIVersion(group + "/" + versions[0])
 		list.SetKind(kind + "List")
-		return e.Admin.List(ctx, list) == nil
+		err := e.Admin.List(ctx, list)
+		return err == nil, err
 	})
 	return crd
 }
@@ -109,12 +108,13 @@ func listKind(t *testing.T, group, resource string, verbs ...string) {
 	if resource == rbacv1.ResourceAll {
 		resource = "probe"
 	}
-	eventually(t, "the broker may read the kind", func(ctx context.Context) bool {
+	kit.Eventually(t, "the broker to be allowed to read the kind", func(ctx context.Context) (bool, error) {
 		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-			User:               "system:serviceaccount:" + env.BrokerNamespace + ":" + env.BrokerServiceAccount,
+			User:               "system:serviceaccount:" + lab.BrokerNamespace + ":" + lab.BrokerServiceAccount,
 			ResourceAttributes: &authorizationv1.ResourceAttributes{Group: group, Resource: resource, Verb: verbs[0], Namespace: "default"},
 		}}
-		return e.Admin.Create(ctx, review) == nil && review.Status.Allowed
+		err := e.Admin.Create(ctx, review)
+		return review.Status.Allowed, err
 	})
 }
 
@@ -127,13 +127,12 @@ func TestNamespaceDeleted(t *testing.T) {
 	request := e.Ask(t, alice, ns, nil)
 	active := e.WaitFor(t, request, v1alpha1.RequestActive)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}
-	env.Delete(t, e.Admin, namespace)
-	eventually(t, "the namespace is gone", func(ctx context.Context) bool {
-		return apierrors.IsNotFound(e.Admin.Get(ctx, client.ObjectKeyFromObject(namespace), namespace))
-	})
+	kit.Delete(t, e.Admin, namespace)
+	e.WaitGone(t, namespace)
 	g := &v1alpha1.AccessGrant{}
-	eventually(t, "the grant has ended", func(ctx context.Context) bool {
-		return e.Admin.Get(ctx, client.ObjectKey{Name: active.Status.GrantName}, g) == nil && g.Status.Phase == v1alpha1.GrantEnded
+	kit.Eventually(t, "the end of the grant", func(ctx context.Context) (bool, error) {
+		err := e.Admin.Get(ctx, client.ObjectKey{Name: active.Status.GrantName}, g)
+		return g.Status.Phase == v1alpha1.GrantEnded, err
 	})
 	// Which the broker sees first depends on the namespace controller.
 	switch g.Status.EndReason {
@@ -141,17 +140,7 @@ func TestNamespaceDeleted(t *testing.T) {
 	default:
 		t.Errorf("the grant ended with %s", g.Status.EndReason)
 	}
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice still has access")
-	}
-}
-
-func eventually(t *testing.T, what string, holds func(context.Context) bool) {
-	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
-		return holds(ctx), nil
-	})
-	if err != nil {
-		t.Fatalf("waiting until %s: %v", what, err)
 	}
 }

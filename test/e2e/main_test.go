@@ -4,60 +4,43 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"testing"
 
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 var (
-	e      *env.Env
-	broker *controlplane.Process
+	e      *kit.Cluster
+	broker *lab.Process
 	// The cast: alice and dave ask (group dev), bob, carol and erin approve
 	// (group sre), mallory may write the status of requests but is in no policy.
 	alice, dave, bob, carol, erin, mallory client.Client
 )
 
 func TestMain(m *testing.M) {
-	env.Main(func(ctx context.Context, started *env.Env) (int, error) {
+	kit.Main(func(ctx context.Context, started *kit.Cluster) (int, error) {
 		e = started
 		return run(ctx, m)
 	})
 }
 
 func run(ctx context.Context, m *testing.M) (code int, err error) {
-	for _, user := range []struct {
-		client *client.Client
-		name   string
-		groups []string
-	}{
-		{&alice, "alice", []string{"dev"}},
-		{&dave, "dave", []string{"dev"}},
-		{&bob, "bob", []string{"sre"}},
-		{&carol, "carol", []string{"sre"}},
-		{&erin, "erin", []string{"sre"}},
-		{&mallory, "mallory", []string{"mischief"}},
-	} {
-		if *user.client, err = e.As(user.name, user.groups...); err != nil {
-			return 1, err
-		}
-	}
-	for role, groups := range map[string][]string{"access-requester": {"dev", "mischief"}, "access-approver": {"sre", "mischief", "dev"}} {
-		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "test-" + role}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}}
-		for _, g := range groups {
-			binding.Subjects = append(binding.Subjects, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "Group", Name: g})
-		}
-		if err := e.Admin.Create(ctx, binding); err != nil {
-			return 1, err
-		}
+	if err := errors.Join(
+		e.Hire("dev", lab.People{"alice": &alice, "dave": &dave}),
+		e.Hire("sre", lab.People{"bob": &bob, "carol": &carol, "erin": &erin}),
+		e.Hire("mischief", lab.People{"mallory": &mallory}),
+		e.Bind(ctx, "access-requester", "dev", "mischief"),
+		e.Bind(ctx, "access-approver", "sre", "mischief", "dev"),
+	); err != nil {
+		return 1, err
 	}
 	// It tells at this level what it leaves out on purpose.
 	if broker, err = e.Broker(ctx, "broker", "--log-level=debug"); err != nil {
 		return 1, err
 	}
-	return env.Run(ctx, m, broker)
+	return kit.Run(ctx, m, broker)
 }

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // matrix is how many Jobs of one pipeline run at a time: three times what a
@@ -39,21 +39,21 @@ func TestNobodyIsWaiting(t *testing.T) {
 	}
 	for _, request := range requests {
 		e.WaitUntil(t, request, "its task", func(r *v1alpha1.AccessRequest) bool {
-			return env.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForTask)
+			return kit.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForTask)
 		})
 	}
-	if env.Can(t, deployer, shop) {
+	if kit.Can(t, deployer, shop) {
 		t.Fatal("access without a task")
 	}
 	for i := range matrix {
-		job := env.NewJob(ci.namespace, fmt.Sprintf("deploy-%d", i))
+		job := kit.NewJob(ci.namespace, fmt.Sprintf("deploy-%d", i))
 		job.Spec.Template.Spec.ServiceAccountName = "deployer"
-		env.Create(t, e.Admin, job)
+		kit.Create(t, e.Admin, job)
 	}
 	for _, request := range requests {
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 	}
-	if !env.Can(t, deployer, shop) {
+	if !kit.Can(t, deployer, shop) {
 		t.Error("the pipeline has no access")
 	}
 }
@@ -77,17 +77,17 @@ func TestApprovedMakesRoom(t *testing.T) {
 			for range 3 {
 				request := e.Ask(t, alice, ns, edit)
 				e.WaitMatched(t, request)
-				env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+				kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 				e.WaitUntil(t, request, "its approval", func(r *v1alpha1.AccessRequest) bool {
-					return env.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForStart) || env.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForTask)
+					return kit.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForStart) || kit.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForTask)
 				})
 			}
 			for range 2 {
 				e.WaitMatched(t, e.Ask(t, alice, ns, edit))
 			}
 			third := e.WaitFor(t, e.Ask(t, alice, ns, edit), v1alpha1.RequestDenied)
-			if !env.HasReason(third.Status.Conditions, v1alpha1.ReasonTooManyPending) {
-				t.Errorf("three undecided: %s", env.Describe(third.Status.Conditions))
+			if !kit.HasReason(third.Status.Conditions, v1alpha1.ReasonTooManyPending) {
+				t.Errorf("three undecided: %s", kit.Describe(third.Status.Conditions))
 			}
 		})
 	}
@@ -103,7 +103,7 @@ type sample struct {
 func pipeline(t *testing.T, file string) (sample, client.Client) {
 	t.Helper()
 	s := sample{namespace: e.NewNamespace(t, nil), policy: &v1alpha1.AccessPolicy{}}
-	env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "deployer"}})
+	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "deployer"}})
 	content, err := os.ReadFile(filepath.Join(e.Root, "config", "samples", file))
 	if err != nil {
 		t.Fatal(err)
@@ -121,8 +121,8 @@ func pipeline(t *testing.T, file string) (sample, client.Client) {
 	s.policy.Name += "-" + s.namespace
 	s.policy.Spec.Requesters[0].Namespace = s.namespace
 	binding.Namespace, binding.Subjects[0].Namespace = s.namespace, s.namespace
-	env.Create(t, e.Admin, s.policy)
-	env.Create(t, e.Admin, binding)
+	kit.Create(t, e.Admin, s.policy)
+	kit.Create(t, e.Admin, binding)
 	t.Cleanup(func() { _ = e.Admin.Delete(t.Context(), s.policy) })
 	deployer, err := e.AsServiceAccount(t.Context(), s.namespace, "deployer")
 	if err != nil {

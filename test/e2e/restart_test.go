@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // These tests stop the broker that all tests share, so they are not parallel:
@@ -17,23 +17,21 @@ func TestBrokerRestartsWhileActive(t *testing.T) {
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, nil)
 	request := e.Ask(t, alice, ns, nil)
-	e.WaitMatched(t, request)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-	active := e.WaitFor(t, request, v1alpha1.RequestActive)
+	active := e.Approved(t, bob, request)
 	before := e.GrantOf(t, request)
 
 	broker.Kill()
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("access is gone with the broker")
 	}
 	// What is decided while the broker is away holds when it is back.
-	env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+	kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 	startBroker(t)
 	after := e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndReleased)
 	if !after.Spec.ExpirationTime.Equal(&before.Spec.ExpirationTime) || after.UID != before.UID {
 		t.Errorf("the restart moved the deadline from %s to %s", before.Spec.ExpirationTime, after.Spec.ExpirationTime)
 	}
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice still has access")
 	}
 }
@@ -45,13 +43,13 @@ func TestBrokerRestartsAfterTheDeadline(t *testing.T) {
 	e.WaitFor(t, request, v1alpha1.RequestActive)
 	g := e.GrantOf(t, request)
 	broker.Kill()
-	env.WaitPast(t, g.Spec.ExpirationTime.Time)
-	if !env.Can(t, alice, ns) {
+	kit.WaitPast(t, g.Spec.ExpirationTime.Time)
+	if !kit.Can(t, alice, ns) {
 		t.Error("something revoked while no broker ran: the documents say that nothing does")
 	}
 	startBroker(t)
 	e.WaitEnded(t, g.Name, v1alpha1.EndExpired)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice still has access")
 	}
 	e.WaitFor(t, request, v1alpha1.RequestExpired)
@@ -64,11 +62,11 @@ func TestApprovalAfterTheTimeoutWithTheBrokerDown(t *testing.T) {
 	request := e.Ask(t, alice, ns, nil)
 	e.WaitMatched(t, request)
 	broker.Kill()
-	env.WaitPast(t, request.CreationTimestamp.Add(4*time.Second))
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	kit.WaitPast(t, request.CreationTimestamp.Add(4*time.Second))
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 	startBroker(t)
 	e.WaitFor(t, request, v1alpha1.RequestLapsed)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice has access")
 	}
 }

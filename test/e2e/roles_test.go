@@ -6,17 +6,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // bindable lets the broker bind a ClusterRole, as an administrator who lists it
@@ -27,11 +26,11 @@ func bindable(t *testing.T, name string) {
 		ObjectMeta: metav1.ObjectMeta{Name: "bind-" + name},
 		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles"}, ResourceNames: []string{name}, Verbs: []string{"bind"}}},
 	}
-	env.Create(t, e.Admin, role)
-	env.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
+	kit.Create(t, e.Admin, role)
+	kit.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: env.BrokerNamespace, Name: env.BrokerServiceAccount}},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: lab.BrokerNamespace, Name: lab.BrokerServiceAccount}},
 	})
 }
 
@@ -40,7 +39,7 @@ func bindable(t *testing.T, name string) {
 func readied(t *testing.T, p *v1alpha1.AccessPolicy, status metav1.ConditionStatus, reason string) string {
 	t.Helper()
 	var last *metav1.Condition
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+	err := lab.Until(t.Context(), kit.Patience, func(ctx context.Context) (bool, error) {
 		current := &v1alpha1.AccessPolicy{}
 		if err := e.Admin.Get(ctx, client.ObjectKeyFromObject(p), current); err != nil {
 			return false, err
@@ -59,7 +58,7 @@ func readied(t *testing.T, p *v1alpha1.AccessPolicy, status metav1.ConditionStat
 func withRole(t *testing.T, name string, rules []rbacv1.PolicyRule, edit func(*v1alpha1.AccessPolicySpec)) (ns string, request *v1alpha1.AccessRequest) {
 	t.Helper()
 	ns = e.NewNamespace(t, nil)
-	env.Create(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules})
+	kit.Create(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules})
 	bindable(t, name)
 	p := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 		s.Roles = []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: name}}
@@ -69,7 +68,7 @@ func withRole(t *testing.T, name string, rules []rbacv1.PolicyRule, edit func(*v
 	})
 	readied(t, p, metav1.ConditionTrue, v1alpha1.ReasonCompiles)
 	request = e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = name }))
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 	return ns, e.WaitFor(t, request, v1alpha1.RequestActive)
 }
 
@@ -101,7 +100,7 @@ func TestRoleOfManyOperators(t *testing.T) {
 			rule("create,delete,deletecollection,patch,update", group, "widgets", "gadgets"), rule("get,list,watch", group, "gadgets"))
 	}
 	ns, active := withRole(t, "operators", rules, nil)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("alice has no access")
 	}
 	lines := active.Status.Rules
@@ -117,7 +116,7 @@ func TestRoleOfManyOperators(t *testing.T) {
 		return append(rules, rule("get", "operator127.example.com", "widgets/scale"))
 	})
 	e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndRoleWidened)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice still has access")
 	}
 }
@@ -135,7 +134,7 @@ func TestRoleOfLongRules(t *testing.T) {
 		named.ResourceNames = append(named.ResourceNames, fmt.Sprint("config-", i))
 	}
 	ns, active := withRole(t, "long-rules", []rbacv1.PolicyRule{groups, named, rule("delete", "", "pods")}, nil)
-	if !env.Can(t, alice, ns) || !env.CanDo(t, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "get", Resource: "configmaps", Name: "config-299"}) {
+	if !kit.Can(t, alice, ns) || !kit.CanDo(t, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "get", Resource: "configmaps", Name: "config-299"}) {
 		t.Error("alice has no access")
 	}
 	if text := strings.Join(active.Status.Rules, "\n"); !strings.Contains(text, "pods.g64.example.com") || !strings.Contains(text, "config-299") {
@@ -145,7 +144,7 @@ func TestRoleOfLongRules(t *testing.T) {
 	endless := rule("get", "", "configmaps")
 	endless.ResourceNames = []string{strings.Repeat("n", 3000)}
 	ns, active = withRole(t, "endless", []rbacv1.PolicyRule{endless, rule("delete", "", "pods")}, nil)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("alice has no access")
 	}
 	if want := []string{"delete pods", "... and 1 of 2 permissions more; kubectl get clusterrole endless -o yaml shows all of them"}; !slices.Equal(active.Status.Rules, want) {
@@ -164,7 +163,7 @@ func TestRoleTooLongToShow(t *testing.T) {
 	}
 	rules = append(rules, rule("delete", "", "pods"), rule("create", "tekton.dev", "taskruns"))
 	ns, active := withRole(t, "too-long", rules, nil)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("alice has no access")
 	}
 	lines, size := active.Status.Rules, 0
@@ -180,8 +179,8 @@ func TestRoleTooLongToShow(t *testing.T) {
 	may := func(what authorizationv1.ResourceAttributes, want bool) {
 		t.Helper()
 		what.Namespace = ns
-		err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(context.Context) (bool, error) {
-			return env.CanDo(t, alice, what) == want, nil
+		err := lab.Until(t.Context(), kit.Patience, func(context.Context) (bool, error) {
+			return kit.CanDo(t, alice, what) == want, nil
 		})
 		if err != nil {
 			t.Fatalf("alice may %s %s: not %v", what.Verb, what.Resource, want)
@@ -191,7 +190,7 @@ func TestRoleTooLongToShow(t *testing.T) {
 	may(hidden, true)
 	changeRules(t, "too-long", func(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule { return rules[4000:] })
 	may(hidden, false)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("alice lost what was shown and approved")
 	}
 	// What was approved and not listed looks like anything else.
@@ -200,13 +199,13 @@ func TestRoleTooLongToShow(t *testing.T) {
 
 	ns, active = withRole(t, "too-long-kept", rules, func(s *v1alpha1.AccessPolicySpec) { s.OnRoleWidened = v1alpha1.OnRoleWidenedKeep })
 	changeRules(t, "too-long-kept", func(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule { return rules[1:] })
-	env.MustDecide(t, alice, active, v1alpha1.VerdictRelease)
+	kit.MustDecide(t, alice, active, v1alpha1.VerdictRelease)
 	ended := e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndReleased)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice still has access")
 	}
-	if !env.HasMessage(ended.Status.Conditions, "that the grant lists, for none of those that it leaves out, and allows none") {
-		t.Errorf("the proof claims too much: %s", env.Describe(ended.Status.Conditions))
+	if !kit.HasMessage(ended.Status.Conditions, "that the grant lists, for none of those that it leaves out, and allows none") {
+		t.Errorf("the proof claims too much: %s", kit.Describe(ended.Status.Conditions))
 	}
 }
 
@@ -223,14 +222,14 @@ func TestPolicyTellsWhatCannotBeGranted(t *testing.T) {
 		t.Errorf("it says %q, want %q", why, want)
 	}
 	request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 	e.WaitFor(t, request, v1alpha1.RequestActive)
 
-	env.Create(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "comes-later"}, Rules: []rbacv1.PolicyRule{rule("get", "", "pods")}})
-	env.Create(t, e.Admin, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "own"}, Rules: []rbacv1.PolicyRule{rule("get", "", "pods")}})
+	kit.Create(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "comes-later"}, Rules: []rbacv1.PolicyRule{rule("get", "", "pods")}})
+	kit.Create(t, e.Admin, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "own"}, Rules: []rbacv1.PolicyRule{rule("get", "", "pods")}})
 	says := func(part string) {
 		t.Helper()
-		err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(context.Context) (bool, error) {
+		err := lab.Until(t.Context(), kit.Patience, func(context.Context) (bool, error) {
 			why = readied(t, p, metav1.ConditionFalse, v1alpha1.ReasonRoleNotGrantable)
 			return strings.Contains(why, part), nil
 		})
@@ -248,7 +247,7 @@ func TestPolicyTellsWhatCannotBeGranted(t *testing.T) {
 	})
 	readied(t, p, metav1.ConditionTrue, v1alpha1.ReasonCompiles)
 
-	env.Delete(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "comes-later"}})
+	kit.Delete(t, e.Admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "comes-later"}})
 	readied(t, p, metav1.ConditionFalse, v1alpha1.ReasonRoleNotGrantable)
 }
 

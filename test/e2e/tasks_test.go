@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 func newTask(apiVersion, kind, ns, name string) *unstructured.Unstructured {
@@ -58,7 +58,7 @@ func TestWhatMayNotBeATask(t *testing.T) {
 	listKind(t, "tasks.example.com", "drains", "get", "list", "watch")
 	listKind(t, "tasks.example.com", "peeks", "get")
 	listKind(t, "tasks.example.com", "reports", "get", "list", "watch")
-	env.Create(t, e.Admin, env.NewJob(ns, "over"))
+	kit.Create(t, e.Admin, kit.NewJob(ns, "over"))
 	e.FinishJob(t, ns, "over", corev1.PodSucceeded)
 	for _, tc := range []struct {
 		name    string
@@ -79,17 +79,17 @@ func TestWhatMayNotBeATask(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			if tc.name == "result of the last run" || tc.name == "task that is over" {
-				eventually(t, "the Job is over", func(ctx context.Context) bool {
+				kit.Eventually(t, "the end of the Job", func(ctx context.Context) (bool, error) {
 					job := newTask("batch/v1", "Job", ns, "over")
 					_ = e.Admin.Get(ctx, client.ObjectKeyFromObject(job), job)
 					completed, _, _ := unstructured.NestedString(job.Object, "status", "completionTime")
-					return completed != ""
+					return completed != "", nil
 				})
 			}
 			request := e.Ask(t, alice, ns, tc.task)
 			ended := e.WaitFor(t, request, v1alpha1.RequestFailed)
-			if !env.HasMessage(ended.Status.Conditions, tc.message) {
-				t.Errorf("want %q in: %s", tc.message, env.Describe(ended.Status.Conditions))
+			if !kit.HasMessage(ended.Status.Conditions, tc.message) {
+				t.Errorf("want %q in: %s", tc.message, kit.Describe(ended.Status.Conditions))
 			}
 			if ended.Status.Policy != nil {
 				t.Error("somebody was asked to approve it")
@@ -109,11 +109,11 @@ func TestWildcardOfKinds(t *testing.T) {
 	listKind(t, "coordination.k8s.io", "*", "*")
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, automatic(nil))
-	env.Create(t, e.Admin, newTask("wild.example.com/v1", "Build", ns, "b"))
+	kit.Create(t, e.Admin, newTask("wild.example.com/v1", "Build", ns, "b"))
 	e.WaitFor(t, e.Ask(t, alice, ns, withTask("wild.example.com/v1", "Build", "b", succeeded)), v1alpha1.RequestActive)
 	lease := e.WaitFor(t, e.Ask(t, alice, ns, withTask("coordination.k8s.io/v1", "Lease", "x", "object.spec.holderIdentity == 'me'")), v1alpha1.RequestFailed)
-	if !env.HasMessage(lease.Status.Conditions, "resources [leases]") {
-		t.Errorf("nobody can tell what to do: %s", env.Describe(lease.Status.Conditions))
+	if !kit.HasMessage(lease.Status.Conditions, "resources [leases]") {
+		t.Errorf("nobody can tell what to do: %s", kit.Describe(lease.Status.Conditions))
 	}
 }
 
@@ -126,24 +126,24 @@ func TestListOfKindsChanges(t *testing.T) {
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, nil)
 	task := newTask("fickle.example.com/v1", "Sync", ns, "ledger")
-	env.Create(t, e.Admin, task.DeepCopy())
+	kit.Create(t, e.Admin, task.DeepCopy())
 	held := e.WaitMatched(t, e.Ask(t, alice, ns, withTask("fickle.example.com/v1", "Sync", "ledger", succeeded)))
-	env.MustDecide(t, bob, held, v1alpha1.VerdictApprove)
+	kit.MustDecide(t, bob, held, v1alpha1.VerdictApprove)
 	held = e.WaitFor(t, held, v1alpha1.RequestActive)
 	waits := e.WaitMatched(t, e.Ask(t, dave, ns, withTask("fickle.example.com/v1", "Sync", "ledger", succeeded)))
 
 	withdraw(t, "fickle.example.com")
 	ended := e.WaitFor(t, waits, v1alpha1.RequestFailed)
-	if !env.HasMessage(ended.Status.Conditions, "Sync is not among the kinds that a task may be of here") {
-		t.Errorf("nobody can tell why: %s", env.Describe(ended.Status.Conditions))
+	if !kit.HasMessage(ended.Status.Conditions, "Sync is not among the kinds that a task may be of here") {
+		t.Errorf("nobody can tell why: %s", kit.Describe(ended.Status.Conditions))
 	}
 	told := e.WaitUntil(t, held, "what cannot be told", func(r *v1alpha1.AccessRequest) bool {
 		return meta.IsStatusConditionFalse(r.Status.Conditions, v1alpha1.ConditionTaskWatched)
 	})
-	if !env.HasMessage(told.Status.Conditions, "until that is mended, the access lasts to its deadline") {
-		t.Errorf("nobody can tell what comes of it: %s", env.Describe(told.Status.Conditions))
+	if !kit.HasMessage(told.Status.Conditions, "until that is mended, the access lasts to its deadline") {
+		t.Errorf("nobody can tell what comes of it: %s", kit.Describe(told.Status.Conditions))
 	}
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("the access ended though nobody can say that the task is over")
 	}
 
@@ -187,34 +187,34 @@ func TestCompleteWhenErrs(t *testing.T) {
 			ns := e.NewNamespace(t, nil)
 			e.NewPolicy(t, ns, nil)
 			task := newTask("errs.example.com/v1", "Backup", ns, "nightly")
-			env.Create(t, e.Admin, task.DeepCopy())
+			kit.Create(t, e.Admin, task.DeepCopy())
 			e.PatchStatus(t, task.DeepCopy(), `{"status":{"phase":"Busy","done":3}}`)
 			request := e.WaitMatched(t, e.Ask(t, alice, ns, withTask("errs.example.com/v1", "Backup", "nightly", tc.completeWhen)))
-			if !env.HasMessage(request.Status.Conditions, tc.message) {
-				t.Errorf("those who approve are not told: %s", env.Describe(request.Status.Conditions))
+			if !kit.HasMessage(request.Status.Conditions, tc.message) {
+				t.Errorf("those who approve are not told: %s", kit.Describe(request.Status.Conditions))
 			}
-			env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
+			kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 			active := e.WaitFor(t, request, v1alpha1.RequestActive)
 			told := e.WaitUntil(t, request, "what cannot be told", func(r *v1alpha1.AccessRequest) bool {
-				return env.HasReason(r.Status.Conditions, v1alpha1.ReasonCompleteWhenErrs) && r.Status.Phase == v1alpha1.RequestActive
+				return kit.HasReason(r.Status.Conditions, v1alpha1.ReasonCompleteWhenErrs) && r.Status.Phase == v1alpha1.RequestActive
 			})
-			if !env.HasMessage(told.Status.Conditions, tc.message) || !env.HasMessage(e.GrantOf(t, request).Status.Conditions, tc.message) {
-				t.Errorf("want %q in: %s\nand: %s", tc.message, env.Describe(told.Status.Conditions), env.Describe(e.GrantOf(t, request).Status.Conditions))
+			if !kit.HasMessage(told.Status.Conditions, tc.message) || !kit.HasMessage(e.GrantOf(t, request).Status.Conditions, tc.message) {
+				t.Errorf("want %q in: %s\nand: %s", tc.message, kit.Describe(told.Status.Conditions), kit.Describe(e.GrantOf(t, request).Status.Conditions))
 			}
-			eventually(t, "an Event tells of it", func(ctx context.Context) bool {
+			kit.Eventually(t, "an Event that tells of it", func(ctx context.Context) (bool, error) {
 				list := &eventsv1.EventList{}
 				if err := e.Admin.List(ctx, list, client.InNamespace(ns)); err != nil {
-					return false
+					return false, err
 				}
 				return slices.ContainsFunc(list.Items, func(event eventsv1.Event) bool {
 					return event.Reason == v1alpha1.ReasonCompleteWhenErrs && event.Type == corev1.EventTypeWarning && strings.Contains(event.Note, tc.message)
-				})
+				}), nil
 			})
 			e.PatchStatus(t, task.DeepCopy(), tc.mend)
 			e.WaitUntil(t, request, "the trouble to be over", func(r *v1alpha1.AccessRequest) bool {
 				return meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionTaskWatched) == nil
 			})
-			if !env.Can(t, alice, ns) {
+			if !kit.Can(t, alice, ns) {
 				t.Error("the access ended by an error")
 			}
 			e.PatchStatus(t, task.DeepCopy(), tc.done)
@@ -236,24 +236,24 @@ func TestTaskIsHeldBack(t *testing.T) {
 		"suspended Job": {
 			task: &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "train"},
 			create: func(t *testing.T, ns string) {
-				job := env.NewJob(ns, "train")
+				job := kit.NewJob(ns, "train")
 				job.Spec.Suspend = ptr.To(true)
-				env.Create(t, e.Admin, job)
+				kit.Create(t, e.Admin, job)
 			},
 			message: "train is suspended: the access begins when it runs",
-			begin:   func(t *testing.T, ns string) { e.Patch(t, env.NewJob(ns, "train"), `{"spec":{"suspend":false}}`) },
-			suspend: func(t *testing.T, ns string) { e.Patch(t, env.NewJob(ns, "train"), `{"spec":{"suspend":true}}`) },
+			begin:   func(t *testing.T, ns string) { e.Patch(t, kit.NewJob(ns, "train"), `{"spec":{"suspend":false}}`) },
+			suspend: func(t *testing.T, ns string) { e.Patch(t, kit.NewJob(ns, "train"), `{"spec":{"suspend":true}}`) },
 		},
 		"gated Pod": {
 			task: &v1alpha1.TaskRef{APIVersion: "v1", Kind: "Pod", Name: "train"},
 			create: func(t *testing.T, ns string) {
-				pod := env.NewPod(ns, "train")
+				pod := kit.NewPod(ns, "train")
 				pod.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "kueue.x-k8s.io/admission"}}
-				env.Create(t, e.Admin, pod)
+				kit.Create(t, e.Admin, pod)
 			},
 			message: "train is held back by the scheduling gate kueue.x-k8s.io/admission",
 			begin: func(t *testing.T, ns string) {
-				e.Patch(t, env.NewPod(ns, "train"), `{"spec":{"schedulingGates":null}}`)
+				e.Patch(t, kit.NewPod(ns, "train"), `{"spec":{"schedulingGates":null}}`)
 			},
 		},
 	} {
@@ -264,9 +264,9 @@ func TestTaskIsHeldBack(t *testing.T) {
 			tc.create(t, ns)
 			request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Task = tc.task })
 			e.WaitUntil(t, request, "a word of what it waits for", func(r *v1alpha1.AccessRequest) bool {
-				return env.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForTask) && env.HasMessage(r.Status.Conditions, tc.message)
+				return kit.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForTask) && kit.HasMessage(r.Status.Conditions, tc.message)
 			})
-			if env.Can(t, alice, ns) {
+			if kit.Can(t, alice, ns) {
 				t.Fatal("the access began before the task")
 			}
 			begun := time.Now().Truncate(time.Second)
@@ -282,7 +282,7 @@ func TestTaskIsHeldBack(t *testing.T) {
 			looked := lookout(t, ns, *tc.task, "object.spec.suspend")
 			tc.suspend(t, ns)
 			looked()
-			if !env.Can(t, alice, ns) {
+			if !kit.Can(t, alice, ns) {
 				t.Error("the access ended when its task was suspended")
 			}
 		})
@@ -301,7 +301,7 @@ func TestTaskRunsAgain(t *testing.T) {
 		t.Helper()
 		e.NewPolicy(t, ns, automatic(nil))
 		task := newTask(apiVersion, kind, ns, "deploy")
-		env.Create(t, e.Admin, task.DeepCopy())
+		kit.Create(t, e.Admin, task.DeepCopy())
 		e.PatchStatus(t, task.DeepCopy(), status)
 		return task, e.WaitFor(t, e.Ask(t, alice, ns, withTask(apiVersion, kind, "deploy", completeWhen)), v1alpha1.RequestActive)
 	}
@@ -310,7 +310,7 @@ func TestTaskRunsAgain(t *testing.T) {
 		looked := lookout(t, request.Namespace, *request.Spec.Task, is)
 		e.PatchStatus(t, task.DeepCopy(), status)
 		looked()
-		if !env.Can(t, alice, request.Namespace) {
+		if !kit.Can(t, alice, request.Namespace) {
 			t.Fatalf("the access ended at %s", status)
 		}
 	}
@@ -347,15 +347,15 @@ func TestTaskRunsAgain(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		e.NewPolicy(t, ns, automatic(nil))
 		task := newTask("argoproj.io/v1alpha1", "Application", ns, "deploy")
-		env.Create(t, e.Admin, task.DeepCopy())
+		kit.Create(t, e.Admin, task.DeepCopy())
 		e.PatchStatus(t, task, `{"status":{"operationState":{"phase":"Succeeded","finishedAt":"2026-07-15T12:00:00Z"}}}`)
 		for completeWhen, message := range map[string]string{
 			"object.status.operationState.phase == 'Succeeded'": "write in completeWhen that it is newer than the grant: " + synced,
 			"": "say it in completeWhen, for example: " + synced,
 		} {
 			ended := e.WaitFor(t, e.Ask(t, alice, ns, withTask("argoproj.io/v1alpha1", "Application", "deploy", completeWhen)), v1alpha1.RequestFailed)
-			if !env.HasMessage(ended.Status.Conditions, message) {
-				t.Errorf("want %q in: %s", message, env.Describe(ended.Status.Conditions))
+			if !kit.HasMessage(ended.Status.Conditions, message) {
+				t.Errorf("want %q in: %s", message, kit.Describe(ended.Status.Conditions))
 			}
 		}
 	})
@@ -364,7 +364,7 @@ func TestTaskRunsAgain(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		e.NewPolicy(t, ns, automatic(nil))
 		task := newTask("argoproj.io/v1alpha1", "Application", ns, "deploy")
-		env.Create(t, e.Admin, task.DeepCopy())
+		kit.Create(t, e.Admin, task.DeepCopy())
 		e.PatchStatus(t, task.DeepCopy(), `{"status":{"sync":{"revision":"abc"}}}`)
 		request := e.WaitFor(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Ticket = "CHG-7"
@@ -384,7 +384,7 @@ func TestVersionOfATaskIsWithdrawn(t *testing.T) {
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, automatic(nil))
 	for _, name := range []string{"finishes", "is-deleted"} {
-		env.Create(t, e.Admin, newTask("versions.example.com/v2", "Move", ns, name))
+		kit.Create(t, e.Admin, newTask("versions.example.com/v2", "Move", ns, name))
 	}
 	finishes := e.WaitFor(t, e.Ask(t, alice, ns, withTask("versions.example.com/v1", "Move", "finishes", succeeded)), v1alpha1.RequestActive)
 	deleted := e.WaitFor(t, e.Ask(t, dave, ns, withTask("versions.example.com/v1", "Move", "is-deleted", succeeded)), v1alpha1.RequestActive)
@@ -401,18 +401,18 @@ func TestVersionOfATaskIsWithdrawn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "v1 is not served any more", func(ctx context.Context) bool {
+	kit.Eventually(t, "the end of v1", func(ctx context.Context) (bool, error) {
 		list := &unstructured.UnstructuredList{}
 		list.SetAPIVersion("versions.example.com/v1")
 		list.SetKind("MoveList")
-		return e.Admin.List(ctx, list) != nil
+		return e.Admin.List(ctx, list) != nil, nil
 	})
-	if !env.Can(t, alice, ns) || !env.Can(t, dave, ns) {
+	if !kit.Can(t, alice, ns) || !kit.Can(t, dave, ns) {
 		t.Fatal("the access ended though the task is there")
 	}
 	e.PatchStatus(t, newTask("versions.example.com/v2", "Move", ns, "finishes"), `{"status":{"conditions":[{"type":"Succeeded","status":"True"}]}}`)
 	e.WaitEnded(t, finishes.Status.GrantName, v1alpha1.EndTaskCompleted)
-	env.Delete(t, e.Admin, newTask("versions.example.com/v2", "Move", ns, "is-deleted"))
+	kit.Delete(t, e.Admin, newTask("versions.example.com/v2", "Move", ns, "is-deleted"))
 	e.WaitEnded(t, deleted.Status.GrantName, v1alpha1.EndTaskGone)
 }
 
@@ -429,13 +429,13 @@ func TestJobIsDeletedAsItFinishes(t *testing.T) {
 				}
 				ns := e.NewNamespace(t, nil)
 				e.NewPolicy(t, ns, automatic(nil))
-				job := env.NewJob(ns, "migrate")
+				job := kit.NewJob(ns, "migrate")
 				job.Spec.TTLSecondsAfterFinished = new(int32)
-				env.Create(t, e.Admin, job)
+				kit.Create(t, e.Admin, job)
 				active := e.WaitFor(t, e.Ask(t, alice, ns, withTask("batch/v1", "Job", "migrate", completeWhen)), v1alpha1.RequestActive)
 				e.FinishJob(t, ns, "migrate", phase)
 				e.WaitEnded(t, active.Status.GrantName, reason)
-				if env.Can(t, alice, ns) {
+				if kit.Can(t, alice, ns) {
 					t.Error("alice still has access")
 				}
 			})
@@ -463,7 +463,7 @@ func TestPolicyAboutALargeTask(t *testing.T) {
 	}
 	workflow := newTask("large.example.com/v1", "Workflow", ns, "nightly")
 	workflow.Object["spec"] = map[string]any{"serviceAccountName": "deployer"}
-	env.Create(t, e.Admin, workflow)
+	kit.Create(t, e.Admin, workflow)
 	workflow.Object["status"] = map[string]any{"phase": "Running", "nodes": nodes}
 	if err := e.Admin.Status().Update(t.Context(), workflow); err != nil {
 		t.Fatal(err)
@@ -478,11 +478,11 @@ func TestLapsesWhileTheTaskIsHeldBack(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) { s.PendingTimeout = &metav1.Duration{Duration: 2 * time.Second} }))
-	job := env.NewJob(ns, "train")
+	job := kit.NewJob(ns, "train")
 	job.Spec.Suspend = ptr.To(true)
-	env.Create(t, e.Admin, job)
+	kit.Create(t, e.Admin, job)
 	lapsed := e.WaitFor(t, e.Ask(t, alice, ns, withTask("batch/v1", "Job", "train", "")), v1alpha1.RequestLapsed)
-	if !env.HasMessage(lapsed.Status.Conditions, "did not begin within 2s (approved; Job "+ns+"/train is suspended") {
-		t.Errorf("nobody can tell why: %s", env.Describe(lapsed.Status.Conditions))
+	if !kit.HasMessage(lapsed.Status.Conditions, "did not begin within 2s (approved; Job "+ns+"/train is suspended") {
+		t.Errorf("nobody can tell why: %s", kit.Describe(lapsed.Status.Conditions))
 	}
 }

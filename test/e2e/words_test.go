@@ -11,12 +11,11 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // What people write in their language, and with the line break that YAML puts
@@ -31,7 +30,7 @@ func TestTextsOfPeople(t *testing.T) {
 	e.NewPolicy(t, ns, nil)
 	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Reason, s.Ticket = reason+"\n", "INC-42\n" })
 	e.WaitMatched(t, request)
-	if err := env.PatchDecisions(t, bob, request, map[string]any{"verdict": "Approve", "comment": comment + "\n"}); err != nil {
+	if err := kit.PatchDecisions(t, bob, request, map[string]any{"verdict": "Approve", "comment": comment + "\n"}); err != nil {
 		t.Fatal(err)
 	}
 	active := e.WaitFor(t, request, v1alpha1.RequestActive)
@@ -42,12 +41,12 @@ func TestTextsOfPeople(t *testing.T) {
 	if given.Spec.Reason != reason || given.Spec.Ticket != "INC-42" || given.Spec.Decisions[0].Comment != comment {
 		t.Errorf("recorded %q, %q, %q", given.Spec.Reason, given.Spec.Ticket, given.Spec.Decisions[0].Comment)
 	}
-	if err := env.PatchDecisions(t, carol, request, map[string]any{"verdict": "Revoke", "comment": "enough\n"}); err != nil {
+	if err := kit.PatchDecisions(t, carol, request, map[string]any{"verdict": "Revoke", "comment": "enough\n"}); err != nil {
 		t.Fatal(err)
 	}
 	over := e.WaitFor(t, request, v1alpha1.RequestRevoked)
-	if !env.HasMessage(over.Status.Conditions, "revoked by carol: enough") {
-		t.Error(env.Describe(over.Status.Conditions))
+	if !kit.HasMessage(over.Status.Conditions, "revoked by carol: enough") {
+		t.Error(kit.Describe(over.Status.Conditions))
 	}
 }
 
@@ -60,12 +59,12 @@ func TestDurationsInMessages(t *testing.T) {
 		s.PendingTimeout = &metav1.Duration{Duration: time.Second}
 	})
 	denied := e.WaitFor(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: time.Hour} }), v1alpha1.RequestDenied)
-	if !env.HasMessage(denied.Status.Conditions, "allows at most 1m") || env.HasMessage(denied.Status.Conditions, "1m0s") {
-		t.Error(env.Describe(denied.Status.Conditions))
+	if !kit.HasMessage(denied.Status.Conditions, "allows at most 1m") || kit.HasMessage(denied.Status.Conditions, "1m0s") {
+		t.Error(kit.Describe(denied.Status.Conditions))
 	}
 	lapsed := e.WaitFor(t, e.Ask(t, alice, ns, nil), v1alpha1.RequestLapsed)
-	if !env.HasMessage(lapsed.Status.Conditions, "not decided within 1s; ask again") {
-		t.Error(env.Describe(lapsed.Status.Conditions))
+	if !kit.HasMessage(lapsed.Status.Conditions, "not decided within 1s; ask again") {
+		t.Error(kit.Describe(lapsed.Status.Conditions))
 	}
 }
 
@@ -77,8 +76,8 @@ func TestNoErrorsFromANamespaceThatGoes(t *testing.T) {
 	request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
 	// Its request stays while the namespace goes, so that the broker has
 	// something to tell of.
-	env.Create(t, e.Admin, keepRequests(ns))
-	env.Create(t, e.Admin, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+	kit.Create(t, e.Admin, keepRequests(ns))
+	kit.Create(t, e.Admin, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "test-keep-" + ns},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
 			PolicyName: "test-keep-" + ns, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
@@ -87,18 +86,15 @@ func TestNoErrorsFromANamespaceThatGoes(t *testing.T) {
 	t.Cleanup(func() {
 		_ = e.Admin.Delete(context.WithoutCancel(t.Context()), keepRequests(ns))
 	})
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+	kit.Eventually(t, "the request to be kept", func(ctx context.Context) (bool, error) {
 		return e.Admin.Delete(ctx, request.DeepCopy(), client.DryRunAll) != nil, nil
 	})
-	if err != nil {
-		t.Fatalf("the request can still be deleted: %v", err)
-	}
-	env.Delete(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})
-	env.MustDecide(t, bob, request, v1alpha1.VerdictDeny)
+	kit.Delete(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictDeny)
 	e.WaitUntil(t, request, "an end", func(r *v1alpha1.AccessRequest) bool { return r.Status.Phase.Ended() })
 
 	// The broker writes Events when it has time: one of the two lines comes.
-	err = wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(context.Context) (bool, error) {
+	kit.Eventually(t, "a word of the event", func(context.Context) (bool, error) {
 		log, err := os.Open(e.Log("broker"))
 		if err != nil {
 			return false, err
@@ -117,9 +113,6 @@ func TestNoErrorsFromANamespaceThatGoes(t *testing.T) {
 		}
 		return false, lines.Err()
 	})
-	if err != nil {
-		t.Errorf("no word of the event: %v", err)
-	}
 }
 
 func keepRequests(ns string) *admissionregistrationv1.ValidatingAdmissionPolicy {

@@ -10,7 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // A tool makes the cluster what a repository says, again and again. A request in
@@ -19,14 +20,14 @@ import (
 func TestRequestInARepository(t *testing.T) {
 	c := take(t)
 	retention := "--request-retention=1s"
-	broker := c.start(t, "broker", retention)
+	broker := c.StartBroker(t, "broker", retention)
 	ns := c.NewNamespace(t, nil)
 	c.NewPolicy(t, ns, automatic)
 	key := client.ObjectKey{Namespace: ns, Name: "nightly"}
 	// sync is one round of the tool, which acts as alice here.
 	sync := func(t *testing.T) (made bool) {
 		t.Helper()
-		request := env.NewRequest(ns, lasting(2*time.Second))
+		request := lab.NewRequest(ns, lasting(2*time.Second))
 		request.GenerateName, request.Name = "", key.Name
 		err := c.alice.Create(t.Context(), request)
 		if client.IgnoreAlreadyExists(err) != nil {
@@ -48,9 +49,9 @@ func TestRequestInARepository(t *testing.T) {
 		err := c.Admin.Get(t.Context(), key, request)
 		return request.Status.Phase == v1alpha1.RequestFailed, client.IgnoreNotFound(err)
 	}
-	eventually(t, "the refusal of the second", env.Patience, refused)
-	if !env.HasReason(request.Status.Conditions, v1alpha1.ReasonGrantedBefore) || made != 1 {
-		t.Errorf("it was made anew %d times: %s", made, env.Describe(request.Status.Conditions))
+	kit.Eventually(t, "the refusal of the second", refused)
+	if !kit.HasReason(request.Status.Conditions, v1alpha1.ReasonGrantedBefore) || made != 1 {
+		t.Errorf("it was made anew %d times: %s", made, kit.Describe(request.Status.Conditions))
 	}
 
 	// It stays, so that nobody makes it anew; and if somebody does, the next
@@ -59,8 +60,8 @@ func TestRequestInARepository(t *testing.T) {
 	if err := c.alice.Delete(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}
-	restart(t, broker)
-	eventually(t, "the refusal of the third", env.Patience, refused)
+	kit.Restart(t, broker)
+	kit.Eventually(t, "the refusal of the third", refused)
 	var grants v1alpha1.AccessGrantList
 	if err := c.Admin.List(t.Context(), &grants); err != nil {
 		t.Fatal(err)
@@ -71,8 +72,8 @@ func TestRequestInARepository(t *testing.T) {
 			granted++
 		}
 	}
-	if granted != 1 || env.Can(t, c.alice, ns) {
-		t.Errorf("it was granted %d times, and alice has access: %t", granted, env.Can(t, c.alice, ns))
+	if granted != 1 || kit.Can(t, c.alice, ns) {
+		t.Errorf("it was granted %d times, and alice has access: %t", granted, kit.Can(t, c.alice, ns))
 	}
 	if err := c.alice.Delete(t.Context(), request); err != nil {
 		t.Fatal(err)

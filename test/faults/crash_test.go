@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // The broker is killed after each single write of a life, before it hears that
@@ -51,7 +51,7 @@ func TestKilledAfterEachWrite(t *testing.T) {
 // life is one life of a request, in the course of which the broker is killed.
 type life struct {
 	*cluster
-	broker *controlplane.Process
+	broker *lab.Process
 	killAt int64
 	seen   atomic.Int64
 	killed chan struct{}
@@ -93,7 +93,7 @@ func (l *life) play(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), env.Patience)
+		ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 		defer cancel()
 		if err := l.broker.Start(ctx); err != nil {
 			t.Error(err)
@@ -101,18 +101,16 @@ func (l *life) play(t *testing.T) {
 		restarted <- found
 	}()
 
-	l.WaitMatched(t, request)
-	env.MustDecide(t, l.bob, request, v1alpha1.VerdictApprove)
-	l.WaitFor(t, request, v1alpha1.RequestActive)
+	l.Approved(t, l.bob, request)
 	g := l.GrantOf(t, request)
 	held := l.bindings(t, g.Name)
-	if !env.Can(t, l.alice, one) || !env.Can(t, l.alice, two) || len(held) != 2 || !recorded(g, held) {
+	if !kit.Can(t, l.alice, one) || !kit.Can(t, l.alice, two) || len(held) != 2 || !recorded(g, held) {
 		t.Errorf("Active, but the bindings are %v, recorded %v", held, g.Status.Bindings)
 	}
-	env.MustDecide(t, l.alice, request, v1alpha1.VerdictRelease)
+	kit.MustDecide(t, l.alice, request, v1alpha1.VerdictRelease)
 	l.WaitFor(t, request, v1alpha1.RequestCompleted)
 	ended := l.WaitEnded(t, g.Name, v1alpha1.EndReleased)
-	if env.Can(t, l.alice, one) || env.Can(t, l.alice, two) || len(l.bindings(t, g.Name)) != 0 {
+	if kit.Can(t, l.alice, one) || kit.Can(t, l.alice, two) || len(l.bindings(t, g.Name)) != 0 {
 		t.Error("alice still has access")
 	}
 	if l.seen.Load() < l.killAt {

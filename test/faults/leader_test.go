@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // onTime is how late after a deadline access may still be there on two busy cores.
@@ -22,19 +22,19 @@ const onTime = 2 * time.Second
 const takeover = 30 * time.Second
 
 // replicas starts two brokers and tells which of them leads.
-func (c *cluster) replicas(t *testing.T) (leader, follower *controlplane.Process, holder string) {
+func (c *cluster) replicas(t *testing.T) (leader, follower *lab.Process, holder string) {
 	t.Helper()
 	// A lease that an earlier test left behind would have to run out first.
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: env.BrokerNamespace, Name: "access-broker"}}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: lab.BrokerNamespace, Name: "access-broker"}}
 	if err := client.IgnoreNotFound(c.Admin.Delete(t.Context(), lease)); err != nil {
 		t.Fatal(err)
 	}
-	leader = c.start(t, "leader", "--leader-elect")
-	eventually(t, "a leader", env.Patience, func(context.Context) (bool, error) {
+	leader = c.StartBroker(t, "leader", "--leader-elect")
+	kit.Eventually(t, "a leader", func(context.Context) (bool, error) {
 		holder = c.holder(t)
 		return holder != "", nil
 	})
-	return leader, c.start(t, "follower", "--leader-elect"), holder
+	return leader, c.StartBroker(t, "follower", "--leader-elect"), holder
 }
 
 // Law 8: while nobody leads, the replicas that are left revoke on time.
@@ -64,7 +64,7 @@ func TestRevocationNeedsNoLeader(t *testing.T) {
 		}
 		select {
 		case <-exited:
-		case <-time.After(env.Patience):
+		case <-time.After(kit.Patience):
 			t.Error("two replicas believe that they lead")
 		}
 		if again := c.GrantOf(t, request); again.ResourceVersion != ended.ResourceVersion {
@@ -82,12 +82,12 @@ func (c *cluster) expiresWithout(t *testing.T, holder string, fell func()) (*v1a
 	request := c.Ask(t, c.alice, ns, lasting(4*time.Second))
 	c.WaitFor(t, request, v1alpha1.RequestActive)
 	g := c.GrantOf(t, request)
-	if !env.Can(t, c.alice, ns) {
+	if !kit.Can(t, c.alice, ns) {
 		t.Fatal("alice has no access")
 	}
 	fell()
-	env.WaitPast(t, g.Spec.ExpirationTime.Add(-100*time.Millisecond))
-	if !env.Can(t, c.alice, ns) {
+	kit.WaitPast(t, g.Spec.ExpirationTime.Add(-100*time.Millisecond))
+	if !kit.Can(t, c.alice, ns) {
 		t.Error("the access ended before its deadline")
 	}
 	c.waitNoAccess(t, ns, onTime)
@@ -113,7 +113,7 @@ func TestLeaseIsHandedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	request := c.Ask(t, c.alice, ns, nil)
-	eventually(t, "another leader", takeover, func(context.Context) (bool, error) {
+	kit.Within(t, takeover, "another leader", func(context.Context) (bool, error) {
 		now := c.holder(t)
 		return now != "" && now != holder, nil
 	})
@@ -125,7 +125,7 @@ func TestLeaseIsHandedOver(t *testing.T) {
 	c.WaitFor(t, request, v1alpha1.RequestActive)
 	select {
 	case <-leader.Exited():
-	case <-time.After(env.Patience):
+	case <-time.After(kit.Patience):
 		t.Error("the old leader does not end")
 	}
 }

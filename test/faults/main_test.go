@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,13 +15,12 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // A broker serves its whole cluster, so every test has a cluster to itself
@@ -34,7 +32,7 @@ var free = make(chan *cluster, clusters)
 // cluster is a control plane with Access Broker installed, and its people:
 // alice and dave ask (group dev), bob approves (group sre).
 type cluster struct {
-	*env.Env
+	*kit.Cluster
 	alice, dave, bob client.Client
 	// broker acts as the broker, for what only it may do.
 	broker client.Client
@@ -75,39 +73,23 @@ func run(m *testing.M) (code int, err error) {
 }
 
 func start(ctx context.Context) (_ *cluster, err error) {
-	e, err := env.Start(ctx, "", nil)
+	running, err := lab.Start(ctx, lab.Options{})
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{Env: e}
-	if err := c.people(ctx); err != nil {
-		return nil, errors.Join(err, e.Stop())
+	c := &cluster{Cluster: &kit.Cluster{Cluster: running}}
+	if c.broker, err = c.AsBroker(ctx); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	if err := errors.Join(
+		c.Hire("dev", lab.People{"alice": &c.alice, "dave": &c.dave}),
+		c.Hire("sre", lab.People{"bob": &c.bob}),
+		c.Bind(ctx, "access-requester", "dev"),
+		c.Bind(ctx, "access-approver", "sre"),
+	); err != nil {
+		return nil, errors.Join(err, c.Stop())
 	}
 	return c, nil
-}
-
-func (c *cluster) people(ctx context.Context) (err error) {
-	for _, user := range []struct {
-		client      *client.Client
-		name, group string
-	}{{&c.alice, "alice", "dev"}, {&c.dave, "dave", "dev"}, {&c.bob, "bob", "sre"}} {
-		if *user.client, err = c.As(user.name, user.group); err != nil {
-			return err
-		}
-	}
-	if c.broker, err = c.AsServiceAccount(ctx, env.BrokerNamespace, env.BrokerServiceAccount); err != nil {
-		return err
-	}
-	for role, group := range map[string]string{"access-requester": "dev", "access-approver": "sre"} {
-		if err := c.Admin.Create(ctx, &rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: "test-" + role},
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: group}},
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // take lets a test run beside others, in a cluster of its own.
@@ -119,33 +101,6 @@ func take(t *testing.T) *cluster {
 	return c
 }
 
-// start runs a broker until the end of the test. name tells replicas apart.
-func (c *cluster) start(t *testing.T, name string, args ...string) *controlplane.Process {
-	t.Helper()
-	broker, err := c.Broker(t.Context(), name, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the last words of %s:\n%s", name, broker.LogTail())
-		}
-		_ = broker.Signal(syscall.SIGCONT) // one that hangs does not hear SIGTERM
-		broker.Stop()
-	})
-	restart(t, broker)
-	return broker
-}
-
-func restart(t *testing.T, p *controlplane.Process) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), env.Patience)
-	defer cancel()
-	if err := p.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // automatic grants without an approval.
 func automatic(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) }
 
@@ -154,25 +109,17 @@ func lasting(d time.Duration) func(*v1alpha1.AccessRequestSpec) {
 	return func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: d} }
 }
 
-// eventually polls until a condition holds.
-func eventually(t *testing.T, what string, patience time.Duration, holds func(context.Context) (bool, error)) {
-	t.Helper()
-	if err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, patience, true, holds); err != nil {
-		t.Fatalf("waiting for %s: %v", what, err)
-	}
-}
-
 // waitNoAccess waits until alice can do nothing in a namespace.
 func (c *cluster) waitNoAccess(t *testing.T, ns string, patience time.Duration) {
 	t.Helper()
-	eventually(t, "the end of access to "+ns, patience, func(context.Context) (bool, error) { return !env.Can(t, c.alice, ns), nil })
+	kit.Within(t, patience, "the end of access to "+ns, func(context.Context) (bool, error) { return !kit.Can(t, c.alice, ns), nil })
 }
 
 // holder is who holds the lease, "" when nobody does.
 func (c *cluster) holder(t *testing.T) string {
 	t.Helper()
 	lease := &coordinationv1.Lease{}
-	err := c.Admin.Get(t.Context(), client.ObjectKey{Namespace: env.BrokerNamespace, Name: "access-broker"}, lease)
+	err := c.Admin.Get(t.Context(), client.ObjectKey{Namespace: lab.BrokerNamespace, Name: "access-broker"}, lease)
 	if client.IgnoreNotFound(err) != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // What is installed to outlive faults is taken by the API server: the
@@ -36,10 +36,7 @@ func TestManifests(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(kustomization), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	admin, err := c.Kubeconfig("admin", c.ControlPlane.Admin())
-	if err != nil {
-		t.Fatal(err)
-	}
+	admin := c.KubeconfigOf(lab.AdminName)
 	manifests, err := c.Kubectl(admin, "kustomize", dir).Output()
 	if err != nil {
 		t.Fatal(err)
@@ -60,11 +57,11 @@ func TestManifests(t *testing.T) {
 	find(t, manifests, "CronJob", cronJob)
 	job := cronJob.Spec.JobTemplate.Spec
 	for name, template := range map[string]corev1.PodTemplateSpec{"deployment": deployment.Spec.Template, "sweep": job.Template} {
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: env.BrokerNamespace, Name: "test-" + name, Labels: template.Labels}, Spec: template.Spec}
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: lab.BrokerNamespace, Name: "test-" + name, Labels: template.Labels}, Spec: template.Spec}
 		if err := c.Admin.Create(t.Context(), pod, client.DryRunAll); err != nil {
 			t.Errorf("a Pod of the %s is refused: %v", name, err)
 		}
-		if pod.Spec.ServiceAccountName != env.BrokerServiceAccount {
+		if pod.Spec.ServiceAccountName != lab.BrokerServiceAccount {
 			t.Errorf("a Pod of the %s runs as %s", name, pod.Spec.ServiceAccountName)
 		}
 		pod.Spec.Containers[0].SecurityContext = nil

@@ -9,14 +9,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // One namespace of ten is stuck Terminating: what was given in all ten ends in
 // all ten, nothing new is given in nine of ten, and others are served.
 func TestNamespaceStuckTerminating(t *testing.T) {
 	c := take(t)
-	c.start(t, "broker")
+	c.StartBroker(t, "broker")
 	var ten []string
 	for range 10 {
 		ten = append(ten, c.NewNamespace(t, nil))
@@ -26,7 +26,7 @@ func TestNamespaceStuckTerminating(t *testing.T) {
 	everywhere := func(s *v1alpha1.AccessRequestSpec) { s.Scope = &v1alpha1.Scope{Namespaces: ten} }
 	held := func() (n int) {
 		for _, ns := range ten {
-			if env.Can(t, c.alice, ns) {
+			if kit.Can(t, c.alice, ns) {
 				n++
 			}
 		}
@@ -39,12 +39,12 @@ func TestNamespaceStuckTerminating(t *testing.T) {
 		t.Fatalf("alice has access to %d of 10 namespaces", n)
 	}
 	keeper := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: stuck, Name: "keeper", Finalizers: []string{"example.com/keep"}}}
-	env.Create(t, c.Admin, keeper)
+	kit.Create(t, c.Admin, keeper)
 	t.Cleanup(func() {
 		_ = c.Admin.Patch(context.WithoutCancel(t.Context()), keeper, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`)))
 	})
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: stuck}}
-	env.Delete(t, c.Admin, namespace)
+	kit.Delete(t, c.Admin, namespace)
 	g := c.WaitEnded(t, c.GrantOf(t, request).Name, v1alpha1.EndNamespaceGone)
 	if n := held(); n != 0 {
 		t.Errorf("alice still has access to %d namespaces", n)
@@ -55,11 +55,11 @@ func TestNamespaceStuckTerminating(t *testing.T) {
 	}
 
 	again := c.Ask(t, c.alice, home, everywhere)
-	eventually(t, "the end of a request that names the namespace", env.Patience, func(ctx context.Context) (bool, error) {
+	kit.Eventually(t, "the end of a request that names the namespace", func(ctx context.Context) (bool, error) {
 		err := c.Admin.Get(ctx, client.ObjectKeyFromObject(again), again)
 		return again.Status.Phase.Ended(), err
 	})
-	t.Logf("asked for again, it is %s: %s", again.Status.Phase, env.Describe(again.Status.Conditions))
+	t.Logf("asked for again, it is %s: %s", again.Status.Phase, kit.Describe(again.Status.Conditions))
 	if n := held(); n != 0 {
 		t.Errorf("alice has access to %d namespaces", n)
 	}

@@ -14,7 +14,8 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/controllers/request"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // bundle is what a repository holds, the request before all that it needs.
@@ -72,11 +73,8 @@ var settle = "--settle-time=" + request.DefaultSettle.String()
 // policy and what lets the broker bind: it waits for them, whatever the order.
 func TestOneApply(t *testing.T) {
 	c := take(t)
-	c.start(t, "broker", settle)
-	admin, err := c.Kubeconfig("admin", c.ControlPlane.Admin())
-	if err != nil {
-		t.Fatal(err)
-	}
+	c.StartBroker(t, "broker", settle)
+	admin := c.KubeconfigOf(lab.AdminName)
 	objects := strings.Split(bundle, "\n---\n")
 	apply := func(t *testing.T, name string, documents ...string) {
 		t.Helper()
@@ -94,7 +92,7 @@ func TestOneApply(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !env.Can(t, worker, name) {
+		if !kit.Can(t, worker, name) {
 			t.Error("the worker has no access")
 		}
 	}
@@ -106,10 +104,10 @@ func TestOneApply(t *testing.T) {
 	waits := func(reason string) {
 		t.Helper()
 		waiting := c.WaitUntil(t, request, reason, func(r *v1alpha1.AccessRequest) bool {
-			return env.HasReason(r.Status.Conditions, reason)
+			return kit.HasReason(r.Status.Conditions, reason)
 		})
 		if waiting.Status.Policy != nil {
-			t.Errorf("somebody is asked while it waits: %s", env.Describe(waiting.Status.Conditions))
+			t.Errorf("somebody is asked while it waits: %s", kit.Describe(waiting.Status.Conditions))
 		}
 	}
 	apply(t, "stepwise", objects[0])
@@ -130,7 +128,7 @@ func TestOneApply(t *testing.T) {
 // is there.
 func TestToldWhatIsMissing(t *testing.T) {
 	c := take(t)
-	c.start(t, "broker", settle)
+	c.StartBroker(t, "broker", settle)
 	ns := c.NewNamespace(t, nil)
 	config, err := c.User("alice", "dev")
 	if err != nil {
@@ -140,7 +138,7 @@ func TestToldWhatIsMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), env.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(c.Root, "bin", "kubectl-access"), "--kubeconfig", kubeconfig, "-n", ns, "request", "edit", "--reason", "INC-42", "--wait") //nolint:gosec // the test's own words
 	said, err := cmd.StderrPipe()
@@ -160,7 +158,7 @@ func TestToldWhatIsMissing(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v; alice was told:\n%s", err, told)
 	}
-	if !env.Can(t, c.alice, ns) {
+	if !kit.Can(t, c.alice, ns) {
 		t.Error("alice has no access")
 	}
 }
@@ -169,7 +167,7 @@ func TestToldWhatIsMissing(t *testing.T) {
 // nobody else waits for them.
 func TestManyWaitForNothing(t *testing.T) {
 	c := take(t)
-	c.start(t, "broker", settle, "--log-level=error")
+	c.StartBroker(t, "broker", settle, "--log-level=error")
 	ns := c.NewNamespace(t, nil)
 	c.NewPolicy(t, ns, automatic)
 	var waiting []*v1alpha1.AccessRequest
@@ -180,15 +178,15 @@ func TestManyWaitForNothing(t *testing.T) {
 	}
 	// What one of them waits for comes, and it goes on to the next: the policy is
 	// for the requester only.
-	env.Create(t, c.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "nosuch-7"}})
+	kit.Create(t, c.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "nosuch-7"}})
 	c.WaitUntil(t, waiting[7], "a policy", func(r *v1alpha1.AccessRequest) bool {
-		return env.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForPolicy)
+		return kit.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForPolicy)
 	})
 	served := c.Ask(t, c.dave, ns, nil)
 	c.WaitFor(t, served, v1alpha1.RequestActive)
 	for _, i := range []int{0, 199} {
 		c.WaitUntil(t, waiting[i], "a ServiceAccount", func(r *v1alpha1.AccessRequest) bool {
-			return env.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForServiceAccount)
+			return kit.HasReason(r.Status.Conditions, v1alpha1.ReasonWaitingForServiceAccount)
 		})
 	}
 }

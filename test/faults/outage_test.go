@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // afterOutage is the longest wait between two tries to revoke, and some.
@@ -17,14 +17,14 @@ const afterOutage = 10 * time.Second
 // restarted, serves on.
 func TestControlPlaneRestarts(t *testing.T) {
 	t.Parallel()
-	for name, parts := range map[string]func(*cluster) []*controlplane.Process{
-		"API server":          func(c *cluster) []*controlplane.Process { return []*controlplane.Process{c.APIServer} },
-		"etcd":                func(c *cluster) []*controlplane.Process { return []*controlplane.Process{c.Etcd} },
-		"etcd and API server": func(c *cluster) []*controlplane.Process { return []*controlplane.Process{c.Etcd, c.APIServer} },
+	for name, parts := range map[string]func(*cluster) []*lab.Process{
+		"API server":          func(c *cluster) []*lab.Process { return []*lab.Process{c.APIServer} },
+		"etcd":                func(c *cluster) []*lab.Process { return []*lab.Process{c.Etcd} },
+		"etcd and API server": func(c *cluster) []*lab.Process { return []*lab.Process{c.Etcd, c.APIServer} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := take(t)
-			broker := c.start(t, "broker")
+			broker := c.StartBroker(t, "broker")
 			due, stays := c.NewNamespace(t, nil), c.NewNamespace(t, nil)
 			c.NewPolicy(t, due, automatic)
 			c.NewPolicy(t, stays, automatic)
@@ -38,12 +38,12 @@ func TestControlPlaneRestarts(t *testing.T) {
 			for _, p := range parts(c) {
 				p.Kill()
 			}
-			env.WaitPast(t, overdue.Spec.ExpirationTime.Time)
+			kit.WaitPast(t, overdue.Spec.ExpirationTime.Time)
 			for _, p := range parts(c) {
-				restart(t, p)
+				kit.Restart(t, p)
 			}
 			if p := c.APIServer; p.PID() == 0 {
-				restart(t, p) // it gives up without its etcd
+				kit.Restart(t, p) // it gives up without its etcd
 			}
 			begin := time.Now()
 			c.waitNoAccess(t, due, afterOutage)
@@ -55,10 +55,10 @@ func TestControlPlaneRestarts(t *testing.T) {
 			c.WaitFor(t, short, v1alpha1.RequestExpired)
 
 			after := c.bindings(t, c.GrantOf(t, lasting1h).Name)
-			if !env.Can(t, c.alice, stays) || len(after) != 1 || after[0].UID != before[0].UID {
+			if !kit.Can(t, c.alice, stays) || len(after) != 1 || after[0].UID != before[0].UID {
 				t.Errorf("the access that was not due is not as it was: %v, now %v", before, after)
 			}
-			env.MustDecide(t, c.alice, lasting1h, v1alpha1.VerdictRelease)
+			kit.MustDecide(t, c.alice, lasting1h, v1alpha1.VerdictRelease)
 			c.WaitFor(t, lasting1h, v1alpha1.RequestCompleted)
 			c.WaitFor(t, c.Ask(t, c.alice, due, nil), v1alpha1.RequestActive)
 			if broker.PID() == 0 {

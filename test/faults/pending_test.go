@@ -11,7 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // flood is how many requests alice makes: two cores take them in in a minute or
@@ -35,7 +36,7 @@ const (
 // allows, and others are served before her.
 func TestFloodOfRequests(t *testing.T) {
 	c := take(t)
-	c.start(t, "broker", "--audit-log-path=/dev/null", "--log-level=error")
+	c.StartBroker(t, "broker", "--audit-log-path=/dev/null", "--log-level=error")
 	ns, other := c.NewNamespace(t, nil), c.NewNamespace(t, nil)
 	c.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.MaxPendingPerRequester = ptr.To[int32](mayWait) })
 	c.NewPolicy(t, other, automatic)
@@ -47,7 +48,7 @@ func TestFloodOfRequests(t *testing.T) {
 		group, ctx := errgroup.WithContext(t.Context())
 		group.SetLimit(32)
 		for range *flood {
-			group.Go(func() error { return c.alice.Create(ctx, env.NewRequest(ns, nil)) })
+			group.Go(func() error { return c.alice.Create(ctx, lab.NewRequest(ns, nil)) })
 		}
 		if err := group.Wait(); err != nil {
 			t.Error(err)
@@ -61,7 +62,7 @@ func TestFloodOfRequests(t *testing.T) {
 		request := c.Ask(t, c.dave, other, nil)
 		c.WaitFor(t, request, v1alpha1.RequestActive)
 		slowest = max(slowest, time.Since(asked))
-		env.MustDecide(t, c.dave, request, v1alpha1.VerdictRelease)
+		kit.MustDecide(t, c.dave, request, v1alpha1.VerdictRelease)
 		after := c.answers(t, ns)
 		still := 0
 		for name := range before.unseen {
@@ -86,7 +87,7 @@ func TestFloodOfRequests(t *testing.T) {
 	if overtaken < ahead {
 		t.Errorf("dave waited in line behind the flood: he overtook %d", overtaken)
 	}
-	eventually(t, "an answer to every request", env.Patience+time.Duration(*flood)*20*time.Millisecond, func(context.Context) (bool, error) {
+	kit.Within(t, kit.Patience+time.Duration(*flood)*20*time.Millisecond, "an answer to every request", func(context.Context) (bool, error) {
 		return len(c.answers(t, ns).unseen) == 0, nil
 	})
 	t.Logf("all were answered after %s", time.Since(begin).Round(time.Millisecond))
@@ -114,7 +115,7 @@ func (c *cluster) answers(t *testing.T, ns string) answers {
 			out.unseen[list.Items[i].Name] = true
 		case status.Phase == v1alpha1.RequestPending:
 			out.waiting++
-		case env.HasReason(status.Conditions, v1alpha1.ReasonTooManyPending):
+		case kit.HasReason(status.Conditions, v1alpha1.ReasonTooManyPending):
 			out.refused++
 		}
 	}

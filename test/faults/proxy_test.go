@@ -15,8 +15,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // fault decides what becomes of a request on its way to the API server, which
@@ -34,7 +33,7 @@ type proxy struct {
 // newProxy runs on the loopback address until the end of the test.
 func (c *cluster) newProxy(t *testing.T) *proxy {
 	t.Helper()
-	api := c.ControlPlane.Admin()
+	api := c.AdminConfig()
 	target, err := url.Parse(api.Host)
 	if err != nil {
 		t.Fatal(err)
@@ -82,9 +81,9 @@ func (p *proxy) weather() fault {
 }
 
 // startBehind runs a broker whose way to the API server is the proxy.
-func (c *cluster) startBehind(t *testing.T, p *proxy) *controlplane.Process {
+func (c *cluster) startBehind(t *testing.T, p *proxy) *lab.Process {
 	t.Helper()
-	config, err := c.ServiceAccount(t.Context(), env.BrokerNamespace, env.BrokerServiceAccount)
+	config, err := c.BrokerConfig(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +94,7 @@ func (c *cluster) startBehind(t *testing.T, p *proxy) *controlplane.Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.start(t, "broker", "--kubeconfig="+kubeconfig)
+	return c.StartBroker(t, "broker", "--kubeconfig="+kubeconfig)
 }
 
 // changes tells whether a request writes what access is made of. The status of

@@ -23,7 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // given is access of alice's.
@@ -33,7 +33,7 @@ func (c *cluster) given(t *testing.T, lasts time.Duration) (ns string, request *
 	policy = c.NewPolicy(t, ns, automatic)
 	request = c.Ask(t, c.alice, ns, lasting(lasts))
 	c.WaitFor(t, request, v1alpha1.RequestActive)
-	if !env.Can(t, c.alice, ns) {
+	if !kit.Can(t, c.alice, ns) {
 		t.Fatal("alice has no access: the test shows nothing")
 	}
 	return ns, request, c.GrantOf(t, request), policy
@@ -42,7 +42,7 @@ func (c *cluster) given(t *testing.T, lasts time.Duration) (ns string, request *
 // wantDisarmed: the access is gone, and what is left says so.
 func (c *cluster) wantDisarmed(t *testing.T, ns string, g *v1alpha1.AccessGrant) {
 	t.Helper()
-	c.waitNoAccess(t, ns, env.Patience)
+	c.waitNoAccess(t, ns, kit.Patience)
 	binding := &rbacv1.RoleBinding{}
 	if err := c.Admin.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: g.Name}, binding); err != nil || len(binding.Subjects) != 0 {
 		t.Errorf("left is %v, %v", binding.Subjects, err)
@@ -53,7 +53,7 @@ func (c *cluster) wantDisarmed(t *testing.T, ns string, g *v1alpha1.AccessGrant)
 // for whatever reason it ends, and the grant tells what is left and why.
 func TestDeletionRefused(t *testing.T) {
 	c := take(t)
-	broker := c.start(t, "broker")
+	broker := c.StartBroker(t, "broker")
 	for _, end := range []struct {
 		reason v1alpha1.EndReason
 		lasts  time.Duration
@@ -61,13 +61,13 @@ func TestDeletionRefused(t *testing.T) {
 	}{
 		{v1alpha1.EndExpired, 6 * time.Second, func(string, *v1alpha1.AccessRequest, *v1alpha1.AccessPolicy) {}},
 		{v1alpha1.EndReleased, time.Hour, func(_ string, request *v1alpha1.AccessRequest, _ *v1alpha1.AccessPolicy) {
-			env.MustDecide(t, c.alice, request, v1alpha1.VerdictRelease)
+			kit.MustDecide(t, c.alice, request, v1alpha1.VerdictRelease)
 		}},
 		{v1alpha1.EndPolicyGone, time.Hour, func(_ string, _ *v1alpha1.AccessRequest, policy *v1alpha1.AccessPolicy) {
-			env.Delete(t, c.Admin, policy.DeepCopy())
+			kit.Delete(t, c.Admin, policy.DeepCopy())
 		}},
 		{v1alpha1.EndRequestDeleted, time.Hour, func(_ string, request *v1alpha1.AccessRequest, _ *v1alpha1.AccessPolicy) {
-			env.Delete(t, c.alice, request.DeepCopy())
+			kit.Delete(t, c.alice, request.DeepCopy())
 		}},
 	} {
 		ns, request, g, policy := c.given(t, end.lasts)
@@ -76,8 +76,8 @@ func TestDeletionRefused(t *testing.T) {
 		c.wantDisarmed(t, ns, g)
 		ended := c.WaitEnded(t, g.Name, end.reason)
 		removed := meta.FindStatusCondition(ended.Status.Conditions, v1alpha1.ConditionAccessRemoved)
-		if removed.Reason != v1alpha1.ReasonRemovalRefused || !strings.Contains(removed.Message, env.Frozen) {
-			t.Errorf("%s: it does not say what is left and why: %s", end.reason, env.Describe(ended.Status.Conditions))
+		if removed.Reason != v1alpha1.ReasonRemovalRefused || !strings.Contains(removed.Message, kit.Frozen) {
+			t.Errorf("%s: it does not say what is left and why: %s", end.reason, kit.Describe(ended.Status.Conditions))
 		}
 	}
 
@@ -85,12 +85,12 @@ func TestDeletionRefused(t *testing.T) {
 	sweptNS, _, swept, _ := c.given(t, 4*time.Second)
 	c.Freeze(t, swept, admissionregistrationv1.Delete)
 	broker.Kill()
-	env.WaitPast(t, swept.Spec.ExpirationTime.Time)
-	if code, output := c.sweep(t); code != exitFound || !strings.Contains(output, env.Frozen) {
+	kit.WaitPast(t, swept.Spec.ExpirationTime.Time)
+	if code, output := c.sweep(t); code != exitFound || !strings.Contains(output, kit.Frozen) {
 		t.Errorf("the sweep ends with %d:\n%s", code, output)
 	}
 	c.wantDisarmed(t, sweptNS, swept)
-	if code, output := c.sweep(t); code != 0 || !strings.Contains(output, env.Frozen) {
+	if code, output := c.sweep(t); code != 0 || !strings.Contains(output, kit.Frozen) {
 		t.Errorf("what allows nothing is no finding, but told: the sweep ends with %d:\n%s", code, output)
 	}
 }
@@ -98,7 +98,7 @@ func TestDeletionRefused(t *testing.T) {
 // The role of the broker lost verbs: what is left of them is enough.
 func TestRoleWithoutDelete(t *testing.T) {
 	c := take(t)
-	c.start(t, "broker")
+	c.StartBroker(t, "broker")
 	original := &rbacv1.ClusterRole{}
 	if err := c.Admin.Get(t.Context(), client.ObjectKey{Name: "access-broker"}, original); err != nil {
 		t.Fatal(err)
@@ -123,10 +123,10 @@ func TestRoleWithoutDelete(t *testing.T) {
 			t.Fatal(err)
 		}
 		binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: g.Name}}
-		eventually(t, "the loss", env.Patience, func(ctx context.Context) (bool, error) {
+		kit.Eventually(t, "the loss", func(ctx context.Context) (bool, error) {
 			return apierrors.IsForbidden(c.broker.Delete(ctx, binding.DeepCopy(), client.DryRunAll)), nil
 		})
-		env.MustDecide(t, c.alice, request, v1alpha1.VerdictRelease)
+		kit.MustDecide(t, c.alice, request, v1alpha1.VerdictRelease)
 		c.wantDisarmed(t, ns, g)
 		c.WaitEnded(t, g.Name, v1alpha1.EndReleased)
 	}
@@ -136,24 +136,24 @@ func TestRoleWithoutDelete(t *testing.T) {
 // and in the end how late it was.
 func TestRemovalRefused(t *testing.T) {
 	c := take(t)
-	c.start(t, "broker")
+	c.StartBroker(t, "broker")
 	ns, request, g, _ := c.given(t, 6*time.Second)
 	thaw := c.Freeze(t, g, admissionregistrationv1.Delete, admissionregistrationv1.Update)
 
 	current := &v1alpha1.AccessGrant{}
-	eventually(t, "the grant to say so", env.Patience, func(ctx context.Context) (bool, error) {
+	kit.Eventually(t, "the grant to say so", func(ctx context.Context) (bool, error) {
 		err := c.Admin.Get(ctx, client.ObjectKeyFromObject(g), current)
 		removed := meta.FindStatusCondition(current.Status.Conditions, v1alpha1.ConditionAccessRemoved)
-		return removed != nil && removed.Status == metav1.ConditionFalse && strings.Contains(removed.Message, env.Frozen), err
+		return removed != nil && removed.Status == metav1.ConditionFalse && strings.Contains(removed.Message, kit.Frozen), err
 	})
-	if current.Status.Phase != v1alpha1.GrantActive || !env.Can(t, c.alice, ns) {
-		t.Errorf("the grant is %s, alice has access: %v", current.Status.Phase, env.Can(t, c.alice, ns))
+	if current.Status.Phase != v1alpha1.GrantActive || !kit.Can(t, c.alice, ns) {
+		t.Errorf("the grant is %s, alice has access: %v", current.Status.Phase, kit.Can(t, c.alice, ns))
 	}
 	c.WaitUntil(t, request, "the request to say so", func(r *v1alpha1.AccessRequest) bool {
 		granted := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionGranted)
-		return granted != nil && granted.Reason == v1alpha1.ReasonRemovalRefused && strings.Contains(granted.Message, env.Frozen)
+		return granted != nil && granted.Reason == v1alpha1.ReasonRemovalRefused && strings.Contains(granted.Message, kit.Frozen)
 	})
-	eventually(t, "an Event", env.Patience, func(ctx context.Context) (bool, error) {
+	kit.Eventually(t, "an Event", func(ctx context.Context) (bool, error) {
 		events := &eventsv1.EventList{}
 		err := c.Admin.List(ctx, events)
 		return slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool {
@@ -162,44 +162,37 @@ func TestRemovalRefused(t *testing.T) {
 	})
 
 	thaw()
-	c.waitNoAccess(t, ns, env.Patience)
+	c.waitNoAccess(t, ns, kit.Patience)
 	ended := c.WaitEnded(t, g.Name, v1alpha1.EndExpired)
 	given := meta.FindStatusCondition(ended.Status.Conditions, v1alpha1.ConditionAccessGiven)
-	if !strings.Contains(given.Message, "late") || !strings.Contains(given.Message, env.Frozen) || !ended.Status.EndedTime.After(g.Spec.ExpirationTime.Time) {
-		t.Errorf("the record does not tell how late it was: ended at %s: %s", ended.Status.EndedTime, env.Describe(ended.Status.Conditions))
+	if !strings.Contains(given.Message, "late") || !strings.Contains(given.Message, kit.Frozen) || !ended.Status.EndedTime.After(g.Spec.ExpirationTime.Time) {
+		t.Errorf("the record does not tell how late it was: ended at %s: %s", ended.Status.EndedTime, kit.Describe(ended.Status.Conditions))
 	}
 }
 
 // uninstall ends what cannot be deleted, too.
 func TestUninstallWhileDeletionIsRefused(t *testing.T) {
 	c := take(t)
-	broker := c.start(t, "broker")
+	broker := c.StartBroker(t, "broker")
 	ns, _, g, policy := c.given(t, time.Hour)
 	c.Freeze(t, g, admissionregistrationv1.Delete)
 	broker.Kill()
-	env.Delete(t, c.Admin, policy.DeepCopy())
+	kit.Delete(t, c.Admin, policy.DeepCopy())
 	others := &v1alpha1.AccessPolicyList{} // of earlier tests
 	if err := c.Admin.List(t.Context(), others); err != nil {
 		t.Fatal(err)
 	}
 	for i := range others.Items {
-		env.Delete(t, c.Admin, &others.Items[i])
+		kit.Delete(t, c.Admin, &others.Items[i])
 	}
-	eventually(t, "the end of the policies", env.Patience, func(ctx context.Context) (bool, error) {
+	kit.Eventually(t, "the end of the policies", func(ctx context.Context) (bool, error) {
 		err := c.Admin.List(ctx, others)
 		return len(others.Items) == 0, err
 	})
-	config, err := c.ServiceAccount(t.Context(), env.BrokerNamespace, env.BrokerServiceAccount)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kubeconfig, err := c.Kubeconfig("uninstall", config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kubeconfig := c.BrokerKubeconfig(t, "uninstall")
 	cmd := exec.CommandContext(t.Context(), filepath.Join(c.Root, "bin", "access-broker"), "--kubeconfig", kubeconfig, "uninstall")
 	cmd.Env = append(os.Environ(), "KUBECONFIG=")
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), env.Frozen) {
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), kit.Frozen) {
 		t.Errorf("uninstall: %v\n%s", err, out)
 	}
 	c.wantDisarmed(t, ns, g)
@@ -235,8 +228,8 @@ func TestEndsDoNotWaitForVerification(t *testing.T) {
 		}
 		next.ServeHTTP(w, r)
 	})
-	env.Delete(t, c.Admin, policy.DeepCopy())
-	eventually(t, "the end of all access", env.Patience, func(ctx context.Context) (bool, error) {
+	kit.Delete(t, c.Admin, policy.DeepCopy())
+	kit.Eventually(t, "the end of all access", func(ctx context.Context) (bool, error) {
 		left := &rbacv1.RoleBindingList{}
 		err := c.Admin.List(ctx, left, client.InNamespace(ns))
 		return len(left.Items) == 0, err

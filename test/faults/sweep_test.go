@@ -17,7 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // exitFound is the exit status of a sweep that had something to remove.
@@ -26,14 +27,7 @@ const exitFound = 3
 // sweep runs `access-broker sweep` as the broker.
 func (c *cluster) sweep(t *testing.T) (code int, output string) {
 	t.Helper()
-	config, err := c.ServiceAccount(t.Context(), env.BrokerNamespace, env.BrokerServiceAccount)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kubeconfig, err := c.Kubeconfig("sweep", config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kubeconfig := c.BrokerKubeconfig(t, "sweep")
 	cmd := exec.CommandContext(t.Context(), filepath.Join(c.Root, "bin", "access-broker"), "--kubeconfig", kubeconfig, "sweep")
 	cmd.Env = append(os.Environ(), "KUBECONFIG=")
 	out, err := cmd.CombinedOutput()
@@ -47,7 +41,7 @@ func (c *cluster) sweep(t *testing.T) (code int, output string) {
 // nobody accounts for, and nothing else, and its exit status tells.
 func TestSweep(t *testing.T) {
 	c := take(t)
-	broker := c.start(t, "broker")
+	broker := c.StartBroker(t, "broker")
 	active := func(lasts time.Duration) (string, *v1alpha1.AccessGrant) {
 		ns := c.NewNamespace(t, nil)
 		c.NewPolicy(t, ns, automatic)
@@ -85,9 +79,9 @@ func TestSweep(t *testing.T) {
 	} else {
 		wantExit(0)
 	}
-	env.WaitPast(t, due.Spec.ExpirationTime.Time)
+	kit.WaitPast(t, due.Spec.ExpirationTime.Time)
 	wantExit(exitFound, due)
-	if env.Can(t, c.alice, dueNS) {
+	if kit.Can(t, c.alice, dueNS) {
 		t.Error("alice still has the access that was overdue")
 	}
 	wantExit(0)
@@ -103,25 +97,22 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The garbage collector learns of new kinds every half minute.
-	eventually(t, "the deletion of the grant", 3*env.Patience, func(ctx context.Context) (bool, error) {
-		err := c.Admin.Get(ctx, client.ObjectKeyFromObject(orphan), &v1alpha1.AccessGrant{})
-		return err != nil, client.IgnoreNotFound(err)
-	})
+	c.WaitGoneWithin(t, 3*kit.Patience, orphan.DeepCopy())
 	ended := forged.DeepCopy()
 	ended.Status.Phase = v1alpha1.GrantEnded
 	if err := c.broker.Status().Patch(t.Context(), ended, client.MergeFrom(forged)); err != nil {
 		t.Fatal(err)
 	}
-	if !env.Can(t, c.alice, orphanNS) || !env.Can(t, c.alice, forgedNS) {
+	if !kit.Can(t, c.alice, orphanNS) || !kit.Can(t, c.alice, forgedNS) {
 		t.Fatal("alice's access is gone already: the test shows nothing")
 	}
 	wantExit(exitFound, orphan, forged)
-	if env.Can(t, c.alice, orphanNS) || env.Can(t, c.alice, forgedNS) {
+	if kit.Can(t, c.alice, orphanNS) || kit.Can(t, c.alice, forgedNS) {
 		t.Error("alice still has access")
 	}
 	wantExit(0)
 
-	if left := c.bindings(t, stays.Name); !env.Can(t, c.alice, staysNS) || len(left) != 2 {
+	if left := c.bindings(t, stays.Name); !kit.Can(t, c.alice, staysNS) || len(left) != 2 {
 		t.Errorf("the access that was not due was touched: %v", left)
 	}
 	for _, b := range []*rbacv1.RoleBinding{stranger, forgotten} {
@@ -135,11 +126,11 @@ func TestSweep(t *testing.T) {
 // told and left alone. What they can be told from by their marks is marked.
 func TestSweepTellsOfCopies(t *testing.T) {
 	c := take(t)
-	c.start(t, "broker")
+	c.StartBroker(t, "broker")
 	// Two grants that allow the same are no copies of each other, and a copy is
 	// of the later one.
 	_, _, other, _ := c.given(t, time.Hour)
-	eventually(t, "a later second", env.Patience, func(context.Context) (bool, error) {
+	kit.Eventually(t, "a later second", func(context.Context) (bool, error) {
 		return time.Since(other.Spec.NotBefore.Time) > time.Second, nil
 	})
 	ns, _, g, _ := c.given(t, time.Hour)
@@ -154,7 +145,7 @@ func TestSweepTellsOfCopies(t *testing.T) {
 	copied := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: c.NewNamespace(t, nil), Name: g.Name}, RoleRef: ours.RoleRef, Subjects: ours.Subjects}
 	renamed := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "restored"}, RoleRef: ours.RoleRef, Subjects: ours.Subjects}
 	for _, b := range []*rbacv1.RoleBinding{before, copied, renamed} {
-		env.Create(t, c.Admin, b)
+		kit.Create(t, c.Admin, b)
 	}
 	for range 2 { // and tells of it once
 		code, output := c.sweep(t)
@@ -187,10 +178,7 @@ func TestSweepTellsOfCopies(t *testing.T) {
 // somebody may have deleted the binding alone.
 func TestSweepTakesRoles(t *testing.T) {
 	c := take(t)
-	admin, err := c.Kubeconfig("admin", c.ControlPlane.Admin())
-	if err != nil {
-		t.Fatal(err)
-	}
+	admin := c.KubeconfigOf(lab.AdminName)
 	adhoc := filepath.Join(c.Root, "config", "components", "adhoc-rules")
 	kubectl := func(verb string) {
 		if out, err := c.Kubectl(admin, verb, "-f", filepath.Join(adhoc, "ceiling.yaml"), "-f", filepath.Join(adhoc, "role.yaml")).CombinedOutput(); err != nil {
@@ -199,7 +187,7 @@ func TestSweepTakesRoles(t *testing.T) {
 	}
 	kubectl("apply")
 	t.Cleanup(func() { kubectl("delete") }) // the cluster is used again
-	broker := c.start(t, "broker")
+	broker := c.StartBroker(t, "broker")
 	rules := []v1alpha1.PolicyRule{{Verbs: []string{"delete"}, APIGroups: []string{""}, Resources: []string{"pods"}}}
 	active := func() (string, *v1alpha1.AccessGrant) {
 		ns := c.NewNamespace(t, nil)
@@ -214,8 +202,8 @@ func TestSweepTakesRoles(t *testing.T) {
 	wholeNS, whole := active()
 	roleNS, role := active()
 	broker.Kill()
-	env.Delete(t, c.Admin, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: roleNS, Name: role.Name}})
-	env.WaitPast(t, role.Spec.ExpirationTime.Time)
+	kit.Delete(t, c.Admin, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: roleNS, Name: role.Name}})
+	kit.WaitPast(t, role.Spec.ExpirationTime.Time)
 
 	code, output := c.sweep(t)
 	if code != exitFound {
@@ -226,7 +214,7 @@ func TestSweepTakesRoles(t *testing.T) {
 			t.Errorf("it does not tell of %s:\n%s", want, output)
 		}
 	}
-	if env.Can(t, c.alice, wholeNS) || env.Can(t, c.alice, roleNS) {
+	if kit.Can(t, c.alice, wholeNS) || kit.Can(t, c.alice, roleNS) {
 		t.Error("alice still has access")
 	}
 	left := &rbacv1.RoleList{}

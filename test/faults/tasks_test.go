@@ -14,15 +14,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // A Job that is over and gone before the broker can read it is told as what the
 // watch saw it become.
 func TestJobIsGoneBeforeItIsRead(t *testing.T) {
 	c := take(t)
-	broker := c.start(t, "broker")
+	broker := c.StartBroker(t, "broker")
 	for _, tc := range []struct {
 		phase        corev1.PodPhase
 		completeWhen string
@@ -36,9 +36,9 @@ func TestJobIsGoneBeforeItIsRead(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %s", tc.phase, tc.completeWhen), func(t *testing.T) {
 			ns := c.NewNamespace(t, nil)
 			c.NewPolicy(t, ns, automatic)
-			job := env.NewJob(ns, "migrate")
+			job := kit.NewJob(ns, "migrate")
 			job.Spec.TTLSecondsAfterFinished = new(int32)
-			env.Create(t, c.Admin, job)
+			kit.Create(t, c.Admin, job)
 			request := c.Ask(t, c.alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 				s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate", CompleteWhen: tc.completeWhen}
 			})
@@ -46,31 +46,28 @@ func TestJobIsGoneBeforeItIsRead(t *testing.T) {
 			g := c.GrantOf(t, request)
 			hangs(t, broker)
 			if tc.phase == "" {
-				env.Delete(t, c.Admin, job)
+				kit.Delete(t, c.Admin, job)
 			} else {
 				c.FinishJob(t, ns, "migrate", tc.phase)
 			}
-			eventually(t, "the end of the Job", env.Patience, func(ctx context.Context) (bool, error) {
-				err := c.Admin.Get(ctx, client.ObjectKeyFromObject(job), job)
-				return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
-			})
+			c.WaitGone(t, job)
 			wakes(t, broker)
 			c.WaitEnded(t, g.Name, tc.reason)
-			if env.Can(t, c.alice, ns) {
+			if kit.Can(t, c.alice, ns) {
 				t.Error("alice still has access")
 			}
 		})
 	}
 }
 
-func hangs(t *testing.T, p *controlplane.Process) {
+func hangs(t *testing.T, p *lab.Process) {
 	t.Helper()
 	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func wakes(t *testing.T, p *controlplane.Process) {
+func wakes(t *testing.T, p *lab.Process) {
 	t.Helper()
 	if err := p.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
@@ -86,44 +83,44 @@ func TestTaskCannotBeWatched(t *testing.T) {
 	if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(list), list); err != nil {
 		t.Fatal(err)
 	}
-	env.Delete(t, c.Admin, list.DeepCopy())
+	kit.Delete(t, c.Admin, list.DeepCopy())
 	t.Cleanup(func() {
 		list.ResourceVersion, list.UID = "", ""
 		_ = c.Admin.Create(context.WithoutCancel(t.Context()), list)
 	})
 	ns, other := c.NewNamespace(t, nil), c.NewNamespace(t, nil)
-	env.Create(t, c.Admin, &rbacv1.Role{
+	kit.Create(t, c.Admin, &rbacv1.Role{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "read"},
 		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, Verbs: []string{"get"}}},
 	})
-	env.Create(t, c.Admin, &rbacv1.RoleBinding{
+	kit.Create(t, c.Admin, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "read"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "read"},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: env.BrokerNamespace, Name: env.BrokerServiceAccount}},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: lab.BrokerNamespace, Name: lab.BrokerServiceAccount}},
 	})
 	c.NewPolicy(t, ns, automatic)
 	c.NewPolicy(t, other, automatic)
-	env.Create(t, c.Admin, env.NewJob(ns, "migrate"))
-	eventually(t, "the broker to lose its right", env.Patience, func(ctx context.Context) (bool, error) {
+	kit.Create(t, c.Admin, kit.NewJob(ns, "migrate"))
+	kit.Eventually(t, "the broker to lose its right", func(ctx context.Context) (bool, error) {
 		err := c.broker.List(ctx, &corev1.PodList{})
 		return apierrors.IsForbidden(err), nil
 	})
-	broker := c.start(t, "broker")
+	broker := c.StartBroker(t, "broker")
 	request := c.Ask(t, c.alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 		s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
 	})
 	c.WaitFor(t, request, v1alpha1.RequestActive)
-	eventually(t, "the watch to fail", env.Patience, func(context.Context) (bool, error) {
+	kit.Eventually(t, "the watch to fail", func(context.Context) (bool, error) {
 		return broker.Ready(t.Context()) == nil && strings.Contains(broker.LogTail(), "tasks cannot be watched now"), nil
 	})
 	// What has nothing to do with it is given, by a replica that starts meanwhile too.
 	broker.Stop()
-	restart(t, broker)
+	kit.Restart(t, broker)
 	c.WaitFor(t, c.Ask(t, c.dave, other, nil), v1alpha1.RequestActive)
 	// The task is read when the grant is looked at.
 	c.FinishJob(t, ns, "migrate", corev1.PodSucceeded)
-	eventually(t, "the Job to be complete", env.Patience, func(ctx context.Context) (bool, error) {
-		job := env.NewJob(ns, "migrate")
+	kit.Eventually(t, "the Job to be complete", func(ctx context.Context) (bool, error) {
+		job := kit.NewJob(ns, "migrate")
 		err := c.Admin.Get(ctx, client.ObjectKeyFromObject(job), job)
 		return job.Status.CompletionTime != nil, err
 	})

@@ -12,12 +12,12 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 const (
@@ -118,7 +118,7 @@ func TestBadWeather(t *testing.T) {
 		// bob approves as soon as he is told that he may.
 		for _, w := range long {
 			if !approved[w] && w.current(t).Status.Policy != nil {
-				env.MustDecide(t, c.bob, w.request, v1alpha1.VerdictApprove)
+				kit.MustDecide(t, c.bob, w.request, v1alpha1.VerdictApprove)
 				w.mayHave, approved[w] = true, true
 			}
 		}
@@ -128,22 +128,22 @@ func TestBadWeather(t *testing.T) {
 
 	for _, w := range short {
 		w.settle(t, "Ended", func() bool {
-			return w.current(t).Status.Phase == v1alpha1.RequestExpired && !env.Can(t, c.alice, w.ns)
+			return w.current(t).Status.Phase == v1alpha1.RequestExpired && !kit.Can(t, c.alice, w.ns)
 		})
 		c.WaitEnded(t, w.grant(t).Name, v1alpha1.EndExpired)
 	}
 	for _, w := range long {
 		w.settle(t, "a policy", func() bool { return w.current(t).Status.Policy != nil })
 		if !approved[w] {
-			env.MustDecide(t, c.bob, w.request, v1alpha1.VerdictApprove)
+			kit.MustDecide(t, c.bob, w.request, v1alpha1.VerdictApprove)
 			w.mayHave = true
 		}
 		w.settle(t, "Active", func() bool {
-			return w.current(t).Status.Phase == v1alpha1.RequestActive && env.Can(t, c.alice, w.ns)
+			return w.current(t).Status.Phase == v1alpha1.RequestActive && kit.Can(t, c.alice, w.ns)
 		})
-		env.MustDecide(t, c.bob, w.request, v1alpha1.VerdictRevoke)
+		kit.MustDecide(t, c.bob, w.request, v1alpha1.VerdictRevoke)
 		w.settle(t, "Revoked", func() bool {
-			return w.current(t).Status.Phase == v1alpha1.RequestRevoked && !env.Can(t, c.alice, w.ns)
+			return w.current(t).Status.Phase == v1alpha1.RequestRevoked && !kit.Can(t, c.alice, w.ns)
 		})
 		c.WaitEnded(t, w.grant(t).Name, v1alpha1.EndRevoked)
 	}
@@ -194,16 +194,16 @@ func (w *witness) grant(t *testing.T) *v1alpha1.AccessGrant {
 func (w *witness) look(t *testing.T) {
 	t.Helper()
 	g := w.grant(t)
-	can := env.Can(t, w.alice, w.ns)
+	can := kit.Can(t, w.alice, w.ns)
 	if can && !w.mayHave {
 		t.Fatalf("access without approval: %+v", g.Status)
 	}
 	// What was claimed before the question must be true at the question.
 	if meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionAccessRemoved) && (can || len(w.bindings(t, g.Name)) > 0) {
-		t.Fatalf("the grant says that its access is removed: %s", env.Describe(g.Status.Conditions))
+		t.Fatalf("the grant says that its access is removed: %s", kit.Describe(g.Status.Conditions))
 	}
 	if g.Status.Phase == v1alpha1.GrantEnded && !meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionAccessRemoved) {
-		t.Fatalf("Ended, but not verified: %s", env.Describe(g.Status.Conditions))
+		t.Fatalf("Ended, but not verified: %s", kit.Describe(g.Status.Conditions))
 	}
 }
 
@@ -211,13 +211,13 @@ func (w *witness) look(t *testing.T) {
 func (w *witness) settle(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	begin := time.Now()
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, calm, true, func(context.Context) (bool, error) {
+	err := lab.Until(t.Context(), calm, func(context.Context) (bool, error) {
 		w.look(t)
 		return holds(), nil
 	})
 	if err != nil {
 		current := w.current(t)
-		t.Fatalf("%s: waiting for %s: %v; the request is %s: %s\nthe grant: %+v", w.ns, what, err, current.Status.Phase, env.Describe(current.Status.Conditions), w.grant(t).Status)
+		t.Fatalf("%s: waiting for %s: %v; the request is %s: %s\nthe grant: %+v", w.ns, what, err, current.Status.Phase, kit.Describe(current.Status.Conditions), w.grant(t).Status)
 	}
 	if took := time.Since(begin); took > time.Second {
 		t.Logf("%s: %s took %s", w.ns, what, took.Round(time.Millisecond))

@@ -2,7 +2,6 @@ package install
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,21 +14,19 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // cluster is a control plane on which Access Broker comes and goes.
 type cluster struct {
-	*env.Env
+	*kit.Cluster
 	kubeconfig string
 	alice      client.Client
 	namespace  string
@@ -39,22 +36,9 @@ type cluster struct {
 // uninstalled, installed anew with Helm, and uninstalled with no broker running;
 // at last what others left behind is taken.
 func TestLife(t *testing.T) {
-	running, err := env.Start(t.Context(), "", io.Discard) // kubectl apply -k config/default
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := running.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	c := &cluster{Env: running}
-	if c.kubeconfig, err = c.Kubeconfig("admin", c.ControlPlane.Admin()); err != nil {
-		t.Fatal(err)
-	}
-	if c.alice, err = c.As("alice", "dev"); err != nil {
-		t.Fatal(err)
-	}
+	c := &cluster{Cluster: kit.Start(t)} // kubectl apply -k config/default
+	c.kubeconfig = c.KubeconfigOf(lab.AdminName)
+	c.alice = c.Person(t, "alice", "dev")
 	c.bind(t, "access-requester", "dev")
 	c.namespace = c.NewNamespace(t, nil)
 
@@ -72,9 +56,9 @@ func TestLife(t *testing.T) {
 func (c *cluster) podsAreAdmitted(t *testing.T) {
 	t.Helper()
 	pods := &corev1.PodList{}
-	eventually(t, "the Deployment's Pods", func(ctx context.Context) bool {
-		err := c.Admin.List(ctx, pods, client.InNamespace(env.BrokerNamespace), client.MatchingLabels{"app.kubernetes.io/name": "access-broker"})
-		return err == nil && len(pods.Items) == 2
+	kit.Eventually(t, "the Deployment's Pods", func(ctx context.Context) (bool, error) {
+		err := c.Admin.List(ctx, pods, client.InNamespace(lab.BrokerNamespace), client.MatchingLabels{"app.kubernetes.io/name": "access-broker"})
+		return len(pods.Items) == 2, err
 	})
 }
 
@@ -100,7 +84,7 @@ func (c *cluster) overlay(t *testing.T, text string) string {
 
 // upgrade applies another version over the one that runs: another image, other
 // flags, other CRDs. What is given lives on and ends when it would have.
-func (c *cluster) upgrade(t *testing.T, old *controlplane.Process) *controlplane.Process {
+func (c *cluster) upgrade(t *testing.T, old *lab.Process) *lab.Process {
 	t.Helper()
 	c.policy(t)
 	short, long := c.give(t, 20*time.Second), c.give(t, time.Hour)
@@ -118,7 +102,7 @@ patches:
 `)
 	c.kubectl(t, "apply -k "+folder)
 	deployment := &appsv1.Deployment{}
-	if err := c.Admin.Get(t.Context(), client.ObjectKey{Namespace: env.BrokerNamespace, Name: "access-broker"}, deployment); err != nil {
+	if err := c.Admin.Get(t.Context(), client.ObjectKey{Namespace: lab.BrokerNamespace, Name: "access-broker"}, deployment); err != nil {
 		t.Fatal(err)
 	}
 	if image := deployment.Spec.Template.Spec.Containers[0].Image; image != "access-broker:v2" {
@@ -130,7 +114,7 @@ patches:
 
 	c.sameDeadline(t, short)
 	c.sameDeadline(t, long)
-	env.WaitPast(t, short.Spec.ExpirationTime.Time)
+	kit.WaitPast(t, short.Spec.ExpirationTime.Time)
 	ended := c.WaitEnded(t, short.Name, v1alpha1.EndExpired)
 	if late := ended.Status.EndedTime.Sub(short.Spec.ExpirationTime.Time); late < 0 || late > 10*time.Second {
 		t.Errorf("it ended %s after its deadline", late)
@@ -138,7 +122,7 @@ patches:
 	if g := c.sameDeadline(t, long); g.Status.Phase != v1alpha1.GrantActive {
 		t.Errorf("the other grant is %s", g.Status.Phase)
 	}
-	if !env.Can(t, c.alice, c.namespace) {
+	if !kit.Can(t, c.alice, c.namespace) {
 		t.Error("alice lost the access that goes on")
 	}
 	return upgraded
@@ -146,12 +130,12 @@ patches:
 
 // uninstall does what the page says, with a broker that runs and a grant that
 // is active.
-func (c *cluster) uninstall(t *testing.T, broker *controlplane.Process) {
+func (c *cluster) uninstall(t *testing.T, broker *lab.Process) {
 	t.Helper()
-	if out, err := c.sh(t, "access-broker --kubeconfig "+c.brokersKubeconfig(t)+" uninstall"); err == nil || !strings.Contains(out, "kubectl delete accesspolicies") {
+	if out, err := c.sh(t, "access-broker --kubeconfig "+c.BrokerKubeconfig(t, "uninstall")+" uninstall"); err == nil || !strings.Contains(out, "kubectl delete accesspolicies") {
 		t.Errorf("it does not refuse to begin while there is a policy: %v\n%s", err, out)
 	}
-	if !env.Can(t, c.alice, c.namespace) {
+	if !kit.Can(t, c.alice, c.namespace) {
 		t.Error("it took access away although it refused")
 	}
 	commands := commandsOf(t, "## Uninstall", "With Helm")
@@ -162,14 +146,14 @@ func (c *cluster) uninstall(t *testing.T, broker *controlplane.Process) {
 	for _, line := range commands[:end] {
 		c.mustRun(t, line)
 	}
-	if env.Can(t, c.alice, c.namespace) {
+	if kit.Can(t, c.alice, c.namespace) {
 		t.Error("alice has access although the policies are gone")
 	}
 	request := c.Ask(t, c.alice, c.namespace, nil)
 	c.WaitFor(t, request, v1alpha1.RequestDenied)
 
 	// There is no node to exec on: the same program, as the same ServiceAccount.
-	c.mustRun(t, "access-broker --kubeconfig "+c.brokersKubeconfig(t)+" uninstall")
+	c.mustRun(t, "access-broker --kubeconfig "+c.BrokerKubeconfig(t, "uninstall")+" uninstall")
 	for _, line := range commands[end+1:] {
 		c.mustRun(t, line+" --timeout=60s")
 	}
@@ -180,7 +164,8 @@ func (c *cluster) uninstall(t *testing.T, broker *controlplane.Process) {
 // helm installs the chart, and does what the page says for when no broker runs.
 func (c *cluster) helm(t *testing.T) {
 	t.Helper()
-	c.waitGone(t)
+	// The end of the old Namespace is the namespace controller's.
+	c.WaitGone(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: lab.BrokerNamespace}})
 	c.mustHelm(t, "install", "access-broker", "charts/access-broker")
 	c.waitReady(t)
 	broker := c.start(t, "broker-v3")
@@ -193,11 +178,11 @@ func (c *cluster) helm(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "of-a-stranger", Labels: map[string]string{"example.com/grant": g.Name}},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
 	}
-	env.Create(t, c.Admin, stranger)
+	kit.Create(t, c.Admin, stranger)
 
 	var out string
 	for _, line := range commandsOf(t, "### When no broker runs", "The same commands") {
-		if strings.HasPrefix(line, "access-broker ") && !env.Can(t, c.alice, c.namespace) {
+		if strings.HasPrefix(line, "access-broker ") && !kit.Can(t, c.alice, c.namespace) {
 			t.Error("the access is gone although nobody has taken it: this proves nothing")
 		}
 		out = c.mustRun(t, line)
@@ -205,7 +190,7 @@ func (c *cluster) helm(t *testing.T) {
 	if !strings.Contains(out, "ended "+g.Name+": ClusterRole/edit in "+c.namespace+" for alice") {
 		t.Errorf("it does not tell what it ended:\n%s", out)
 	}
-	if env.Can(t, c.alice, c.namespace) {
+	if kit.Can(t, c.alice, c.namespace) {
 		t.Error("alice still has access")
 	}
 	if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(stranger), stranger); err != nil {
@@ -227,14 +212,15 @@ func (c *cluster) helm(t *testing.T) {
 // and what merely looks like it is left alone.
 func (c *cluster) leftovers(t *testing.T) {
 	t.Helper()
-	c.waitGone(t)
+	// The end of the old Namespace is the namespace controller's.
+	c.WaitGone(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: lab.BrokerNamespace}})
 	c.kubectl(t, "apply -k config/default")
 	c.waitReady(t)
 	broker := c.start(t, "broker-v5")
 	c.policy(t)
 	active, over := c.give(t, time.Hour), c.give(t, time.Hour)
 	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: over.Spec.RequestRef.Name}}
-	env.MustDecide(t, c.alice, request, v1alpha1.VerdictRelease)
+	kit.MustDecide(t, c.alice, request, v1alpha1.VerdictRelease)
 	c.WaitEnded(t, over.Name, v1alpha1.EndReleased)
 	broker.Stop()
 	c.kubectl(t, "delete accesspolicies --all")
@@ -256,53 +242,45 @@ func (c *cluster) leftovers(t *testing.T) {
 	if out, err := c.sh(t, "access-broker --kubeconfig "+c.kubeconfig+" uninstall"); err == nil || !strings.Contains(out, "let grant "+active.Name+" be deleted") {
 		t.Errorf("an administrator could do it: %v\n%s", err, out)
 	}
-	if env.Can(t, c.alice, c.namespace) {
+	if kit.Can(t, c.alice, c.namespace) {
 		t.Error("alice still has access")
 	}
 	binding("orphan", "orphan", "edit")
-	kubeconfig := c.brokersKubeconfig(t)
+	kubeconfig := c.BrokerKubeconfig(t, "uninstall")
 	out := c.mustRun(t, "access-broker --kubeconfig "+kubeconfig+" uninstall")
 	for _, want := range []string{"ended " + active.Name, "removed what was left over: RoleBinding " + c.namespace + "/orphan", "left alone, because it has a grant's label but is not a grant's: RoleBinding " + c.namespace + "/old-friends"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not say %q:\n%s", want, out)
 		}
 	}
-	if env.Can(t, c.alice, c.namespace) {
+	if kit.Can(t, c.alice, c.namespace) {
 		t.Error("alice still has access")
 	}
 
 	// Nothing keeps the kinds any more; without them it does its work as well.
 	c.kubectl(t, "delete --timeout=60s -k config/crd")
 	binding("orphan", "orphan", "edit")
-	if !env.Can(t, c.alice, c.namespace) {
+	if !kit.Can(t, c.alice, c.namespace) {
 		t.Error("the forged binding gives nothing: this shows nothing")
 	}
 	out = c.mustRun(t, "access-broker --kubeconfig "+kubeconfig+" uninstall")
-	if !strings.Contains(out, "removed what was left over: RoleBinding "+c.namespace+"/orphan") || env.Can(t, c.alice, c.namespace) {
-		t.Errorf("alice has access: %v\n%s", env.Can(t, c.alice, c.namespace), out)
+	if !strings.Contains(out, "removed what was left over: RoleBinding "+c.namespace+"/orphan") || kit.Can(t, c.alice, c.namespace) {
+		t.Errorf("alice has access: %v\n%s", kit.Can(t, c.alice, c.namespace), out)
 	}
 	if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(stranger), stranger); err != nil {
 		t.Errorf("the stranger's binding: %v", err)
 	}
-	env.Delete(t, c.Admin, stranger)
+	kit.Delete(t, c.Admin, stranger)
 	c.kubectl(t, "delete --timeout=60s --ignore-not-found -k config/default")
 	c.nothingLeft(t)
-}
-
-// waitGone waits for the end of the old Namespace, which is the namespace
-// controller's.
-func (c *cluster) waitGone(t *testing.T) {
-	t.Helper()
-	eventually(t, "the end of the namespace", func(ctx context.Context) bool {
-		return apierrors.IsNotFound(c.Admin.Get(ctx, client.ObjectKey{Name: env.BrokerNamespace}, &corev1.Namespace{}))
-	})
 }
 
 // waitReady waits until the API server knows the kinds and the policies.
 func (c *cluster) waitReady(t *testing.T) {
 	t.Helper()
-	eventually(t, "the API server to know the kinds and the policies", func(ctx context.Context) bool {
-		return c.alice.Create(ctx, env.NewRequest(c.namespace, nil), client.DryRunAll) == nil
+	kit.Eventually(t, "the API server to know the kinds and the policies", func(ctx context.Context) (bool, error) {
+		err := c.alice.Create(ctx, lab.NewRequest(c.namespace, nil), client.DryRunAll)
+		return err == nil, err
 	})
 }
 
@@ -322,7 +300,7 @@ func (c *cluster) nothingLeft(t *testing.T) {
 	if out := c.kubectl(t, "get rolebindings,clusterrolebindings,roles,clusterroles -A -o name -l "+v1alpha1.LabelGrant); strings.TrimSpace(out) != "" {
 		t.Errorf("left of grants: %s", out)
 	}
-	if env.Can(t, c.alice, c.namespace) {
+	if kit.Can(t, c.alice, c.namespace) {
 		t.Error("alice still has access")
 	}
 }
@@ -337,7 +315,7 @@ func (c *cluster) policy(t *testing.T) {
 		Namespaces:        &v1alpha1.PolicyNamespaces{Names: []string{c.namespace}},
 		MaxDuration:       metav1.Duration{Duration: time.Hour},
 	}}
-	env.Create(t, c.Admin, p)
+	kit.Create(t, c.Admin, p)
 }
 
 // give gives alice edit, with identities that the API server has verified.
@@ -347,7 +325,7 @@ func (c *cluster) give(t *testing.T, d time.Duration) *v1alpha1.AccessGrant {
 	c.WaitFor(t, request, v1alpha1.RequestActive)
 	g := c.GrantOf(t, request)
 	if !meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionAdmissionEnforced) {
-		t.Errorf("what is installed is not what the broker knows: %s", env.Describe(g.Status.Conditions))
+		t.Errorf("what is installed is not what the broker knows: %s", kit.Describe(g.Status.Conditions))
 	}
 	return g
 }
@@ -365,46 +343,17 @@ func (c *cluster) sameDeadline(t *testing.T, g *v1alpha1.AccessGrant) *v1alpha1.
 }
 
 // start starts a replica.
-func (c *cluster) start(t *testing.T, name string, args ...string) *controlplane.Process {
+func (c *cluster) start(t *testing.T, name string, args ...string) *lab.Process {
 	t.Helper()
-	broker, err := c.Broker(t.Context(), name, append([]string{"--leader-elect"}, args...)...)
-	if err == nil {
-		err = broker.Start(t.Context())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the last words of %s:\n%s", name, broker.LogTail())
-		}
-		broker.Stop()
-	})
-	return broker
+	return c.StartBroker(t, name, append([]string{"--leader-elect"}, args...)...)
 }
 
 // bind gives one of the roles for people to a group, everywhere.
 func (c *cluster) bind(t *testing.T, role, group string) {
 	t.Helper()
-	env.Create(t, c.Admin, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "test-" + role},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: group}},
-	})
-}
-
-// brokersKubeconfig is that of the broker's ServiceAccount.
-func (c *cluster) brokersKubeconfig(t *testing.T) string {
-	t.Helper()
-	config, err := c.ServiceAccount(t.Context(), env.BrokerNamespace, env.BrokerServiceAccount)
-	if err != nil {
+	if err := c.Bind(t.Context(), role, group); err != nil {
 		t.Fatal(err)
 	}
-	path, err := c.Kubeconfig("uninstall", config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // sh runs a command line as the administrator types it in the folder of this module.
@@ -412,9 +361,7 @@ func (c *cluster) sh(t *testing.T, line string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(line, "config/default", c.Installation()))
 	cmd.Dir = c.Root
-	// The broker lies in bin, beside the newest control plane alone.
 	cmd.Env = c.Kubectl(c.kubeconfig).Env
-	cmd.Env = append(cmd.Env, "PATH="+strings.Join([]string{filepath.Dir(c.Binary("kubectl")), filepath.Join(c.Root, "bin"), os.Getenv("PATH")}, string(os.PathListSeparator)))
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -473,14 +420,4 @@ func commandsOf(t *testing.T, from, to string) []string {
 		t.Fatalf("the page has no command from %q to %q", from, to)
 	}
 	return commands
-}
-
-func eventually(t *testing.T, what string, holds func(context.Context) bool) {
-	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
-		return holds(ctx), nil
-	})
-	if err != nil {
-		t.Fatalf("waiting for %s: %v", what, err)
-	}
 }

@@ -4,7 +4,9 @@
 package install
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
-	"github.com/accessbroker/accessbroker/test/controlplane"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // objects by kind, namespace and name.
@@ -145,6 +147,56 @@ func TestChartRefusesValues(t *testing.T) {
 	}
 }
 
+// helm package puts the files themselves into the archive, in place of the
+// links into config/, and none that is not the chart's.
+func TestChartPackage(t *testing.T) {
+	folder := t.TempDir()
+	run(t, helmCommand(t, "package", "charts/access-broker", "--destination", folder))
+	archives, err := filepath.Glob(filepath.Join(folder, "*.tgz"))
+	if err != nil || len(archives) != 1 {
+		t.Fatalf("%v: %v", archives, err)
+	}
+	packed := run(t, helmCommand(t, "template", "access-broker", archives[0]))
+	if diff := cmp.Diff(chart(t), byKey(t, parse(t, packed))); diff != "" {
+		t.Errorf("the archive differs (-folder +archive):\n%s", diff)
+	}
+	compressed, err := os.Open(archives[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer compressed.Close()
+	content, err := gzip.NewReader(compressed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for archive := tar.NewReader(content); ; {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !header.FileInfo().Mode().IsRegular() || slices.Contains([]string{".go", ".sh"}, filepath.Ext(header.Name)) {
+			t.Errorf("%s %s is in the archive", header.FileInfo().Mode(), header.Name)
+		}
+	}
+}
+
+// Where Git makes no symbolic links, the chart installs nothing rather than a
+// broker without its guards.
+func TestChartWithoutLinks(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "access-broker")
+	run(t, exec.CommandContext(t.Context(), "cp", "-rL", filepath.Join(root(t), "charts", "access-broker"), folder))
+	link := filepath.Join(folder, "files", "admission")
+	if err := errors.Join(os.RemoveAll(link), os.WriteFile(link, []byte("../../../config/admission"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := helm(t, "template", "access-broker", folder); err == nil || !strings.Contains(out, "files/admission, a symbolic link into config/, leads nowhere") {
+		t.Errorf("it is not refused: %v\n%s", err, out)
+	}
+}
+
 func TestChartLint(t *testing.T) {
 	if out, err := helm(t, "lint", "--strict", "charts/access-broker"); err != nil {
 		t.Errorf("%v\n%s", err, out)
@@ -168,11 +220,7 @@ func kustomize(t *testing.T, folder string) objects {
 
 func chart(t *testing.T, values ...string) objects {
 	t.Helper()
-	out, err := helm(t, append([]string{"template", "access-broker", "charts/access-broker"}, values...)...)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return byKey(t, parse(t, []byte(out)))
+	return byKey(t, parse(t, run(t, helmCommand(t, append([]string{"template", "access-broker", "charts/access-broker"}, values...)...))))
 }
 
 // withComponents is the folder of a kustomization of config/default with components.
@@ -246,7 +294,7 @@ func byKey(t *testing.T, list []*unstructured.Unstructured) objects {
 
 func root(t *testing.T) string {
 	t.Helper()
-	folder, err := controlplane.ModuleRoot()
+	folder, err := lab.ModuleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,12 +308,18 @@ func kubectl(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// helm runs Helm itself, at the version of its own module.
-func helm(t *testing.T, args ...string) (string, error) {
+// helmCommand is Helm itself, at the version of its own module. It tells on
+// stderr of the links in the chart.
+func helmCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"tool", "-modfile=hack/helm/go.mod", "helm"}, args...)...)
 	cmd.Dir = root(t)
-	out, err := cmd.CombinedOutput()
+	return cmd
+}
+
+func helm(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	out, err := helmCommand(t, args...).CombinedOutput()
 	return string(out), err
 }
 

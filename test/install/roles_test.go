@@ -6,7 +6,7 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // userRoles asks the API server, as the people themselves, what each of the
@@ -33,10 +33,7 @@ func (c *cluster) userRoles(t *testing.T) {
 		"audit":    {"accessrequests": read, "accesspolicies": read, "accessgrants": read},
 		"security": {"accesspolicies": all},
 	} {
-		user, err := c.As("somebody", group)
-		if err != nil {
-			t.Fatal(err)
-		}
+		user := c.Person(t, "somebody", group)
 		for _, resource := range []string{"accessrequests", "accesspolicies", "accessgrants"} {
 			for _, subresource := range []string{"", "status"} {
 				name := resource
@@ -44,7 +41,7 @@ func (c *cluster) userRoles(t *testing.T) {
 					name += "/" + subresource
 				}
 				for _, verb := range all {
-					got := env.CanDo(t, user, authorizationv1.ResourceAttributes{
+					got := kit.CanDo(t, user, authorizationv1.ResourceAttributes{
 						Namespace: c.namespace, Verb: verb, Group: "jit.accessbroker.dev", Resource: resource, Subresource: subresource,
 					})
 					if want := slices.Contains(may[name], verb); got != want {
@@ -60,7 +57,7 @@ func (c *cluster) userRoles(t *testing.T) {
 			{Verb: "bind", Group: "rbac.authorization.k8s.io", Resource: "clusterroles", Name: "view"},
 			{Verb: "impersonate", Resource: "users"},
 		} {
-			if env.CanDo(t, user, beyond) {
+			if kit.CanDo(t, user, beyond) {
 				t.Errorf("%s may %s %s", group, beyond.Verb, beyond.Resource)
 			}
 		}

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // What ended while a sink was down is not in the broker's memory after a restart,
@@ -15,18 +15,16 @@ func TestWhatEndedIsToldAfterARestart(t *testing.T) {
 	e.NewPolicy(t, ns, nil)
 	outage.down.Store(true)
 	request := e.Ask(t, alice, ns, nil)
-	e.WaitMatched(t, request)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-	e.WaitFor(t, request, v1alpha1.RequestActive)
+	e.Approved(t, bob, request)
 	g := e.GrantOf(t, request)
-	env.WaitPast(t, g.Status.GrantedTime.Add(2*time.Second)) // so that the end is at another moment, in whole seconds
-	env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+	kit.WaitPast(t, g.Status.GrantedTime.Add(2*time.Second)) // so that the end is at another moment, in whole seconds
+	kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 	e.WaitEnded(t, g.Name, v1alpha1.EndReleased)
 	e.WaitFor(t, request, v1alpha1.RequestCompleted)
 	told := all.wait(t, request.UID, "request.pending", "request.approved", "request.active", "request.completed")
 	all.wait(t, g.UID, "grant.active", "grant.ended")
 	broker.Kill()
-	startBroker(t)
+	kit.Restart(t, broker)
 	outage.down.Store(false)
 	late := outage.wait(t, request.UID, "request.pending", "request.approved", "request.active", "request.completed")
 	outage.wait(t, g.UID, "grant.active", "grant.ended")

@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 const (
@@ -28,8 +28,8 @@ const (
 )
 
 var (
-	e      *env.Env
-	broker *controlplane.Process
+	e      *kit.Cluster
+	broker *lab.Process
 	// alice asks (group dev), bob approves (group sre), audrey reads Events.
 	alice, bob, audrey client.Client
 	// The sinks: all gets all events, signed; ends only the end of grants;
@@ -39,14 +39,26 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	env.Main(func(ctx context.Context, started *env.Env) (int, error) {
+	kit.Main(func(ctx context.Context, started *kit.Cluster) (int, error) {
 		e = started
 		return run(ctx, m)
 	})
 }
 
 func run(ctx context.Context, m *testing.M) (code int, err error) {
-	if err := people(ctx); err != nil {
+	reader := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "test-events"},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"list"}}},
+	}
+	if err := errors.Join(
+		e.Hire("dev", lab.People{"alice": &alice}),
+		e.Hire("sre", lab.People{"bob": &bob}),
+		e.Hire("audit", lab.People{"audrey": &audrey}),
+		e.Admin.Create(ctx, reader),
+		e.Bind(ctx, "access-requester", "dev"),
+		e.Bind(ctx, "access-approver", "sre"),
+		e.Bind(ctx, reader.Name, "audit"),
+	); err != nil {
 		return 1, err
 	}
 	for _, s := range []struct {
@@ -67,35 +79,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if broker, err = e.Broker(ctx, "broker", "--notification-config="+config); err != nil {
 		return 1, err
 	}
-	return env.Run(ctx, m, broker)
-}
-
-func people(ctx context.Context) (err error) {
-	for _, user := range []struct {
-		client      *client.Client
-		name, group string
-	}{{&alice, "alice", "dev"}, {&bob, "bob", "sre"}, {&audrey, "audrey", "audit"}} {
-		if *user.client, err = e.As(user.name, user.group); err != nil {
-			return err
-		}
-	}
-	reader := &rbacv1.ClusterRole{
-		ObjectMeta: metav1.ObjectMeta{Name: "test-events"},
-		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"list"}}},
-	}
-	if err := e.Admin.Create(ctx, reader); err != nil {
-		return err
-	}
-	for role, group := range map[string]string{"access-requester": "dev", "access-approver": "sre", "test-events": "audit"} {
-		if err := e.Admin.Create(ctx, &rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: "test-" + role},
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: group}},
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return kit.Run(ctx, m, broker)
 }
 
 // configuration writes what --notification-config names.

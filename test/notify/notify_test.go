@@ -14,13 +14,13 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/internal/notify"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 func automatic(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) }
@@ -37,14 +37,12 @@ func TestNothingIsLostOverRestarts(t *testing.T) {
 
 	outage.down.Store(true)
 	request := e.Ask(t, alice, ns, nil)
-	e.WaitMatched(t, request)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-	e.WaitFor(t, request, v1alpha1.RequestActive)
+	e.Approved(t, bob, request)
 	g := e.GrantOf(t, request)
 	broker.Kill()
-	env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
-	env.WaitPast(t, g.Status.GrantedTime.Add(2*time.Second)) // so that it is before the next start, in whole seconds
-	startBroker(t)
+	kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+	kit.WaitPast(t, g.Status.GrantedTime.Add(2*time.Second)) // so that it is before the next start, in whole seconds
+	kit.Restart(t, broker)
 	e.WaitEnded(t, g.Name, v1alpha1.EndReleased)
 	outage.down.Store(false)
 	life := []string{"request.pending", "request.approved", "request.active", "request.completed"}
@@ -56,7 +54,7 @@ func TestNothingIsLostOverRestarts(t *testing.T) {
 
 	broker.Stop()
 	before := all.ids()
-	startBroker(t)
+	kit.Restart(t, broker)
 	// What is stored is looked at before what is new.
 	next := e.Ask(t, alice, ns, nil)
 	all.wait(t, next.UID, "request.pending")
@@ -67,7 +65,7 @@ func TestNothingIsLostOverRestarts(t *testing.T) {
 	}
 
 	cursor := &corev1.ConfigMap{}
-	if err := e.Admin.Get(t.Context(), client.ObjectKey{Namespace: env.BrokerNamespace, Name: notify.CursorName}, cursor); err != nil {
+	if err := e.Admin.Get(t.Context(), client.ObjectKey{Namespace: lab.BrokerNamespace, Name: notify.CursorName}, cursor); err != nil {
 		t.Fatal(err)
 	}
 	if len(cursor.Data) != 6 {
@@ -91,10 +89,8 @@ func TestEachTransitionOnce(t *testing.T) {
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, nil)
 	request := e.Ask(t, alice, ns, nil)
-	e.WaitMatched(t, request)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-	active := e.WaitFor(t, request, v1alpha1.RequestActive)
-	env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+	active := e.Approved(t, bob, request)
+	kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 	e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndReleased)
 	g := e.GrantOf(t, request)
 
@@ -139,7 +135,7 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	e.NewPolicy(t, ns, nil)
 	request := e.Ask(t, alice, ns, because("flaky"))
 	e.WaitMatched(t, request)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictDeny)
+	kit.MustDecide(t, bob, request, v1alpha1.VerdictDeny)
 	for _, r := range flaky.wait(t, request.UID, "request.pending", "request.denied") {
 		flaky.mu.Lock()
 		if tries := flaky.tries[r.event.ID()]; tries != 3 {
@@ -186,14 +182,9 @@ func TestHangingSinkDelaysNothing(t *testing.T) {
 	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: 10 * time.Second} })
 	e.WaitFor(t, request, v1alpha1.RequestActive)
 	g := e.GrantOf(t, request)
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, env.Patience, true, func(context.Context) (bool, error) {
-		return hangs.hung.Load() > 0, nil
-	})
-	if err != nil {
-		t.Fatal("nothing hangs")
-	}
-	env.WaitPast(t, g.Spec.ExpirationTime.Add(time.Second))
-	if env.Can(t, alice, ns) {
+	kit.Eventually(t, "a sink to hang", func(context.Context) (bool, error) { return hangs.hung.Load() > 0, nil })
+	kit.WaitPast(t, g.Spec.ExpirationTime.Add(time.Second))
+	if kit.Can(t, alice, ns) {
 		t.Error("alice has access a second after its deadline")
 	}
 	e.WaitEnded(t, g.Name, v1alpha1.EndExpired)
@@ -206,10 +197,8 @@ func TestEvents(t *testing.T) {
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, nil)
 	request := e.Ask(t, alice, ns, nil)
-	e.WaitMatched(t, request)
-	env.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-	e.WaitFor(t, request, v1alpha1.RequestActive)
-	env.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+	e.Approved(t, bob, request)
+	kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
 	e.WaitFor(t, request, v1alpha1.RequestCompleted)
 	g := e.GrantOf(t, request)
 
@@ -217,11 +206,9 @@ func TestEvents(t *testing.T) {
 	refused := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "nosuch" })
 	e.WaitFor(t, refused, v1alpha1.RequestFailed)
 	touched := e.Ask(t, alice, ns, nil)
-	e.WaitMatched(t, touched)
-	env.MustDecide(t, bob, touched, v1alpha1.VerdictApprove)
-	e.WaitFor(t, touched, v1alpha1.RequestActive)
+	e.Approved(t, bob, touched)
 	taken := e.GrantOf(t, touched)
-	env.Delete(t, e.Admin, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: taken.Name}})
+	kit.Delete(t, e.Admin, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: taken.Name}})
 	e.WaitFor(t, touched, v1alpha1.RequestRevoked)
 
 	for _, regarding := range []struct {
@@ -237,7 +224,7 @@ func TestEvents(t *testing.T) {
 		{"AccessGrant", taken, metav1.NamespaceDefault, []string{"Normal Active", "Warning Ended"}},
 	} {
 		var got []string
-		err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+		err := lab.Until(t.Context(), kit.Patience, func(ctx context.Context) (bool, error) {
 			list := &eventsv1.EventList{}
 			if err := audrey.List(ctx, list, client.InNamespace(regarding.in)); err != nil {
 				return false, err
@@ -274,12 +261,5 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 	}
 	if log := refused.LogTail(); !strings.Contains(log, `sink "a": url must be an http or https URL with a host`) || strings.Contains(log, password) {
 		t.Error(log)
-	}
-}
-
-func startBroker(t *testing.T) {
-	t.Helper()
-	if err := broker.Start(t.Context()); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -21,10 +21,10 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/internal/notify"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // received is one request to a sink: an event, or a text.
@@ -144,7 +144,7 @@ func (s *sink) wait(t *testing.T, uid types.UID, want ...string) []received {
 	t.Helper()
 	var events []received
 	var got []string
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, env.Patience, true, func(context.Context) (bool, error) {
+	err := lab.Until(t.Context(), kit.Patience, func(context.Context) (bool, error) {
 		events, got = s.of(uid), nil
 		for _, r := range events {
 			got = append(got, strings.TrimPrefix(r.event.Type(), "dev.accessbroker."))
@@ -165,19 +165,16 @@ func (s *sink) wait(t *testing.T, uid types.UID, want ...string) []received {
 // waitFor waits until an event of a type has come for an object.
 func (s *sink) waitFor(t *testing.T, uid types.UID, want string) {
 	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, env.Patience, true, func(context.Context) (bool, error) {
+	kit.Eventually(t, want, func(context.Context) (bool, error) {
 		return slices.ContainsFunc(s.of(uid), func(r received) bool { return r.event.Type() == "dev.accessbroker."+want }), nil
 	})
-	if err != nil {
-		t.Fatalf("%s did not come: %v", want, err)
-	}
 }
 
 // waitText waits for a message that says all of some things.
 func (s *sink) waitText(t *testing.T, parts ...string) string {
 	t.Helper()
 	var text string
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, env.Patience, true, func(context.Context) (bool, error) {
+	kit.Eventually(t, fmt.Sprintf("a message that says %q", parts), func(context.Context) (bool, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, r := range s.got {
@@ -188,9 +185,6 @@ func (s *sink) waitText(t *testing.T, parts ...string) string {
 		}
 		return text != "", nil
 	})
-	if err != nil {
-		t.Fatalf("no message says %q: %v", parts, err)
-	}
 	return text
 }
 

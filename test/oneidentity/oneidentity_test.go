@@ -4,49 +4,41 @@ package oneidentity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/controlplane"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 var (
-	e *env.Env
+	e *kit.Cluster
 	// alice asks, of group dev.
 	alice client.Client
 )
 
 func TestMain(m *testing.M) {
-	env.MainOn(controlplane.Options{OneIdentity: true}, func(ctx context.Context, started *env.Env) (int, error) {
+	kit.MainOn(lab.Options{OneIdentity: true}, func(ctx context.Context, started *kit.Cluster) (int, error) {
 		e = started
 		return run(ctx, m)
 	})
 }
 
 func run(ctx context.Context, m *testing.M) (code int, err error) {
-	if alice, err = e.As("alice", "dev"); err != nil {
-		return 1, err
-	}
-	if err := e.Admin.Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "test-access-requester"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "access-requester"},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "dev"}},
-	}); err != nil {
+	if err := errors.Join(e.Hire("dev", lab.People{"alice": &alice}), e.Bind(ctx, "access-requester", "dev")); err != nil {
 		return 1, err
 	}
 	if err := collected(ctx); err != nil {
@@ -56,39 +48,30 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	return env.Run(ctx, m, broker)
+	return kit.Run(ctx, m, broker)
 }
 
 // collected waits until the garbage collector knows of requests: what it does
 // with the dependents of an object it does with those that it knows of.
 func collected(ctx context.Context) error {
-	orphan := env.NewRequest(metav1.NamespaceDefault, nil)
+	orphan := lab.NewRequest(metav1.NamespaceDefault, nil)
 	orphan.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "never-was", UID: "00000000-0000-0000-0000-000000000000"}}
 	if err := alice.Create(ctx, orphan); err != nil {
 		return err
 	}
-	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+	return lab.Until(ctx, patience, func(ctx context.Context) (bool, error) {
 		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(orphan), orphan)
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	})
 }
 
 // patience of the garbage collector: it looks for new kinds every thirty seconds.
-const patience = 3 * env.Patience
+const patience = 3 * kit.Patience
 
 // gone waits until an object is gone.
 func gone(t *testing.T, o client.Object) {
 	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(o), o)
-		if apierrors.IsNotFound(err) {
-			return true, nil
-		}
-		return false, err
-	})
-	if err != nil {
-		t.Fatalf("%T %s is still there: %v; %v", o, o.GetName(), err, o)
-	}
+	e.WaitGoneWithin(t, patience, o)
 }
 
 // held is access of alice, of a request that is made by edit.
@@ -96,13 +79,13 @@ func held(t *testing.T, edit func(ns string, r *v1alpha1.AccessRequest)) (ns str
 	t.Helper()
 	ns = e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) })
-	request = env.NewRequest(ns, nil)
+	request = lab.NewRequest(ns, nil)
 	if edit != nil {
 		edit(ns, request)
 	}
-	env.Create(t, alice, request)
+	kit.Create(t, alice, request)
 	request = e.WaitFor(t, request, v1alpha1.RequestActive)
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Fatal("alice has no access")
 	}
 	return ns, request
@@ -113,15 +96,15 @@ func TestNamespaceIsDeleted(t *testing.T) {
 	ns, request := held(t, nil)
 	g := e.GrantOf(t, request)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}
-	env.Delete(t, e.Admin, namespace)
+	kit.Delete(t, e.Admin, namespace)
 	gone(t, namespace)
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+	kit.Within(t, patience, "the end of the grant", func(ctx context.Context) (bool, error) {
 		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(g), g)
 		return g.Status.Phase == v1alpha1.GrantEnded, err
 	})
 	// Whichever of them the broker saw first.
-	if err != nil || !slices.Contains([]v1alpha1.EndReason{v1alpha1.EndNamespaceGone, v1alpha1.EndRequestDeleted, v1alpha1.EndBindingTouched}, g.Status.EndReason) {
-		t.Errorf("%v: the grant is %s, %s", err, g.Status.Phase, g.Status.EndReason)
+	if !slices.Contains([]v1alpha1.EndReason{v1alpha1.EndNamespaceGone, v1alpha1.EndRequestDeleted, v1alpha1.EndBindingTouched}, g.Status.EndReason) {
+		t.Errorf("the grant is %s, %s", g.Status.Phase, g.Status.EndReason)
 	}
 }
 
@@ -132,8 +115,8 @@ func TestRequestGoesWithItsOwner(t *testing.T) {
 			t.Parallel()
 			job := &batchv1.Job{}
 			ns, request := held(t, func(ns string, r *v1alpha1.AccessRequest) {
-				job = env.NewJob(ns, "migrate")
-				env.Create(t, e.Admin, job)
+				job = kit.NewJob(ns, "migrate")
+				kit.Create(t, e.Admin, job)
 				if err := controllerutil.SetOwnerReference(job, r, e.Admin.Scheme()); err != nil {
 					t.Fatal(err)
 				}
@@ -144,7 +127,7 @@ func TestRequestGoesWithItsOwner(t *testing.T) {
 			}
 			gone(t, request)
 			e.WaitEnded(t, g.Name, v1alpha1.EndRequestDeleted)
-			if env.Can(t, alice, ns) {
+			if kit.Can(t, alice, ns) {
 				t.Error("alice has access still")
 			}
 		})
@@ -170,7 +153,7 @@ func TestGarbageCollectorUpdates(t *testing.T) {
 		owner := &corev1.ConfigMap{}
 		_, request := held(t, func(ns string, r *v1alpha1.AccessRequest) {
 			owner = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "owner"}}
-			env.Create(t, e.Admin, owner)
+			kit.Create(t, e.Admin, owner)
 			if err := controllerutil.SetOwnerReference(owner, r, e.Admin.Scheme()); err != nil {
 				t.Fatal(err)
 			}
@@ -199,10 +182,7 @@ func TestControllersDoNoMore(t *testing.T) {
 	t.Parallel()
 	ns, request := held(t, nil)
 	g := e.GrantOf(t, request)
-	manager, err := e.As("system:kube-controller-manager", "system:masters")
-	if err != nil {
-		t.Fatal(err)
-	}
+	manager := e.Person(t, "system:kube-controller-manager", "system:masters")
 	const brokerOnly = "written by the broker alone"
 	binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: g.Name}}
 	forged := binding.DeepCopy()
@@ -232,7 +212,7 @@ func TestControllersDoNoMore(t *testing.T) {
 			t.Errorf("%s: %v, want a refusal that says %q", what, err, brokerOnly)
 		}
 	}
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("what was refused ended the access")
 	}
 }

@@ -3,13 +3,13 @@ package plugin
 import (
 	"testing"
 
-	"github.com/accessbroker/accessbroker/test/controlplane"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // Where Access Broker is not installed, every command says so.
 func TestNotInstalled(t *testing.T) {
 	t.Parallel()
-	bare, err := controlplane.Start(t.Context(), controlplane.Options{})
+	bare, err := lab.StartControlPlane(t.Context(), lab.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -18,7 +18,7 @@ func TestNotInstalled(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	kubeconfig, err := bare.Kubeconfig("admin", bare.Admin())
+	kubeconfig, err := bare.Kubeconfig("admin", bare.AdminConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

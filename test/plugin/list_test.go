@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // list shows what is mine wherever it is; -n names one namespace.
@@ -37,7 +37,7 @@ func TestListWhereOneMay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env.Create(t, e.Admin, &rbacv1.RoleBinding{
+	kit.Create(t, e.Admin, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "nadia"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "access-requester"},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "nadia"}},

@@ -13,17 +13,17 @@ import (
 	"strings"
 	"testing"
 
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 var (
-	e *env.Env
+	e *kit.Cluster
 	// The cast: alice and dave ask (group dev), bob and carol approve (group
 	// sre), vera audits, eve holds nothing.
 	alice, dave, bob, carol, vera, eve, admin person
@@ -36,7 +36,7 @@ type person struct {
 }
 
 func TestMain(m *testing.M) {
-	env.Main(func(ctx context.Context, started *env.Env) (int, error) {
+	kit.Main(func(ctx context.Context, started *kit.Cluster) (int, error) {
 		e = started
 		return run(ctx, m)
 	})
@@ -46,54 +46,39 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if _, err := os.Stat(filepath.Join(e.Root, "bin", "kubectl-access")); err != nil {
 		return 1, fmt.Errorf("the plugin is missing, run `make build`: %w", err)
 	}
-	for _, cast := range []struct {
-		who   *person
-		name  string
-		group string
-	}{
-		{&alice, "alice", "dev"},
-		{&dave, "dave", "dev"},
-		{&bob, "bob", "sre"},
-		{&carol, "carol", "sre"},
-		{&vera, "vera", "audit"},
-		{&eve, "eve", "mischief"},
+	for who, to := range map[*person]struct{ name, group string }{
+		&alice: {"alice", "dev"},
+		&dave:  {"dave", "dev"},
+		&bob:   {"bob", "sre"},
+		&carol: {"carol", "sre"},
+		&vera:  {"vera", "audit"},
+		&eve:   {"eve", "mischief"},
+		&admin: {lab.AdminName, "system:masters"},
 	} {
-		config, err := e.User(cast.name, cast.group)
+		config, err := e.User(to.name, to.group)
 		if err != nil {
 			return 1, err
 		}
-		if *cast.who, err = login(cast.name, config); err != nil {
+		if *who, err = login(to.name, config); err != nil {
 			return 1, err
 		}
 	}
-	if admin, err = login("admin", e.ControlPlane.Admin()); err != nil {
+	if err := errors.Join(
+		e.Bind(ctx, "access-requester", "dev"),
+		e.Bind(ctx, "access-approver", "sre"),
+		e.Bind(ctx, "access-auditor", "audit"),
+	); err != nil {
 		return 1, err
-	}
-	for role, group := range map[string]string{"access-requester": "dev", "access-approver": "sre", "access-auditor": "audit"} {
-		if err := e.Admin.Create(ctx, &rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: "test-" + role},
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: group}},
-		}); err != nil {
-			return 1, err
-		}
 	}
 	broker, err := e.Broker(ctx, "broker")
 	if err != nil {
 		return 1, err
 	}
-	if err := broker.Start(ctx); err != nil {
-		return 1, err
-	}
-	defer broker.Stop()
-	if code = m.Run(); code != 0 {
-		fmt.Fprintln(os.Stderr, "the broker's last words:\n"+broker.LogTail())
-	}
-	return code, nil
+	return kit.Run(ctx, m, broker)
 }
 
 func login(name string, config *rest.Config) (p person, err error) {
-	if p.Client, err = env.NewClient(config); err != nil {
+	if p.Client, err = lab.NewClient(config); err != nil {
 		return p, err
 	}
 	p.kubeconfig, err = e.Kubeconfig(name, config)
@@ -102,13 +87,7 @@ func login(name string, config *rest.Config) (p person, err error) {
 
 // access is `kubectl access ...`, not started yet.
 func (p person) access(args ...string) *exec.Cmd {
-	cmd := e.Kubectl(p.kubeconfig, append([]string{"access"}, args...)...)
-	for i, v := range cmd.Env { // kubectl may be elsewhere
-		if path, ok := strings.CutPrefix(v, "PATH="); ok {
-			cmd.Env[i] = "PATH=" + filepath.Join(e.Root, "bin") + string(os.PathListSeparator) + path
-		}
-	}
-	return cmd
+	return e.Kubectl(p.kubeconfig, append([]string{"access"}, args...)...)
 }
 
 // result of a command line.

@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,21 +10,20 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // behindProxy is somebody whom a proxy in front of the API server signs in, with
 // an attribute that is another one at each call.
 func behindProxy(t *testing.T, name, group, attribute string) person {
 	t.Helper()
-	config := e.ControlPlane.Admin()
+	config := e.AdminConfig()
 	transport, err := rest.TransportFor(config)
 	if err != nil {
 		t.Fatal(err)
@@ -76,24 +74,16 @@ func TestAttributesThatChange(t *testing.T) {
 // Where nothing fills in who asks, the plugin does, and a refusal says which
 // part of it is another one by now. Not parallel: it takes the stamps away.
 func TestAttributesThatChangeUnstamped(t *testing.T) {
-	kubectl := func(args ...string) {
-		t.Helper()
-		if out, err := e.Kubectl(admin.kubeconfig, args...).CombinedOutput(); err != nil {
-			t.Fatalf("kubectl %s: %v\n%s", args, err, out)
-		}
-	}
 	t.Cleanup(func() {
-		kubectl("apply", "-f", filepath.Join(e.Root, "config", "admission", "stamp_requester.yaml"), "-f", filepath.Join(e.Root, "config", "admission", "stamp_decisions.yaml"))
-		eventually(t, func() error {
-			return admin.Create(context.WithoutCancel(t.Context()), env.NewRequest("default", nil), client.DryRunAll)
+		kubectl(t, "apply", "-f", filepath.Join(e.Root, "config", "admission", "stamp_requester.yaml"), "-f", filepath.Join(e.Root, "config", "admission", "stamp_decisions.yaml"))
+		kit.Eventually(t, "the stamps", func(ctx context.Context) (bool, error) {
+			err := admin.Create(ctx, lab.NewRequest("default", nil), client.DryRunAll)
+			return err == nil, err
 		})
 	})
-	kubectl("delete", "mutatingadmissionpolicybindings", "-l", "app.kubernetes.io/name=access-broker")
-	eventually(t, func() error {
-		if err := admin.Create(context.WithoutCancel(t.Context()), env.NewRequest("default", nil), client.DryRunAll); err != nil {
-			return nil
-		}
-		return errors.New("the requester is stamped still")
+	kubectl(t, "delete", "mutatingadmissionpolicybindings", "-l", "app.kubernetes.io/name=access-broker")
+	kit.Eventually(t, "the end of the stamps", func(ctx context.Context) (bool, error) {
+		return admin.Create(ctx, lab.NewRequest("default", nil), client.DryRunAll) != nil, nil
 	})
 
 	ns := e.NewNamespace(t, nil)
@@ -110,17 +100,4 @@ func TestAttributesThatChangeUnstamped(t *testing.T) {
 
 	behindProxy(t, "ann", "dev", "sessionname").run(t, "request", "edit", "-n", ns, "--reason", "INC-42").
 		ends(t, 1, "must be the authenticated user, ann", "these parts are not: extra, whose keys are [sessionname]").not(t, "groups")
-}
-
-// eventually waits until something holds.
-func eventually(t *testing.T, condition func() error) {
-	t.Helper()
-	var last error
-	err := wait.PollUntilContextTimeout(context.WithoutCancel(t.Context()), 20*time.Millisecond, env.Patience, true, func(context.Context) (bool, error) {
-		last = condition()
-		return last == nil, nil
-	})
-	if err != nil {
-		t.Fatal(last)
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,12 +17,12 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // story: alice asks and waits, bob looks and approves, alice has the access and
@@ -37,12 +38,12 @@ func story(t *testing.T, ns string) {
 	alice.run(t, "list", "--to-approve", "-n", ns).ok(t, "Nothing waits for your decision")
 	bob.run(t, "show", "fix", "-n", ns).ok(t, "alice (group dev)", "ClusterRole/edit", "1h from the grant on", "group:sre", "What it allows", "deployments.apps", "Risks: the holder could",
 		"run pods as any ServiceAccount", "kubectl access approve fix -n "+ns)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice has access before anybody approved")
 	}
 	bob.run(t, "approve", "fix", "-n", ns, "-m", "go ahead").ok(t, "Risks", "accessrequest.jit.accessbroker.dev/fix approved")
 	answer().ok(t, "created", "waiting for approval, 0 of 1 approvals; 1 more of group:sre", "Active: ClusterRole/edit in "+ns+" for alice until", "left)")
-	if !env.Can(t, alice, ns) {
+	if !kit.Can(t, alice, ns) {
 		t.Error("alice has no access")
 	}
 	decision := decisions(t, ns, "fix")[0]
@@ -53,7 +54,7 @@ func story(t *testing.T, ns string) {
 	alice.run(t, "show", "fix", "-n", ns).ok(t, "Approve by bob (group sre): go ahead", "left", "kubectl access release fix")
 	alice.run(t, "release", "fix", "-n", ns).ok(t, "fix released")
 	e.WaitFor(t, request(ns, "fix"), v1alpha1.RequestCompleted)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice still has access")
 	}
 	alice.run(t, "list", "-n", ns).ok(t, "You have no requests").not(t, "fix")
@@ -64,13 +65,10 @@ func story(t *testing.T, ns string) {
 // appears waits until a request is there.
 func appears(t *testing.T, ns, name string) {
 	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+	kit.Eventually(t, "request "+name, func(ctx context.Context) (bool, error) {
 		err := e.Admin.Get(ctx, client.ObjectKey{Namespace: ns, Name: name}, &v1alpha1.AccessRequest{})
-		return err == nil, client.IgnoreNotFound(err)
+		return err == nil, err
 	})
-	if err != nil {
-		t.Fatalf("waiting for request %s: %v", name, err)
-	}
 }
 
 func decisions(t *testing.T, ns, name string) []v1alpha1.Decision {
@@ -110,7 +108,7 @@ func TestDenyAndRevoke(t *testing.T) {
 	bob.run(t, "release", "yes", "-n", ns).ends(t, 1, "an approver uses Revoke")
 	carol.run(t, "revoke", "yes", "-n", ns, "-m", "it is over").ok(t, "yes revoked")
 	e.WaitFor(t, request(ns, "yes"), v1alpha1.RequestRevoked)
-	if env.Can(t, alice, ns) {
+	if kit.Can(t, alice, ns) {
 		t.Error("alice still has access")
 	}
 	alice.run(t, "show", "yes", "-n", ns).ok(t, "Revoked: revoked by carol: it is over")
@@ -123,11 +121,8 @@ func TestManyApprovers(t *testing.T) {
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { three := int32(3); s.RequiredApprovals = &three })
 	r := ask(t, ns, "fix")
-	erin, err := e.As("erin", "sre")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := env.PatchDecisions(t, erin, r, map[string]any{"verdict": "Approve", "comment": ""}); err != nil {
+	erin := e.Person(t, "erin", "sre")
+	if err := kit.PatchDecisions(t, erin, r, map[string]any{"verdict": "Approve", "comment": ""}); err != nil {
 		t.Fatal(err)
 	}
 	var both sync.WaitGroup
@@ -159,7 +154,7 @@ func TestApproveAgain(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "deployer"},
 		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}},
 	}
-	env.Create(t, e.Admin, role)
+	kit.Create(t, e.Admin, role)
 	grantable(t, ns, "deployer")
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 		two := int32(2)
@@ -185,14 +180,14 @@ func TestApproveAgain(t *testing.T) {
 // grantable lets the broker bind a Role.
 func grantable(t *testing.T, ns, name string) {
 	t.Helper()
-	env.Create(t, e.Admin, &rbacv1.Role{
+	kit.Create(t, e.Admin, &rbacv1.Role{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "grantable"},
 		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"bind"}, APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles"}, ResourceNames: []string{name}}},
 	})
-	env.Create(t, e.Admin, &rbacv1.RoleBinding{
+	kit.Create(t, e.Admin, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "grantable"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "grantable"},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: env.BrokerNamespace, Name: env.BrokerServiceAccount}},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: lab.BrokerNamespace, Name: lab.BrokerServiceAccount}},
 	})
 }
 
@@ -233,7 +228,7 @@ func TestExitStatus(t *testing.T) {
 		t.Parallel()
 		answer := dave.start(t, "request", "view", "-n", ns, "--name", "deleted", "--reason", "r", "--wait", "-o", "json")
 		appears(t, ns, "deleted")
-		env.Delete(t, dave, request(ns, "deleted"))
+		kit.Delete(t, dave, request(ns, "deleted"))
 		answer().ends(t, 7, "the request was deleted")
 	})
 	t.Run("interrupted", func(t *testing.T) {
@@ -263,13 +258,13 @@ func TestTaskOfAServiceAccount(t *testing.T) {
 		s.Requesters = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "migrator"}}
 		s.RequiredApprovals, s.Approvers = new(int32), nil
 	})
-	env.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrator"}})
-	env.Create(t, e.Admin, &rbacv1.RoleBinding{
+	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrator"}})
+	kit.Create(t, e.Admin, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrator"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "access-requester"},
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "migrator"}},
 	})
-	env.Create(t, e.Admin, env.NewJob(ns, "migrate"))
+	kit.Create(t, e.Admin, kit.NewJob(ns, "migrate"))
 	config, err := e.ServiceAccount(t.Context(), ns, "migrator")
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +274,7 @@ func TestTaskOfAServiceAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	migrator.run(t, "request", "edit", "-n", ns, "--name", "migrate", "--task", "job/migrate", "--reason", "schema 42", "--wait").ok(t, "Active")
-	if !env.Can(t, migrator, ns) {
+	if !kit.Can(t, migrator, ns) {
 		t.Error("the migrator has no access")
 	}
 	migrator.run(t, "list", "-n", ns).ok(t, "migrate\tsystem:serviceaccount:"+ns+":migrator\tClusterRole/edit\t"+ns+"\tjob/migrate\tActive")
@@ -377,7 +372,7 @@ func TestWithoutMutatingPolicies(t *testing.T) {
 	story(t, ns)
 
 	r := ask(t, ns, "two")
-	if err := env.Decide(t, bob, r, v1alpha1.VerdictApprove); err == nil {
+	if err := kit.Decide(t, bob, r, v1alpha1.VerdictApprove); err == nil {
 		t.Error("an unsigned decision is accepted, so this test shows nothing")
 	}
 	bob.run(t, "deny", "two", "-n", ns, "-m", "no").ok(t)
@@ -398,7 +393,7 @@ func TestWithoutMutatingPolicies(t *testing.T) {
 		var me v1alpha1.UserInfo
 		whoami(t, p, &me)
 		written = append(written, map[string]any{"verdict": "Approve", "username": me.Username, "groups": me.Groups, "rulesHash": r.Status.RulesHash})
-		if err := env.PatchDecisions(t, p, r, written...); err != nil {
+		if err := kit.PatchDecisions(t, p, r, written...); err != nil {
 			t.Fatalf("%s approves by hand: %v", me.Username, err)
 		}
 	}
@@ -439,7 +434,7 @@ func TestRules(t *testing.T) {
 			"patch the scale of Deployment api": {Verb: "patch", Group: "apps", Resource: "deployments", Subresource: "scale", Name: "api"},
 		} {
 			attributes.Namespace = ns
-			if got := env.CanDo(t, alice, attributes); got != want {
+			if got := kit.CanDo(t, alice, attributes); got != want {
 				t.Errorf("%s: alice may %s: %v, want %v", name, what, got, want)
 			}
 		}
@@ -449,7 +444,7 @@ func TestRules(t *testing.T) {
 			"get secrets":        {Namespace: ns, Verb: "get", Resource: "secrets"},
 			"do so elsewhere":    {Namespace: "default", Verb: "get", Resource: "pods", Subresource: "log"},
 		} {
-			if env.CanDo(t, alice, attributes) {
+			if kit.CanDo(t, alice, attributes) {
 				t.Errorf("%s: alice may %s", name, what)
 			}
 		}
@@ -492,15 +487,12 @@ func kubectl(t *testing.T, args ...string) {
 // longer does.
 func stamps(t *testing.T, ns string, want bool) {
 	t.Helper()
-	probe := env.NewRequest(ns, nil)
+	probe := lab.NewRequest(ns, nil)
 	probe.GenerateName, probe.Name = "", "probe"
-	err := wait.PollUntilContextTimeout(context.WithoutCancel(t.Context()), 20*time.Millisecond, env.Patience, true, func(ctx context.Context) (bool, error) {
+	kit.Eventually(t, fmt.Sprintf("stamping to be %t", want), func(ctx context.Context) (bool, error) {
 		stamped := e.Admin.Create(ctx, probe.DeepCopy(), client.DryRunAll) == nil
 		return stamped == want && (!want || stampsDecisions(ctx)), nil
 	})
-	if err != nil {
-		t.Fatalf("waiting for stamping to be %v: %v", want, err)
-	}
 }
 
 // stampsDecisions asks with a decision that is refused in the name of whom it was stamped with.

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/test/env"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // terminal is a command that runs on one.
@@ -67,7 +67,7 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 // sees waits until something is on the screen.
 func (s *terminal) sees(text string) {
 	s.t.Helper()
-	_ = s.file.SetReadDeadline(time.Now().Add(env.Patience))
+	_ = s.file.SetReadDeadline(time.Now().Add(kit.Patience))
 	buffer := make([]byte, 4096)
 	for !strings.Contains(s.seen, text) {
 		n, err := s.file.Read(buffer)

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package controlplane
-
-import "os/exec"
-
-// bindLifetime does nothing where the kernel cannot tie a child to its parent.
-func bindLifetime(*exec.Cmd) {}
