@@ -8,7 +8,6 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/internal/queue"
 )
 
@@ -35,7 +35,7 @@ func TestRecordWaitsForOthers(t *testing.T) {
 		t.Errorf("got %+v, want a later look", result)
 	}
 	// No write follows the binding, and the authorizer takes a moment to see it.
-	err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) { return w.can(), nil })
+	err := lab.Until(t.Context(), 10*time.Second, func(context.Context) (bool, error) { return w.can(), nil })
 	if err != nil {
 		t.Error("alice waits for others")
 	}

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
@@ -35,6 +34,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/admission"
 	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/record"
 	"github.com/accessbroker/accessbroker/internal/resolve"
@@ -80,20 +80,11 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if !broker.GetCache().WaitForCacheSync(ctx) {
 		return 1, errors.New("the cache does not sync")
 	}
-	if alice, err = e.As("alice", "dev"); err != nil {
+	if err := errors.Join(
+		e.Hire("dev", lab.People{"alice": &alice}), e.Hire("sre", lab.People{"bob": &bob}),
+		e.Bind(ctx, "access-requester", "dev"), e.Bind(ctx, "access-approver", "sre"),
+	); err != nil {
 		return 1, err
-	}
-	if bob, err = e.As("bob", "sre"); err != nil {
-		return 1, err
-	}
-	for group, role := range map[string]string{"dev": "access-requester", "sre": "access-approver"} {
-		if err := e.Admin.Create(ctx, &rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: "test-" + role},
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: group}},
-		}); err != nil {
-			return 1, err
-		}
 	}
 	return m.Run(), nil
 }
@@ -242,11 +233,13 @@ func (w *world) reconcileRequest(request *v1alpha1.AccessRequest) reconcile.Resu
 func (w *world) reconcileGrant(g *v1alpha1.AccessGrant) reconcile.Result {
 	w.t.Helper()
 	var result reconcile.Result
-	err := wait.PollUntilContextTimeout(w.t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+	err := lab.Until(w.t.Context(), 10*time.Second, func(context.Context) (bool, error) {
 		var err error
-		result, err = w.tryGrant(g)
+		if result, err = w.tryGrant(g); err != nil {
+			return false, lab.Hopeless(err)
+		}
 		// The authorizer takes a moment to see a removal.
-		return result.RequeueAfter != grantcontroller.VerifyAgain, err
+		return result.RequeueAfter != grantcontroller.VerifyAgain, nil
 	})
 	if err != nil {
 		w.t.Fatalf("reconcile grant: %v", err)
@@ -273,11 +266,13 @@ func (w *world) reconcileExpirer(g *v1alpha1.AccessGrant) reconcile.Result {
 	w.t.Helper()
 	w.fresh(g)
 	var result reconcile.Result
-	err := wait.PollUntilContextTimeout(w.t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+	err := lab.Until(w.t.Context(), 10*time.Second, func(context.Context) (bool, error) {
 		var err error
-		result, err = w.expirer.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)})
+		if result, err = w.expirer.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)}); err != nil {
+			return false, lab.Hopeless(err)
+		}
 		// It comes back to verify, by when the authorizer has seen the removal.
-		return result.RequeueAfter != expirer.VerifyAfter, err
+		return result.RequeueAfter != expirer.VerifyAfter, nil
 	})
 	if err != nil {
 		w.t.Fatalf("reconcile expirer: %v", err)
@@ -297,7 +292,7 @@ func (w *world) fresh(o client.Object) {
 		}
 		return object.GetResourceVersion(), err
 	}
-	err := wait.PollUntilContextTimeout(w.t.Context(), 2*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+	err := lab.Until(w.t.Context(), 10*time.Second, func(context.Context) (bool, error) {
 		// The binding of a stranger carries no label, so the cache never has it.
 		known, err := version(broker.GetClient())
 		if err != nil {
@@ -354,7 +349,7 @@ func (w *world) can() bool {
 // its own watch.
 func (w *world) wantLost() {
 	w.t.Helper()
-	err := wait.PollUntilContextTimeout(w.t.Context(), 2*time.Millisecond, time.Second, true, func(context.Context) (bool, error) { return !w.can(), nil })
+	err := lab.Until(w.t.Context(), time.Second, func(context.Context) (bool, error) { return !w.can(), nil })
 	if err != nil {
 		w.t.Fatal("alice still has access")
 	}

@@ -9,11 +9,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/record"
 	"github.com/accessbroker/accessbroker/test/kit"
@@ -71,7 +71,7 @@ func (w *world) forget(request *v1alpha1.AccessRequest) {
 	w.t.Helper()
 	w.clock.SetTime(w.clock.Now().Add(time.Hour))
 	// It is remembered, then deleted.
-	err := wait.PollUntilContextTimeout(w.t.Context(), 10*time.Millisecond, kit.Patience, true, func(ctx context.Context) (bool, error) {
+	err := lab.Until(w.t.Context(), kit.Patience, func(ctx context.Context) (bool, error) {
 		w.lookAtEnded(w.clock.Now())
 		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(request), &v1alpha1.AccessRequest{})
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)

@@ -11,11 +11,11 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/wait"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/record"
 	"github.com/accessbroker/accessbroker/test/kit"
@@ -64,7 +64,7 @@ func TestRetention(t *testing.T) {
 	if gone(request.DeepCopy()) {
 		t.Error("the request went before its time")
 	}
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, kit.Patience, true, func(context.Context) (bool, error) {
+	err := lab.Until(t.Context(), kit.Patience, func(context.Context) (bool, error) {
 		look(ended.Status.EndedTime.Add(time.Hour)) // the first look has the grant remember it
 		return gone(request.DeepCopy()), nil
 	})

@@ -13,10 +13,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	requestcontroller "github.com/accessbroker/accessbroker/controllers/request"
 	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/resolve"
 	"github.com/accessbroker/accessbroker/test/kit"
-	requestcontroller "github.com/accessbroker/accessbroker/controllers/request"
 )
 
 // missingNow is what a request may name that is not there, and how it is told

@@ -10,7 +10,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -18,6 +17,7 @@ import (
 	grantcontroller "github.com/accessbroker/accessbroker/controllers/grant"
 	"github.com/accessbroker/accessbroker/internal/access"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // A cache that has not heard of the last word grants nothing: what was weighed
@@ -132,7 +132,7 @@ func TestEndIsNotClaimedWhileABindingAllows(t *testing.T) {
 					if err := c.Create(ctx, access.New(grant.Bindings(g)[0])); err != nil {
 						t.Errorf("make the binding anew: %v", err)
 					}
-					err := wait.PollUntilContextTimeout(ctx, time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) { return w.can(), nil })
+					err := lab.Until(ctx, 10*time.Second, func(context.Context) (bool, error) { return w.can(), nil })
 					if err != nil {
 						t.Errorf("alice has no access: %v", err)
 					}

@@ -9,11 +9,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/internal/resolve"
 	"github.com/accessbroker/accessbroker/test/kit"
 )
@@ -44,7 +44,7 @@ func TestTaskIsLookedAtEveryMinute(t *testing.T) {
 		}
 	}
 	e.FinishJob(t, w.namespace, "migrate", "Succeeded")
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, kit.Patience, true, func(ctx context.Context) (bool, error) {
+	err := lab.Until(t.Context(), kit.Patience, func(ctx context.Context) (bool, error) {
 		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(job), job)
 		return job.Status.CompletionTime != nil, err
 	})
@@ -87,7 +87,7 @@ func TestKindIsServedNoMore(t *testing.T) {
 	}}
 	eventually := func(what string, holds func(context.Context) bool) {
 		t.Helper()
-		err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, kit.Patience, true, func(ctx context.Context) (bool, error) { return holds(ctx), nil })
+		err := lab.Until(t.Context(), kit.Patience, func(ctx context.Context) (bool, error) { return holds(ctx), nil })
 		if err != nil {
 			t.Fatalf("waiting until %s: %v", what, err)
 		}

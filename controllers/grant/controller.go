@@ -75,11 +75,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reco
 	case r.memory.ahead(s.seen):
 		return reconcile.Result{RequeueAfter: overdueGrace}, nil
 	}
-	defer r.Backlog.Arrived(s.Name) // nobody waits for one that cannot be given at once
 	end, err := r.over(ctx, s)
 	if end == nil && err == nil && s.Status.Phase != v1alpha1.GrantActive {
 		end, err = r.give(ctx, s)
 	}
+	r.Backlog.Arrived(s.Name) // nobody waits for one that cannot be given at once, either
 	switch {
 	case end != nil:
 		return r.take(ctx, s, end)
@@ -140,7 +140,6 @@ func (r *Reconciler) over(ctx context.Context, s *step) (*ending, error) {
 // look again.
 func (r *Reconciler) keep(ctx context.Context, s *step) (reconcile.Result, error) {
 	if s.seen.Status.Phase != v1alpha1.GrantActive {
-		r.Backlog.Arrived(s.Name)
 		if r.Backlog.Waits(s.Spec.NotBefore.Time, s.now) {
 			return queue.Later(queue.RecordAgain), nil // that this one was given can be told later
 		}

@@ -18,10 +18,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 func TestSend(t *testing.T) {
@@ -133,7 +133,7 @@ func TestRefusedIsNotInTheWay(t *testing.T) {
 	defer cancel()
 	var running sync.WaitGroup
 	running.Go(func() { q.run(ctx) })
-	err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+	err := lab.Until(ctx, 20*time.Second, func(context.Context) (bool, error) {
 		return testutil.ToFloat64(q.waiting) == 1, nil
 	})
 	if err != nil {

@@ -9,10 +9,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
@@ -320,7 +320,7 @@ func TestPolicyThatDoesNotCompile(t *testing.T) {
 	})
 	// The policy is looked at by a controller of its own.
 	ready := &v1alpha1.AccessPolicy{}
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, kit.Patience, true, func(ctx context.Context) (bool, error) {
+	err := lab.Until(t.Context(), kit.Patience, func(ctx context.Context) (bool, error) {
 		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(p), ready)
 		return kit.HasMessage(ready.Status.Conditions, "broken"), err
 	})
