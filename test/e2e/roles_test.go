@@ -205,7 +205,7 @@ func TestRoleTooLongToShow(t *testing.T) {
 	if env.Can(t, alice, ns) {
 		t.Error("alice still has access")
 	}
-	if !env.HasMessage(ended.Status.Conditions, "that the grant lists, for none of those that it leaves out, and allows none") {
+	if !env.HasMessage(ended.Status.Conditions, "that the grant lists, and for none that it leaves out, and allows none") {
 		t.Errorf("the proof claims too much: %s", env.Describe(ended.Status.Conditions))
 	}
 }
