@@ -140,7 +140,7 @@ func TestListOfKindsChanges(t *testing.T) {
 	told := e.WaitUntil(t, held, "what cannot be told", func(r *v1alpha1.AccessRequest) bool {
 		return meta.IsStatusConditionFalse(r.Status.Conditions, v1alpha1.ConditionTaskWatched)
 	})
-	if !env.HasMessage(told.Status.Conditions, "until that is mended, the access lasts to its deadline") {
+	if !env.HasMessage(told.Status.Conditions, "until that is fixed, the access lasts until its deadline") {
 		t.Errorf("nobody can tell what comes of it: %s", env.Describe(told.Status.Conditions))
 	}
 	if !env.Can(t, alice, ns) {
