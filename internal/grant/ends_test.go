@@ -113,7 +113,7 @@ var over = map[string]map[string]struct {
 		"is gone":          {func(f, _ *Facts) { f.Request = func() (*v1alpha1.AccessRequest, error) { return nil, nil } }, v1alpha1.EndRequestDeleted, "payments/fix was deleted"},
 		"is another":       {request(func(r *v1alpha1.AccessRequest) { r.UID = "another" }), v1alpha1.EndRequestDeleted, ""},
 		"is being deleted": {request(func(r *v1alpha1.AccessRequest) { r.DeletionTimestamp = &deletedNow }), v1alpha1.EndRequestDeleted, ""},
-		"is over":          {request(func(r *v1alpha1.AccessRequest) { r.Status.Phase = v1alpha1.RequestExpired }), v1alpha1.EndNotApproved, "is over (Expired)"},
+		"is over":          {request(func(r *v1alpha1.AccessRequest) { r.Status.Phase = v1alpha1.RequestExpired }), v1alpha1.EndNotApproved, "ended (Expired) before its grant"},
 		"was denied":       {decision(v1alpha1.VerdictDeny, "bob"), v1alpha1.EndDenied, "denied by bob"},
 		"was revoked":      {decision(v1alpha1.VerdictRevoke, "bob"), v1alpha1.EndRevoked, "revoked by bob"},
 		"was released":     {decision(v1alpha1.VerdictRelease, "alice"), v1alpha1.EndReleased, "released by alice"},
@@ -140,7 +140,7 @@ var over = map[string]map[string]struct {
 	},
 	"role": {
 		"is gone":     {rolesAre("", RoleNow{Missing: "ClusterRole edit does not exist", Approved: "role"}), v1alpha1.EndRoleGone, "ClusterRole edit does not exist"},
-		"is another":  {rolesAre("as approved", RoleNow{UID: "another", Approved: "role"}), v1alpha1.EndRoleGone, "deleted and made anew"},
+		"is another":  {rolesAre("as approved", RoleNow{UID: "another", Approved: "role"}), v1alpha1.EndRoleGone, "deleted and recreated"},
 		"allows more": {rolesAre("changed", RoleNow{UID: "role", Approved: "role", Rules: podRules("delete")}), v1alpha1.EndRoleWidened, "more than was approved"},
 		"changed somewhere": {
 			rolesAre("changed", RoleNow{UID: "role", Approved: "role", Rules: podRules("get")}, RoleNow{UID: "role", Approved: "role", Rules: podRules("get")}),

@@ -68,12 +68,12 @@ func TestFindOne(t *testing.T) {
 		"requester in another":   {list(requesters(group("ops"), user("root"))), nil, but("is for group:ops, root")},
 		"requester who looks so": {nil, list(asker("alice", "Dev")), refused(`no policy lets alice (group Dev) request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev`)},
 		// What a copy leaves out is not taken for what is not there.
-		"requester perhaps in it": {nil, list(partly("bob", 3, "a")), refused(`no policy lets bob (group a) request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev, and bob is in none of these groups among the 1 of 4 that a request keeps: name the user instead, or a group of less than 2,049 characters that comes sooner`)},
+		"requester perhaps in it": {nil, list(partly("bob", 3, "a")), refused(`no policy lets bob (group a) request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev, and bob is in none of these groups, as far as is known (a request keeps 1 of their 4 groups): name the user instead, or a group of less than 2,049 characters that comes sooner`)},
 		"requester surely in it":  {nil, list(partly("bob", 3, "dev")), allowed("prod-edit", time.Hour)},
 		"requester not by name":   {list(requesters(user("root"))), list(partly("bob", 3, "dev")), refused(`no policy lets bob (group dev) request ClusterRole edit in payments; closest is "prod-edit", which is for root`)},
 		"condition on groups, of which some are left out": {
 			list(onlyIf("staff", "!('contractors' in request.spec.requester.groups)", "")), list(partly("alice", 3, "dev")),
-			but(`has the condition "staff", which reads the requester's groups, of which 3 are more or longer than a request keeps`),
+			but(`has the condition "staff", which reads the requester's groups, of which a request does not keep 3: they are too many or too long`),
 		},
 		"condition on extra, of which this is left out": {
 			list(onlyIf("staff", "request.spec.requester.?extra[?'contractor'].orValue([]).size() == 0", "")), list(withoutExtra("contractor")),
