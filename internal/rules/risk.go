@@ -20,11 +20,11 @@ type Risk struct {
 	Message string
 }
 
-// Risks says what the holder of the rules could do, the most dangerous first
-// and each kind once. They are the risks of the rules wherever they hold: what
-// is about nodes, say, or other things outside namespaces, comes to nothing
-// when they are granted in a namespace. More rules never mean fewer risks. None
-// means that none is known, not that there is none.
+// Risks says what the holder of the rules could do, the most dangerous first and
+// each kind once. They do not depend on where the rules are granted: a risk about
+// nodes, say, or other things outside namespaces, has no effect when they are
+// granted in a namespace. More rules never mean fewer risks. An empty result means
+// that no risk is known, not that there is none.
 func Risks(rules []rbacv1.PolicyRule) []Risk {
 	var risks []Risk
 	for _, p := range powers {
@@ -42,30 +42,31 @@ func Risks(rules []rbacv1.PolicyRule) []Risk {
 	return risks
 }
 
-// NoneKnown is told in place of no risks, so that nobody takes an empty list for
-// the proof that there are none.
+// NoneKnown stands in place of an empty list, so that nobody takes that as proof
+// that there are no risks.
 var NoneKnown = Risk{Kind: "NoneKnown", Message: "do nothing more that is known here, which does not mean that there is nothing"}
 
 // power is something that rules turn out to allow, and the paths to it.
 type power struct {
 	kind string
-	// never is a power that is not grantable whatever a policy says.
+	// never is true for a power that may not be granted, whatever a policy says.
 	never   bool
 	message string
 	paths   []path
 }
 
-// path is a permission that gives a power: any of the verbs on any of the
-// resources of the group. A verb that ends in * stands for all that begin so, a
-// group that begins with *. for all under that domain, and anyResource for each
-// of the group. Without resources it is a verb that gives the power on anything.
+// path is a permission that gives a power: any of the verbs on any of the resources
+// of the group. A verb that ends in * stands for all verbs that begin like that, a
+// group that begins with *. for all groups under that domain, and anyResource for
+// each resource of the group. Without resources, the verb gives the power on
+// anything.
 type path struct {
 	verbs     []string
 	group     string
 	resources []string
 }
 
-// anyResource is in place of the resources of a group that are all alike.
+// anyResource stands for every resource of a group, when all are alike.
 const anyResource = "?"
 
 // heldBy tells whether rules give the power, and the names that it is limited
@@ -100,9 +101,8 @@ func (p path) openedBy(rule rbacv1.PolicyRule) bool {
 	return slices.ContainsFunc(p.verbs, func(verb string) bool { return hasVerb(rule, verb) })
 }
 
-// openedByName: the rule names a resource in the group. A name in all groups,
-// such as pods in *, is not taken for one of every group; it is unknown what it
-// is there.
+// openedByName: the rule names a resource in the group. A name in all groups, such
+// as pods in *, does not count as one of every group: nobody knows what it is there.
 func (p path) openedByName(rule rbacv1.PolicyRule) bool {
 	return slices.ContainsFunc(rule.APIGroups, func(group string) bool { return group != rbacv1.APIGroupAll && inGroup(group, p.group) }) &&
 		slices.ContainsFunc(rule.Resources, func(resource string) bool { return !strings.HasSuffix(resource, finalizers) })
@@ -121,7 +121,7 @@ func hasGroup(rule rbacv1.PolicyRule, group string) bool {
 	return slices.ContainsFunc(rule.APIGroups, func(g string) bool { return g == rbacv1.APIGroupAll || inGroup(g, group) })
 }
 
-// inGroup: the group is the one, or under the domain of *.domain.
+// inGroup: group is of or, when of is *.domain, lies under that domain.
 func inGroup(group, of string) bool {
 	if domain, ok := strings.CutPrefix(of, "*."); ok {
 		return strings.HasSuffix(group, "."+domain)
@@ -129,8 +129,8 @@ func inGroup(group, of string) bool {
 	return group == of
 }
 
-// hasResource: */scale is the scale of every resource, while pods/* is nothing
-// but itself.
+// hasResource: */scale matches the scale of every resource, while pods/* matches
+// only itself.
 func hasResource(rule rbacv1.PolicyRule, resource string) bool {
 	if slices.Contains(rule.Resources, resource) || slices.Contains(rule.Resources, rbacv1.ResourceAll) {
 		return true
@@ -139,8 +139,8 @@ func hasResource(rule rbacv1.PolicyRule, resource string) bool {
 	return ok && slices.Contains(rule.Resources, "*/"+subresource)
 }
 
-// finalizers of an object: whoever may write that subresource may name the
-// object as an owner that waits, no more.
+// finalizers is the subresource of an object whose writer may name the object as an
+// owner that waits, and no more.
 const finalizers = "/finalizers"
 
 // writesUnknown tells whether a rule does more than read some kind that is
@@ -192,8 +192,8 @@ func unknownIn(rules []rbacv1.PolicyRule) []string {
 	return sorted(out)
 }
 
-// isKnown tells whether the table says what comes of writing a resource. All
-// groups together are more than it knows.
+// isKnown tells whether the table says what a writer of a resource can do with it.
+// It does not know all groups together (*).
 func isKnown(group, resource string) bool {
 	if group == rbacv1.APIGroupAll {
 		return false
@@ -201,8 +201,8 @@ func isKnown(group, resource string) bool {
 	return known[group][resource] || known[group][anyResource] || slices.ContainsFunc(knownDomains, func(domain string) bool { return inGroup(group, domain) })
 }
 
-// known are the resources in the table by their group, and knownDomains the
-// groups whose resources all are.
+// known has the resources in the table by group; knownDomains are the groups of
+// which every resource is in it.
 var known, knownDomains = func() (map[string]map[string]bool, []string) {
 	groups, domains := map[string]map[string]bool{}, []string(nil)
 	for _, p := range powers {
@@ -222,7 +222,7 @@ var known, knownDomains = func() (map[string]map[string]bool, []string) {
 	return groups, domains
 }()
 
-// What of the words of a rule goes into a sentence.
+// How many words of a rule, and how long, go into a sentence.
 const (
 	shownItems = 3
 	shownBytes = 100

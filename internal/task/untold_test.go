@@ -27,7 +27,7 @@ func TestTakeUntold(t *testing.T) {
 		if (got != nil) != test.told || !errors.Is(rest, test.rest) || (rest == nil) != (test.rest == nil) {
 			t.Errorf("%s: %v, %v", name, got, rest)
 		}
-		if got != nil && (got.Reason != v1alpha1.ReasonCompleteWhenErrs || got.Error() != "it cannot be told whether the task is over: no such key") {
+		if got != nil && (got.Reason != v1alpha1.ReasonCompleteWhenErrs || got.Error() != "the broker cannot tell whether the task is over: no such key") {
 			t.Errorf("%s: it says %s", name, got)
 		}
 	}
