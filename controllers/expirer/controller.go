@@ -42,8 +42,8 @@ type Reconciler struct {
 // does not notice that the clock was set ahead or that the machine slept.
 const MaxWait = time.Minute
 
-// VerifyAfter is how long the expirer waits for the cache to show a removal.
-// Removals that are still due come before it verifies.
+// VerifyAfter is how long the expirer waits for the cache to show a removal. It
+// verifies after the removals that are still due.
 const VerifyAfter = 20 * time.Millisecond
 
 // Reconcile removes what is due, or waits for the deadline.

@@ -12,8 +12,8 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 )
 
-// memory is what this process knows about grants, by name, and the cluster does not
-// show yet. docs/architecture.md says what a restart loses with it.
+// memory is what this process knows about grants, by name, before the cluster shows
+// it. docs/architecture.md says what a restart loses with it.
 type memory struct {
 	mu     sync.Mutex
 	grants map[string]*remembered

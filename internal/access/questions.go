@@ -68,7 +68,8 @@ func (q questions) paths(rule rbacv1.PolicyRule) int {
 	return len(rule.NonResourceURLs)
 }
 
-// sample returns all questions, or an even sample when there are more than most.
+// sample returns all questions or, when they are more than the limit, an even
+// sample.
 func (q questions) sample(most int) []authorizationv1.SubjectAccessReviewSpec {
 	total := q.count()
 	n := min(total, most)

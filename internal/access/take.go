@@ -72,8 +72,8 @@ func Strike(ctx context.Context, c client.Client, live client.Reader, g *v1alpha
 	return struck, err
 }
 
-// TakeStrays takes away what a grant that has ended still owns, and that carries its
-// label.
+// TakeStrays takes away the objects that a grant that has ended owns and that carry
+// its label.
 func TakeStrays(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant) (left []string, err error) {
 	r := &remover{client: c, live: live}
 	r.removeStrays(ctx, g, nil)

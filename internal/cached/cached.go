@@ -35,7 +35,7 @@ const (
 	listTimeout = time.Minute
 )
 
-// phase is the field that the API server selects by; the CRDs declare it for that.
+// phase is the field that the API server selects by; the CRDs declare it selectable.
 const phase = "status.phase"
 
 // Ended tells whether an object is a request or a grant that has ended.
@@ -49,8 +49,8 @@ func Ended(o runtime.Object) bool {
 	return false
 }
 
-// selector selects, of the kind of an object or a list, those that have ended or
-// those that have not. It is nil for any kind but requests and grants.
+// selector selects the objects of a kind that have ended, or those that have not. It
+// is nil for any kind but requests and grants.
 func selector(o runtime.Object, ended bool) fields.Selector {
 	var phases []string // to be left out
 	switch o.(type) {
@@ -93,7 +93,7 @@ func NewInformer(lw toolscache.ListerWatcher, example runtime.Object, resync tim
 	return toolscache.NewSharedIndexInformer(patient, example, resync, indexers)
 }
 
-// within gives up a list that takes longer than most; it is tried again.
+// within gives up a list that takes longer than the limit; it is tried again.
 func within(most time.Duration, list toolscache.ListWithContextFunc) toolscache.ListWithContextFunc {
 	return func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 		ctx, cancel := context.WithTimeout(ctx, most)

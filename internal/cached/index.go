@@ -13,7 +13,7 @@ import (
 )
 
 // Indexes of the cache, by which an event finds what it concerns without a list.
-// They have no requests and grants that have ended.
+// Requests and grants that have ended are in none of them.
 const (
 	ByUndecided = "undecided" // requests that wait for decisions, by username of the requester
 	ByOpen      = "open"      // requests that may still be granted, all under Open

@@ -171,7 +171,7 @@ func taskOver(g *v1alpha1.AccessGrant, facts *Facts, now time.Time) (*End, error
 	case seen.Gone:
 		return endf(v1alpha1.EndTaskGone, "%s %s was deleted or replaced", ref.Kind, ref.Name), nil
 	}
-	return nil, nil // the deadline of a task that is suspended again stays
+	return nil, nil // access keeps its deadline when its task is suspended again
 }
 
 // roleOver: the role was deleted or replaced, or now allows more than was approved.

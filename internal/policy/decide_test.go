@@ -20,8 +20,8 @@ const rulesNow = "5feceb66"
 // ofBallot changes a ballot from the usual one.
 type ofBallot func(*Ballot)
 
-// newBallot is about what alice asks for herself: two of group sre and the
-// user zoe are to approve.
+// newBallot is for a request of alice for herself: group sre and the user zoe may
+// approve, and two must.
 func newBallot(decisions []v1alpha1.Decision, changes ...ofBallot) Ballot {
 	b := Ballot{
 		RequestUID: thisRequest,
@@ -177,8 +177,8 @@ func TestWeigh(t *testing.T) {
 	}
 }
 
-// TestWeighLast: what came later does not matter when it is a Deny, and the
-// Deny is what is told.
+// TestWeighLast: a Deny counts whatever its place among the decisions, and the
+// message names it.
 func TestWeighLast(t *testing.T) {
 	decisions := list(release("alice", saying("done")), revoke("carol", saying("stop")), deny("bob", saying("no")))
 	got := Weigh(newBallot(decisions))
@@ -231,8 +231,8 @@ func ending(o Outcome) string {
 	return ""
 }
 
-// FuzzWeigh: approved is what enough different people approved who may and do
-// not benefit, unless somebody who may ended it; in whatever order.
+// FuzzWeigh: in any order, a request is approved when enough different people
+// approved who may and who do not benefit, unless somebody who may ended it.
 func FuzzWeigh(f *testing.F) {
 	seed := func(bits ...byte) { f.Add(bits, byte(2), byte(0), int64(1)) }
 	seed()
@@ -249,7 +249,7 @@ func FuzzWeigh(f *testing.F) {
 			list(list(user("alice")), list(group("dev")), list(user("BOB")), list(account("ops", "bot"), user("carol")))[subjects%4]...))
 		got := Weigh(ballot)
 
-		// Who approves, in the plainest of words.
+		// The approvers, counted in the simplest way.
 		people := map[string]bool{}
 		denied, ended := false, false
 		for _, d := range ballot.Decisions {
@@ -290,7 +290,7 @@ func FuzzWeigh(f *testing.F) {
 			t.Errorf("got %+v; want it ended: %v", got, denied || ended)
 		}
 
-		// The order of the decisions is of no consequence.
+		// The order of the decisions does not matter.
 		shuffled := ballot
 		shuffled.Decisions = slices.Clone(ballot.Decisions)
 		rand.New(rand.NewSource(order)).Shuffle(len(shuffled.Decisions), func(i, j int) {
@@ -300,7 +300,7 @@ func FuzzWeigh(f *testing.F) {
 			t.Errorf("%+v in one order, %+v in another", got, other)
 		}
 
-		// Whatever a stranger decides changes nothing.
+		// Decisions of a stranger change nothing.
 		for _, verdict := range list(v1alpha1.VerdictApprove, v1alpha1.VerdictDeny, v1alpha1.VerdictRevoke, v1alpha1.VerdictRelease) {
 			with := ballot
 			with.Decisions = append(slices.Clip(ballot.Decisions), decision("eve", verdict, of("qa")))

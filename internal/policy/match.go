@@ -316,8 +316,8 @@ func (p *Policy) checkSubjects(r Request, add addFunc) {
 	}
 }
 
-// checkConditions evaluates the CEL conditions that which selects, for each
-// namespace. One that is plainly false is an answer, even if others fail.
+// checkConditions evaluates the CEL conditions that the function which selects, for
+// each namespace. One that is plainly false is an answer, even if others fail.
 func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, add addFunc, which func(condition) bool) error {
 	namespaces := r.Namespaces
 	if r.Cluster {

@@ -47,8 +47,8 @@ func Later(d time.Duration) reconcile.Result {
 const leftAgain = time.Minute
 
 // AgainFor looks again when objects are left that allow nothing any more but could
-// not be deleted: what keeps them may go. left names them; when it is empty, there
-// is no look.
+// not be deleted: somebody may stop keeping them. left names them; when it is empty,
+// there is no look.
 func AgainFor(left []string) reconcile.Result {
 	if len(left) == 0 {
 		return reconcile.Result{}

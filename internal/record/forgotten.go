@@ -13,11 +13,11 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 )
 
-// A tool that keeps the cluster as a repository says makes a request again as soon
-// as its retention is over, though nobody asks for access. So when the broker
-// deletes a request, its grant remembers it, and another request of that name and
-// content is not granted. A request that people deleted may be made again. One with
-// a task is bound to what runs now, and may always be made again.
+// A tool that applies a repository makes a request again as soon as its retention is
+// over, though nobody asks for access. So when the broker deletes a request, its
+// grant remembers it, and another request of that name and content is not granted. A
+// request that people deleted may be made again. One with a task is bound to what
+// runs now, and may always be made again.
 
 // remember marks the grant of a request that is about to be deleted. It returns true
 // when Forgotten can find the mark, or when there is nothing to remember.

@@ -126,7 +126,7 @@ func (n Names) listedKind(ctx context.Context, kind schema.GroupVersionKind) (*m
 }
 
 // neverTask says why objects of a kind are never tasks. The author of a completeWhen
-// learns about an object that they may not read, so nothing confidential may be a
+// can learn about an object that they may not read, so nothing confidential may be a
 // task.
 func neverTask(kind schema.GroupKind) string {
 	switch {
@@ -143,7 +143,7 @@ func notListed(kind schema.GroupKind, resource string, missing []string) error {
 	if len(missing) > 0 && len(missing) < len(taskVerbs) {
 		return Missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "task: the broker may not %s objects of kind %s, so it would miss their end: %s", strings.Join(missing, " and "), kind.Kind, how)
 	}
-	return Missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "task: %s is not among the kinds that a task may be of here: %s", kind.Kind, how)
+	return Missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "task: %s is not listed as a kind of task: %s", kind.Kind, how)
 }
 
 // kindList is the list of kinds that an administrator wrote.

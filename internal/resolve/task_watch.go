@@ -177,7 +177,7 @@ type taskWatch struct {
 	stop     context.CancelFunc
 
 	mu sync.Mutex
-	// worked is true once the tasks were listed; told is the last error, until then.
+	// worked is true once the tasks were listed, which clears told, the last error.
 	worked bool
 	told   string
 	// expected tasks by name, as they were seen last.

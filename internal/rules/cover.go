@@ -9,7 +9,7 @@ import (
 
 // maxComparisons bounds the work of Covers: a rule is as many permissions as its
 // verbs, groups, resources and names multiply to, and the API admits rules of a
-// thousand million. The limit takes about a second.
+// thousand million permissions. The limit takes about a second.
 const maxComparisons = 20_000_000
 
 // Covers tells whether the ceiling allows everything that is asked, by the algorithm

@@ -24,8 +24,8 @@ type Finding struct {
 // Forbidden finds in rules what may never be granted, whatever a policy says:
 // wildcards, and the powers over permissions, identities, admission and the broker
 // (Escalate, Impersonate, ChangeRBAC, ChangeAdmission, ControlNodes, RunOnNodes,
-// IssueCertificates, ControlBroker, MintTokens), through whichever kinds. Only to
-// read those things is no such power. The findings come in the order of the rules.
+// IssueCertificates, ControlBroker, MintTokens), through any kinds. Reading those
+// things gives no such power. The findings come in the order of the rules.
 //
 // Rules that a requester writes must have none. For a role that an administrator
 // lists, the caller chooses by the kind: Kubernetes' own edit may impersonate

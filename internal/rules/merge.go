@@ -10,7 +10,7 @@ import (
 )
 
 // maxMerged bounds the work of merging, in verbs on resources: the API admits rules
-// of a thousand million. More than that is shown rule by rule.
+// with a thousand million of them. More than that is shown rule by rule.
 const maxMerged = 1 << 20
 
 // item is what verbs are allowed on: a resource of a group or a path.

@@ -57,8 +57,8 @@ type Access struct {
 
 // Evaluate says how far the task has come, and the same in words for people. With
 // completeWhen, only that expression says when it is over, and then it is complete;
-// otherwise the kind decides, if it is Known. A task without a valid status counts
-// as running, and so does one with a deletionTimestamp.
+// otherwise the kind decides, if it is Known. A task whose status is missing or
+// malformed counts as running, and so does one with a deletionTimestamp.
 //
 // An error means that completeWhen cannot be evaluated; the state is then that of a
 // task that is not over.

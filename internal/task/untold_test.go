@@ -8,7 +8,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
-// What is to be told of the task is told apart from what went wrong.
+// TakeUntold separates what to report about the task from other errors.
 func TestTakeUntold(t *testing.T) {
 	broken, untold := errors.New("broken"), CompleteWhenErrs(errors.New("no such key"))
 	for name, test := range map[string]struct {

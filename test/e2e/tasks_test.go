@@ -134,7 +134,7 @@ func TestListOfKindsChanges(t *testing.T) {
 
 	withdraw(t, "fickle.example.com")
 	ended := e.WaitFor(t, waits, v1alpha1.RequestFailed)
-	if !env.HasMessage(ended.Status.Conditions, "Sync is not among the kinds that a task may be of here") {
+	if !env.HasMessage(ended.Status.Conditions, "Sync is not listed as a kind of task") {
 		t.Errorf("nobody can tell why: %s", env.Describe(ended.Status.Conditions))
 	}
 	told := e.WaitUntil(t, held, "what cannot be told", func(r *v1alpha1.AccessRequest) bool {
