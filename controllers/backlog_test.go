@@ -24,7 +24,7 @@ func named(name string) *v1alpha1.AccessGrant {
 	return &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
-// While others wait for their access, one that has hers is recorded later.
+// While others wait for access, the record of access that was given waits.
 func TestRecordWaitsForOthers(t *testing.T) {
 	w := newWorld(t, nil)
 	w.grants.Backlog = &queue.Backlog{}
@@ -65,7 +65,8 @@ func TestRecordWaitsForOthers(t *testing.T) {
 	}
 }
 
-// Law 4 holds before a binding is recorded, too: it is not made anew.
+// Law 4 also holds before a binding is recorded: the broker does not create it
+// again.
 func TestBindingDeletedBeforeItIsRecorded(t *testing.T) {
 	w := newWorld(t, nil)
 	w.grants.Backlog = &queue.Backlog{}
@@ -77,14 +78,14 @@ func TestBindingDeletedBeforeItIsRecorded(t *testing.T) {
 	}
 	w.reconcileGrant(g)
 	w.grants.Backlog.Arrived("another")
-	w.reconcileGrant(g) // that it is over can be told later
+	w.reconcileGrant(g) // the record of the end can wait
 	current := w.wantEnded(g, v1alpha1.EndBindingTouched)
 	if len(current.Status.Bindings) != 1 || current.Status.GrantedTime == nil {
 		t.Errorf("what was given is not recorded: %+v", current.Status)
 	}
 }
 
-// What takes access away overtakes what gives it.
+// Work that takes access away overtakes work that gives it.
 func TestTakingComesFirst(t *testing.T) {
 	q := priorityqueue.New[reconcile.Request]("test")
 	defer q.ShutDown()
@@ -111,7 +112,8 @@ func TestTakingComesFirst(t *testing.T) {
 	}
 }
 
-// What fell due while no replica ran goes before the reconcilers look at anything.
+// Access that fell due while no replica ran goes before the reconcilers look at
+// anything.
 func TestOverdueAtTheStart(t *testing.T) {
 	w := newWorld(t, nil)
 	_, g := w.active()

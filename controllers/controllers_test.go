@@ -89,7 +89,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// world is a broker in the hands of one test, in a namespace of its own.
+// world is a broker for one test, in a namespace of its own.
 type world struct {
 	t         *testing.T
 	clock     *clocktesting.FakePassiveClock
@@ -126,7 +126,7 @@ func newWorld(t *testing.T, edit func(*v1alpha1.AccessPolicySpec)) *world {
 	return w
 }
 
-// use makes reconcilers anew, as a restart does.
+// use makes new reconcilers, as a restart does.
 func (w *world) use(c client.Client, live client.Reader) {
 	admissionPolicies, err := admission.New(broker.GetClient())
 	if err != nil {
@@ -141,7 +141,7 @@ func (w *world) use(c client.Client, live client.Reader) {
 		w.t.Fatal(err)
 	}
 	policies := &resolve.Policies{Client: c, Live: live}
-	names := resolve.Names{Cache: c, Live: live, Tasks: tasks, Roles: resolve.NewRoles()} // which are never told of a change here
+	names := resolve.Names{Cache: c, Live: live, Tasks: tasks, Roles: resolve.NewRoles()} // nothing reports changes to these
 	status := &record.Writer{Client: c, Journal: record.Journal{Recorder: events.NewFakeRecorder(1000), Audit: zap.NewNop()}, Metrics: metrics}
 	w.grants = &grantcontroller.Reconciler{
 		Client: c, Live: live, Clock: w.clock, Status: status, Policies: policies, Names: names, Admission: admissionPolicies,
@@ -288,7 +288,7 @@ func (w *world) fresh(o client.Object) {
 		object := o.DeepCopyObject().(client.Object)
 		err := r.Get(w.t.Context(), key, object)
 		if apierrors.IsNotFound(err) || err == nil && cached.Ended(object) {
-			return "none", nil // what has ended leaves the cache
+			return "none", nil // the cache drops what has ended
 		}
 		return object.GetResourceVersion(), err
 	}
@@ -457,7 +457,7 @@ func TestClockJumps(t *testing.T) {
 	}
 }
 
-// So it is for the expirer, whose timer does not know of the jump: it looks at
+// The same holds for the expirer, whose timer does not notice the jump: it looks at
 // the clock again and again.
 func TestClockJumpsUnderTheExpirer(t *testing.T) {
 	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.MaxDuration = metav1.Duration{Duration: 4 * time.Hour} })
@@ -477,7 +477,7 @@ func TestClockJumpsUnderTheExpirer(t *testing.T) {
 			t.Fatalf("a jump of %s ended the access before its deadline", jump)
 		}
 	}
-	// One that is nearer than a look is met to the moment.
+	// A deadline that is nearer than the next look is met exactly.
 	w.clock.SetTime(g.Spec.ExpirationTime.Add(-time.Second))
 	if next := w.reconcileExpirer(g); next.RequeueAfter != time.Second {
 		t.Errorf("a second before the deadline the expirer looks again in %s", next.RequeueAfter)
@@ -485,7 +485,7 @@ func TestClockJumpsUnderTheExpirer(t *testing.T) {
 	w.clock.SetTime(g.Spec.ExpirationTime.Add(time.Hour))
 	w.reconcileExpirer(g)
 	w.wantLost()
-	// Back in time, what was taken stays taken.
+	// When the clock jumps back, what was taken stays taken.
 	w.clock.SetTime(begin)
 	w.reconcileExpirer(g)
 	w.reconcileGrant(g)
@@ -494,8 +494,8 @@ func TestClockJumpsUnderTheExpirer(t *testing.T) {
 	}
 }
 
-// The expirer takes access away by itself, and needs nothing of what a grant
-// is checked by: neither request nor policy nor role.
+// The expirer takes access away by itself, and needs neither request nor policy nor
+// role.
 func TestExpirerNeedsNothingButTheDeadline(t *testing.T) {
 	w := newWorld(t, nil)
 	request, g := w.active()
@@ -543,8 +543,8 @@ func TestLookupErrorIsNotADeletion(t *testing.T) {
 	}
 }
 
-// An API server that starts refuses what it will allow in a moment: that denies
-// nothing for good.
+// An API server that is starting refuses what it will allow in a moment: no request
+// is denied for good by that.
 func TestRefusedByAnAPIServerThatStarts(t *testing.T) {
 	w := newWorld(t, nil)
 	w.use(failing(interceptor.Funcs{
@@ -578,8 +578,8 @@ func TestRefusedByAnAPIServerThatStarts(t *testing.T) {
 	w.wantEnded(g, v1alpha1.EndNotGrantable)
 }
 
-// A write that is refused because the object has changed is made again, though
-// no event may come.
+// A write that is refused because the object has changed is tried again, even if no
+// event comes.
 func TestConflictIsTriedAgain(t *testing.T) {
 	w := newWorld(t, nil)
 	w.use(failing(interceptor.Funcs{
@@ -602,8 +602,8 @@ func TestConflictIsTriedAgain(t *testing.T) {
 	}
 }
 
-// The limit on waiting requests counts those under the policy, at once, and not
-// those that nobody knows where they belong.
+// The limit on waiting requests counts those under the policy, at once, and none
+// that have no policy yet.
 func TestMaxPending(t *testing.T) {
 	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.MaxPendingPerRequester = ptr.To[int32](1) })
 	other := newWorld(t, nil)
@@ -615,7 +615,7 @@ func TestMaxPending(t *testing.T) {
 	for _, request := range append(unmatched, first, second) {
 		w.fresh(request)
 	}
-	// The cache does not show the first match at the second.
+	// At the second match, the cache does not show the first yet.
 	unseen := w.request(second)
 	w.use(failing(interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
@@ -686,7 +686,7 @@ func TestFinalizerOnTheBinding(t *testing.T) {
 	}
 }
 
-// Access that is held by other means comes to light.
+// The conditions name access that is held by other means.
 func TestStandingAccess(t *testing.T) {
 	w := newWorld(t, nil)
 	_, g := w.active()
@@ -704,8 +704,8 @@ func TestStandingAccess(t *testing.T) {
 	}
 }
 
-// While a binding of the grant still allows anything, the API server's answer
-// is told from access by other means: the end is not claimed.
+// While a binding of the grant still allows anything, the broker does not take the
+// API server's answer for access by other means, and does not claim the end.
 func TestAnswersNameTheGrant(t *testing.T) {
 	w := newWorld(t, nil)
 	_, g := w.active()
@@ -715,8 +715,8 @@ func TestAnswersNameTheGrant(t *testing.T) {
 	}
 }
 
-// A Deny that comes in after the grant was written, before the request says
-// Active, wins.
+// A Deny wins that comes after the grant was written and before the request says
+// Active.
 func TestDenyRacesTheLastApproval(t *testing.T) {
 	w := newWorld(t, nil)
 	request, g := w.approved()
@@ -729,7 +729,7 @@ func TestDenyRacesTheLastApproval(t *testing.T) {
 	}
 }
 
-// Conditions see the moment at which the access would begin.
+// Conditions are evaluated for the moment at which the access would begin.
 func TestWorkingHours(t *testing.T) {
 	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) {
 		s.RequiredApprovals = new(int32)

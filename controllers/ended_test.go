@@ -21,8 +21,8 @@ import (
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
-// What ends leaves the cache, and is not in one that is filled anew; what has not
-// is in both.
+// Objects that end leave the cache, and a new cache does not have them; it has all
+// others.
 func TestWhatHasEndedIsNotCached(t *testing.T) {
 	kept, held := newWorld(t, nil).active()
 	w := newWorld(t, nil)
@@ -73,8 +73,8 @@ func TestWhatHasEndedIsNotCached(t *testing.T) {
 	}
 }
 
-// A request is told of a grant that ended before it was told that there was one,
-// whatever it would have come to by itself.
+// A request follows a grant that ended before the request recorded it, whatever the
+// request's own end would have been.
 func TestGrantEndedUnseen(t *testing.T) {
 	for name, then := range map[string]func(*world){
 		"it would be granted again": func(*world) {},
@@ -100,8 +100,8 @@ func TestGrantEndedUnseen(t *testing.T) {
 	}
 }
 
-// More than one page of what has ended is counted, is read, and is deleted when
-// its time is over.
+// Ended objects of more than one page are counted, read, and deleted when their
+// retention is over.
 func TestPagesOfEnded(t *testing.T) {
 	w := newWorld(t, nil)
 	registry := w.measure()

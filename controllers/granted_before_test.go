@@ -19,8 +19,8 @@ import (
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
-// again makes a request of that name and content, as a tool does that applies a
-// repository.
+// again makes a request of the same name and content, as a tool that applies a
+// repository does.
 func (w *world) again(request *v1alpha1.AccessRequest) *v1alpha1.AccessRequest {
 	w.t.Helper()
 	anew := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: request.Namespace, Name: request.Name}, Spec: *request.Spec.DeepCopy()}
@@ -32,8 +32,8 @@ func (w *world) again(request *v1alpha1.AccessRequest) *v1alpha1.AccessRequest {
 	return w.request(anew)
 }
 
-// wantNotGrantedAgain makes a request anew that was deleted by its retention:
-// nobody is asked, nothing is granted, and it stays and says why.
+// wantNotGrantedAgain makes a request again after its retention deleted it: nobody
+// is asked, nothing is granted, and the request stays and says why.
 func (w *world) wantNotGrantedAgain(request *v1alpha1.AccessRequest) {
 	w.t.Helper()
 	anew := w.again(request)
@@ -48,7 +48,7 @@ func (w *world) wantNotGrantedAgain(request *v1alpha1.AccessRequest) {
 	for range 2 {
 		w.lookAtEnded(w.clock.Now().Add(1000 * 24 * time.Hour))
 	}
-	w.request(anew) // fails when it is gone: it would be made anew for ever
+	w.request(anew) // fails when it is gone: the tool would make it again for ever
 }
 
 // over is a request whose access has expired.
@@ -70,7 +70,7 @@ func (w *world) over(edit ...func(*v1alpha1.AccessRequestSpec)) *v1alpha1.Access
 func (w *world) forget(request *v1alpha1.AccessRequest) {
 	w.t.Helper()
 	w.clock.SetTime(w.clock.Now().Add(time.Hour))
-	// It is remembered, then deleted.
+	// One look remembers it, another deletes it.
 	err := lab.Until(w.t.Context(), kit.Patience, func(ctx context.Context) (bool, error) {
 		w.lookAtEnded(w.clock.Now())
 		err := e.Admin.Get(ctx, client.ObjectKeyFromObject(request), &v1alpha1.AccessRequest{})
@@ -81,8 +81,8 @@ func (w *world) forget(request *v1alpha1.AccessRequest) {
 	}
 }
 
-// lookAtEnded goes through what has ended, as of a moment, when requests are kept
-// for an hour.
+// lookAtEnded goes through what has ended, at a given time, with a retention of an
+// hour for requests.
 func (w *world) lookAtEnded(at time.Time) {
 	w.t.Helper()
 	r := &record.Archive{
@@ -96,8 +96,8 @@ func (w *world) lookAtEnded(at time.Time) {
 
 func automatic(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) }
 
-// A request that its retention deleted and a tool made anew is not granted
-// again, by nobody and at nobody's wish; a broker that starts meanwhile knows.
+// A request that its retention deleted and that a tool made again is not granted
+// again, when nobody asked for it. A broker that restarts meanwhile knows that too.
 func TestGrantedBefore(t *testing.T) {
 	w := newWorld(t, automatic)
 	request := w.over()
@@ -105,7 +105,7 @@ func TestGrantedBefore(t *testing.T) {
 	w.use(broker.GetClient(), broker.GetAPIReader())
 	w.wantNotGrantedAgain(request)
 
-	// Another name, or another content, is another request.
+	// A request with another name or content is another request.
 	for name, change := range map[string]func(*v1alpha1.AccessRequest){
 		"name":   func(r *v1alpha1.AccessRequest) { r.Name += "-2" },
 		"ticket": func(r *v1alpha1.AccessRequest) { r.Name, r.Spec.Ticket = r.Name+"-3", "INC-43" },
@@ -118,7 +118,7 @@ func TestGrantedBefore(t *testing.T) {
 	}
 }
 
-// Who deletes a request and makes it anew asks anew.
+// People who delete a request and make it again ask again.
 func TestDeletedByPeople(t *testing.T) {
 	w := newWorld(t, automatic)
 	request := w.over()
@@ -130,7 +130,7 @@ func TestDeletedByPeople(t *testing.T) {
 	}
 }
 
-// A run of a task asks for itself, under the same name or not.
+// Each run of a task asks for itself, under the same name or another.
 func TestTaskMadeAnew(t *testing.T) {
 	w := newWorld(t, automatic)
 	pod := kit.NewPod(w.namespace, "run")
@@ -146,7 +146,7 @@ func TestTaskMadeAnew(t *testing.T) {
 	}
 }
 
-// One that was refused may be granted when it is made anew.
+// A request that was refused may be granted when it is made again.
 func TestForgottenWithoutAGrant(t *testing.T) {
 	w := newWorld(t, automatic)
 	request := w.ask(func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: 2 * time.Hour} })

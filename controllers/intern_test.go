@@ -12,7 +12,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
-// What the cache keeps is what the API server sent, but for managedFields.
+// The cache keeps what the API server sent, without managedFields.
 func TestInternChangesNothing(t *testing.T) {
 	w := newWorld(t, nil)
 	w.active()
@@ -27,7 +27,7 @@ func TestInternChangesNothing(t *testing.T) {
 	}
 	check := func(o runtime.Object) {
 		t.Helper()
-		for range 2 { // what was seen before is shared the second time
+		for range 2 { // the second time, known values are shared
 			before := o.DeepCopyObject()
 			reflect.ValueOf(before).Elem().FieldByName("ManagedFields").SetZero()
 			if binding, ok := before.(*rbacv1.RoleBinding); ok {

@@ -59,7 +59,7 @@ func find(t *testing.T, registry *prometheus.Registry, name string) *dto.Metric 
 	return nil
 }
 
-// The metrics count what is there, and page on what is overdue.
+// The metrics count what exists, and one of them what is overdue.
 func TestMetrics(t *testing.T) {
 	w := newWorld(t, nil)
 	registry := w.measure()
@@ -88,8 +88,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// What is still bound though its grant is gone is overdue; a stranger's binding
-// that carries the label is not.
+// A binding whose grant is gone is overdue; a binding of somebody else that carries
+// the label is not.
 func TestOrphansAreOverdue(t *testing.T) {
 	w := newWorld(t, nil)
 	registry := w.measure()
@@ -129,7 +129,7 @@ func decisionsIn(t *testing.T, registry *prometheus.Registry) map[string]uint64 
 	return got
 }
 
-// Every way to be decided is observed, once, after it was written.
+// Every kind of decision is observed, once, after it was written.
 func TestDecisionsAreObserved(t *testing.T) {
 	w := newWorld(t, nil)
 	registry := w.measure()
@@ -166,7 +166,8 @@ func TestDecisionsAreObserved(t *testing.T) {
 	w.reconcileRequest(w.ask(func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "nosuch" }))
 	observed(map[string]uint64{"approved": 1, "denied": 1, "refused": 2})
 
-	// One that waits for its time is decided when it is approved, and only then.
+	// A request that waits for its startTime is decided when it is approved, and only
+	// then.
 	later := w.ask(func(s *v1alpha1.AccessRequestSpec) { s.StartTime = &metav1.Time{Time: w.clock.Now().Add(time.Hour)} })
 	w.reconcileRequest(later)
 	w.decide(bob, later, v1alpha1.VerdictApprove)
@@ -185,8 +186,8 @@ func TestDecisionsAreObserved(t *testing.T) {
 	observed(map[string]uint64{"approved": 2, "denied": 1, "refused": 2, "lapsed": 1})
 }
 
-// A request that needed nobody and lapses because its task never came was not
-// left undecided by anybody.
+// A request that needed no approval and lapses because its task never came does not
+// count as undecided.
 func TestNobodyLetItLapse(t *testing.T) {
 	w := newWorld(t, automatic)
 	registry := w.measure()
@@ -204,7 +205,8 @@ func TestNobodyLetItLapse(t *testing.T) {
 	}
 }
 
-// A Revoke that cannot be carried out is counted, and its age is told until it is.
+// A Revoke that cannot be carried out is counted, and its age is shown until it is
+// carried out.
 func TestPendingEnd(t *testing.T) {
 	w := newWorld(t, nil)
 	request, g := w.active()
@@ -243,7 +245,7 @@ func TestPendingEnd(t *testing.T) {
 	}
 }
 
-// How late access ended is told, most of all when its removal failed at first.
+// The metrics show how late access ended, also when its removal failed at first.
 func TestLagAfterAFailure(t *testing.T) {
 	w := newWorld(t, nil)
 	_, g := w.active()
@@ -279,8 +281,8 @@ func TestLagAfterAFailure(t *testing.T) {
 	w.wantEnded(g, v1alpha1.EndExpired)
 }
 
-// While nothing can be counted, as before the cache is filled, the rest is told
-// all the same.
+// Before the cache is filled, nothing can be counted, but a scrape has all other
+// metrics.
 func TestScrapeWithoutACache(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	stranger, err := e.As("stranger")

@@ -21,8 +21,8 @@ import (
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
-// What is over goes after its time, never before, never while it lives, and
-// not before it stands in the audit log.
+// What has ended is deleted after its retention, never before, never while it is
+// active, and not before it is in the audit log.
 func TestRetention(t *testing.T) {
 	w := newWorld(t, nil)
 	var audit bytes.Buffer
@@ -65,7 +65,7 @@ func TestRetention(t *testing.T) {
 		t.Error("the request went before its time")
 	}
 	err := lab.Until(t.Context(), kit.Patience, func(context.Context) (bool, error) {
-		look(ended.Status.EndedTime.Add(time.Hour)) // the first look has the grant remember it
+		look(ended.Status.EndedTime.Add(time.Hour)) // the first look marks the grant
 		return gone(request.DeepCopy()), nil
 	})
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
-// missingNow is what a request may name that is not there, and how it is told
-// while it may be on its way and when it is not.
+// missingNow is what a request may name that does not exist, with the reasons while
+// it may be on its way and afterwards.
 var missingNow = map[string]struct {
 	edit    func(*v1alpha1.AccessRequestSpec)
 	waits   string
@@ -81,12 +81,12 @@ var missingNow = map[string]struct {
 		func(s *v1alpha1.AccessRequestSpec) {
 			s.Task = &v1alpha1.TaskRef{APIVersion: "example.com/v1", Kind: "Later", Name: "x"}
 		},
-		"WaitingForPermission", v1alpha1.RequestFailed, "NotSupported", "Later is not among the kinds that a task may be of",
+		"WaitingForPermission", v1alpha1.RequestFailed, "NotSupported", "Later is not listed as a kind of task",
 	},
 }
 
-// What is missing is waited for, and told at once, until the settling time is
-// over; then it is the end, in the words of ever. Nobody is asked meanwhile.
+// A request waits for what is missing, and says so at once, until the settling time
+// is over. Then it fails, with the usual message. Nobody is asked meanwhile.
 func TestMissingNowIsNotNever(t *testing.T) {
 	for name, tc := range missingNow {
 		t.Run(name, func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestMissingNowIsNotNever(t *testing.T) {
 	}
 }
 
-// What is decided is told at once: nobody waits for it.
+// A request that waiting cannot help ends at once.
 func TestDecidedAtOnce(t *testing.T) {
 	for name, tc := range map[string]struct {
 		policy func(*v1alpha1.AccessPolicySpec)
@@ -142,7 +142,7 @@ func TestDecidedAtOnce(t *testing.T) {
 		"where nobody could ever approve": {func(s *v1alpha1.AccessPolicySpec) { s.Approvers = s.Requesters }, nil, v1alpha1.RequestDenied},
 		"what is never granted to anybody": {nil, func(s *v1alpha1.AccessRequestSpec) {
 			s.RoleRef, s.Rules = nil, []v1alpha1.PolicyRule{{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}}}
-			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: "later"}} // missing, and of no consequence
+			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: "later"}} // missing, which does not matter
 		}, v1alpha1.RequestFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestDecidedAtOnce(t *testing.T) {
 	}
 }
 
-// A request that was matched waits no more for what goes away.
+// A request that was matched does not wait for an object that goes away afterwards.
 func TestMatchedAndThenMissing(t *testing.T) {
 	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.Subjects = v1alpha1.SubjectsAny })
 	w.requests.Settle = requestcontroller.DefaultSettle
@@ -188,7 +188,7 @@ func serviceAccountMetadataOf(account *corev1.ServiceAccount) client.Object {
 	return object
 }
 
-// A request that waits for what is missing can be taken back.
+// A request that waits for something missing can be withdrawn.
 func TestWithdrawnWhileItWaits(t *testing.T) {
 	w := newWorld(t, nil)
 	w.requests.Settle = requestcontroller.DefaultSettle
@@ -201,7 +201,7 @@ func TestWithdrawnWhileItWaits(t *testing.T) {
 	}
 }
 
-// What waits is found by what it waits for, and by nothing else.
+// Waiting requests are found by what they wait for, and by nothing else.
 func TestAwaitedObjects(t *testing.T) {
 	w := newWorld(t, nil)
 	w.requests.Settle = requestcontroller.DefaultSettle

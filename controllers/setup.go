@@ -1,7 +1,8 @@
-// Package controllers says who is started with what (setup.go) and which event
-// concerns whom (wiring.go). What each of them does is in a room of its own: request
-// makes a request a grant, grant gives and ends it, expirer removes on every replica
-// what is due, policy tells whether a policy can be used.
+// Package controllers starts the reconcilers (setup.go) and finds the objects that
+// an event concerns (wiring.go). Each reconciler has a package of its own: request
+// turns an approved request into a grant, grant gives and ends access, expirer
+// removes on every replica what is due, and policy tells whether a policy can be
+// used.
 package controllers
 
 import (
@@ -44,7 +45,7 @@ import (
 func CacheOptions() cache.Options {
 	var bindings []client.Object
 	for _, kind := range access.Kinds {
-		if kind.Binds { // roles that are no grant's are read too
+		if kind.Binds { // roles that belong to no grant are read too
 			bindings = append(bindings, kind.New())
 		}
 	}
@@ -70,9 +71,9 @@ type Options struct {
 	// Audit is the log of every transition.
 	Audit     *zap.Logger
 	Retention record.Retention
-	// Settle is how long a new request waits for what is missing.
+	// Settle is how long a new request waits for objects that do not exist yet.
 	Settle time.Duration
-	// Version that runs, for the metrics.
+	// Version of the broker, for the metrics.
 	Version string
 }
 
@@ -119,7 +120,8 @@ func newProcess(ctx context.Context, mgr manager.Manager, o Options) (*process, 
 	if p.admission, err = admission.New(c); err != nil {
 		return nil, err
 	}
-	// Read by name later; the cache starts with the others.
+	// The admission check reads these by name later; their caches fill with the
+	// others.
 	for _, o := range []client.Object{&admissionregistrationv1.ValidatingAdmissionPolicy{}, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}} {
 		if _, err := mgr.GetCache().GetInformer(ctx, o); err != nil {
 			return nil, fmt.Errorf("watch admission policies: %w", err)
@@ -168,7 +170,8 @@ func (p *process) setupRequest(granting *granting, settle time.Duration) error {
 		Complete(r)
 }
 
-// granting is what gives and what judges, and the way from one to the other.
+// granting is the grant reconciler, and the channel on which Judge hands a grant
+// that it struck to Reconcile.
 type granting struct {
 	*grant.Reconciler
 	struck chan event.GenericEvent
@@ -188,7 +191,8 @@ func (p *process) newGranting() *granting {
 	}}
 }
 
-// setupGrant watches what grants own for those whose grant has ended or is gone.
+// setupGrant also watches the objects that grants own: their grant may have ended or
+// be gone.
 func (p *process) setupGrant(g *granting) error {
 	return watchOwned(builder.ControllerManagedBy(p).Named("grant").For(&v1alpha1.AccessGrant{})).
 		WatchesRawSource(source.Channel(g.struck, handler.TypedFuncs[client.Object, reconcile.Request]{GenericFunc: handedOver})).
@@ -227,8 +231,8 @@ func watchOwned(to *builder.Builder, which ...builder.WatchesOption) *builder.Bu
 	return to
 }
 
-// CachesSynced is a readiness check: a replica is ready when it has seen the
-// cluster, and so will revoke what is due.
+// CachesSynced is a readiness check: a replica is ready when its caches are filled,
+// so that it revokes what is due.
 func CachesSynced(c cache.Cache) func(*http.Request) error {
 	return func(req *http.Request) error {
 		ctx, cancel := context.WithTimeout(req.Context(), time.Second)

@@ -20,8 +20,8 @@ import (
 	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
-// A cache that has not heard of the last word grants nothing: what was weighed
-// must be what the API server has.
+// With a cache that does not show the latest change, nothing is granted: what was
+// weighed must be what the API server has.
 func TestStaleCacheGrantsNothing(t *testing.T) {
 	for name, change := range map[string]func(*world, *v1alpha1.AccessRequest){
 		"the policy was narrowed": func(w *world, _ *v1alpha1.AccessRequest) {
@@ -87,8 +87,8 @@ func TestStaleCacheGrantsNothing(t *testing.T) {
 	}
 }
 
-// A binding that somebody else put in the place of the grant's, while the cache
-// still shows the grant's: it is left alone.
+// The broker leaves a binding alone that somebody else put in the place of the
+// grant's, while the cache still shows the grant's.
 func TestRemovalIsByUID(t *testing.T) {
 	w := newWorld(t, nil)
 	_, g := w.active()
@@ -119,8 +119,8 @@ func TestRemovalIsByUID(t *testing.T) {
 	}
 }
 
-// A binding that comes back between its removal and the question whether the
-// access is gone: the API server names it, and the end is not claimed.
+// When a binding comes back between its removal and the question whether the access
+// is gone, the API server names it, and the broker does not claim the end.
 func TestEndIsNotClaimedWhileABindingAllows(t *testing.T) {
 	w := newWorld(t, nil)
 	_, g := w.active()

@@ -18,7 +18,7 @@ import (
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
-// A task is looked at every minute, whatever the watch tells, while a request
+// The broker looks at a task every minute, whatever its watch shows, while a request
 // waits for it and while a grant lasts with it.
 func TestTaskIsLookedAtEveryMinute(t *testing.T) {
 	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) })
@@ -57,8 +57,8 @@ func TestTaskIsLookedAtEveryMinute(t *testing.T) {
 	}
 }
 
-// A kind that the API server serves no more is no answer about an object of it,
-// until it has been gone for so long that its objects must be.
+// When the API server no longer serves a kind, that says nothing about an object of
+// it, until the kind has been gone for so long that its objects must be.
 func TestKindIsServedNoMore(t *testing.T) {
 	crd := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",

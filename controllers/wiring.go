@@ -28,9 +28,9 @@ func handedOver(_ context.Context, e event.TypedGenericEvent[client.Object], q q
 	queue.Add(q, queue.Behind, keyOf(e.Object))
 }
 
-// toCheck lets through what is being deleted and still there: a finalizer keeps
-// it, and a Terminating binding still authorizes. And it lets through what is seen
-// for the first time: its grant may have ended.
+// toCheck lets two kinds of objects through: one that is being deleted but that a
+// finalizer keeps, because a Terminating binding still authorizes; and one that is
+// seen for the first time, because its grant may have ended.
 var toCheck = predicate.Or(
 	predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil }),
 	predicate.Funcs{
@@ -52,7 +52,7 @@ func grantOfRequest(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: grant.Name(o.GetName(), o.GetUID())}}}
 }
 
-// ownerOf is the grant that an object carries the label of.
+// ownerOf returns the grant whose label an object carries.
 func ownerOf(_ context.Context, o client.Object) []reconcile.Request {
 	name := o.GetLabels()[v1alpha1.LabelGrant]
 	if name == "" {
@@ -65,7 +65,7 @@ func (w wiring) openRequests(ctx context.Context, _ client.Object) []reconcile.R
 	return w.requestsBy(cached.ByOpen)(ctx, cached.Open)
 }
 
-// requestsAwaiting are the requests that wait for such a namespace or
+// requestsAwaiting returns the requests that wait for this namespace or
 // ServiceAccount.
 func (w wiring) requestsAwaiting(ctx context.Context, o client.Object) []reconcile.Request {
 	waiting := w.requestsBy(cached.ByAwaited)(ctx, cached.ObjectKey(o.GetNamespace(), o.GetName()))
@@ -85,8 +85,9 @@ func (w wiring) grantsOfRole(ctx context.Context, o client.Object) []reconcile.R
 
 type finder func(ctx context.Context, key string) []reconcile.Request
 
-// ofRole are those that name a role, and all that name a task when it is the list
-// of the kinds of tasks. What a grant owns is named by none.
+// ofRole returns the requests or grants that name a role; when the role is the list
+// of task kinds, also all that name a task. None of them names a role that a grant
+// owns.
 func ofRole(ctx context.Context, o client.Object, byRole, byTask finder) []reconcile.Request {
 	kind := v1alpha1.ClusterRoleKind
 	if _, ok := o.(*rbacv1.Role); ok {
@@ -107,7 +108,7 @@ func (w wiring) grantsOfObject(ctx context.Context, o client.Object) []reconcile
 	return w.grantsBy(cached.ByObject)(ctx, cached.ObjectKey(o.GetNamespace(), o.GetName()))
 }
 
-// named tells whether a request or a grant that is not over names a task.
+// named tells whether a request or grant that has not ended names a task.
 func (w wiring) named(ctx context.Context, key string) bool {
 	return len(w.requestsBy(cached.ByTask)(ctx, key))+len(w.grantsBy(cached.ByTask)(ctx, key)) > 0
 }
@@ -124,7 +125,7 @@ func (w wiring) grantsBy(field string) finder {
 	}
 }
 
-// by lists from an index of the cache, which cannot fail once it is synced.
+// by lists from an index of the cache. It cannot fail once the cache is synced.
 func (w wiring) by(ctx context.Context, list client.ObjectList, field, key string) []reconcile.Request {
 	if err := w.cache.List(ctx, list, client.MatchingFields{field: key}, client.UnsafeDisableDeepCopy); err != nil {
 		logf.FromContext(ctx).Error(err, "find whom an event concerns", "index", field)

@@ -46,12 +46,12 @@ func main() {
 	os.Exit(code)
 }
 
-// exitFound is the exit status of a sweep that found what is overdue and
-// removed it: the replicas should have.
+// exitFound is the exit status of a sweep that found and removed overdue access,
+// which the replicas should have removed.
 const exitFound = 3
 
-// callTimeout is how long a call may stay without an answer before it is given
-// up and tried again: a call that is lost must not hold up a revocation.
+// callTimeout is how long the broker waits for the answer to a call before it tries
+// again: a lost call must not hold up a revocation.
 const callTimeout = 10 * time.Second
 
 func run() (code int, err error) {
@@ -62,11 +62,11 @@ func run() (code int, err error) {
 	var (
 		metricsAddr      = flag.String("metrics-bind-address", ":8443", "address that serves metrics over HTTPS to authenticated clients; 0 turns it off")
 		probeAddr        = flag.String("health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 turns it off")
-		pprofAddr        = flag.String("pprof-bind-address", "0", "address that serves Go profiles at /debug/pprof to whoever reaches it; 0 turns it off")
+		pprofAddr        = flag.String("pprof-bind-address", "0", "address that serves Go profiles at /debug/pprof to anyone who reaches it; 0 turns it off")
 		leaderElect      = flag.Bool("leader-elect", false, "let one replica of several grant; every replica revokes")
 		namespace        = flag.String("leader-election-namespace", "access-broker-system", "namespace of the lease")
 		auditPath        = flag.String("audit-log-path", "stdout", "file, stdout or stderr that gets one JSON line for every transition")
-		settleTime       = flag.Duration("settle-time", request.DefaultSettle, "how long a new request waits for what it names and what is not there yet, a role or a policy say; 0 ends it at once")
+		settleTime       = flag.Duration("settle-time", request.DefaultSettle, "how long a new request waits for something that it names and that does not exist yet, such as a role or a policy; 0 ends it at once")
 		requestRetention = flag.Duration("request-retention", 7*24*time.Hour, "how long requests are kept after their end; 0 keeps them for ever")
 		grantRetention   = flag.Duration("grant-retention", 90*24*time.Hour, "how long grants are kept after their end; 0 keeps them for ever")
 		notifications    = flag.String("notification-config", "", "file that names the sinks to notify of every transition; none by default")
@@ -138,9 +138,9 @@ func run() (code int, err error) {
 		LeaderElection:          *leaderElect,
 		LeaderElectionID:        "access-broker",
 		LeaderElectionNamespace: *namespace,
-		// The process ends when Start returns, so the next leader need not wait:
-		// the lease is given up well before the kubelet's patience ends, and
-		// the others look for it every second or two.
+		// The process ends when Start returns, so the next leader need not wait: the
+		// broker gives up the lease well before the kubelet kills it, and the others
+		// look for it every second or two.
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       ptr.To(15 * time.Second),
 		RetryPeriod:                   ptr.To(time.Second),
@@ -179,7 +179,7 @@ func run() (code int, err error) {
 		return 1, err
 	}
 	go func() {
-		if mgr.GetCache().WaitForCacheSync(ctx) { // filling it makes no garbage worth collecting often
+		if mgr.GetCache().WaitForCacheSync(ctx) { // while it fills, frequent collections would gain little
 			tuneGC()
 		}
 	}()
@@ -187,7 +187,7 @@ func run() (code int, err error) {
 	return 0, mgr.Start(ctx)
 }
 
-// sweep removes what is overdue, once; see access.Sweep.
+// sweep removes overdue access, once; see access.Sweep.
 func sweep(config *rest.Config, scheme *runtime.Scheme, logger *zap.Logger) (code int, err error) {
 	c, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
@@ -195,13 +195,13 @@ func sweep(config *rest.Config, scheme *runtime.Scheme, logger *zap.Logger) (cod
 	}
 	found, err := access.Sweep(ctrl.SetupSignalHandler(), c, time.Now())
 	for _, object := range found.Overdue {
-		logger.Warn("found what is overdue", zap.String("object", object))
+		logger.Warn("found overdue access", zap.String("object", object))
 	}
 	for _, object := range found.Left {
-		logger.Warn("could not delete what allows nothing any more", zap.String("object", object))
+		logger.Warn("could not delete an object, which allows nothing any more", zap.String("object", object))
 	}
 	for _, object := range found.Copies {
-		logger.Warn("found what looks like a copy", zap.String("object", object))
+		logger.Warn("found a binding that looks like a copy", zap.String("object", object))
 	}
 	switch {
 	case err != nil:

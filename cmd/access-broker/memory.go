@@ -13,8 +13,8 @@ import (
 // is for what the collector does not see, and for the moment that it takes.
 const memoryShare = .9
 
-// limitMemory makes the collector work harder when the container's limit comes
-// near, instead of leaving the broker to be killed. GOMEMLIMIT overrides it.
+// limitMemory makes the collector work harder near the container's limit, so that
+// the broker is not killed. GOMEMLIMIT overrides it.
 func limitMemory(container memlimit.Provider) (limit int64, err error) {
 	return memlimit.Set(memlimit.WithProvider(container), memlimit.WithRatio(memoryShare))
 }
@@ -27,11 +27,10 @@ const (
 	minHeadroom = 32 << 20
 )
 
-// tuneGC keeps the memory near what is in use. Most of a large heap is the
-// cache, which lives on: to let it double, as Go does, would cost twice the
-// memory for nothing. A small one is collected more often than need be by the
-// same percentage, which an approval that is under way would feel. GOGC
-// overrides it.
+// tuneGC keeps the memory near what is in use. Most of a large heap is the cache,
+// which lives on: letting it double, as Go does, would cost twice the memory for
+// nothing. With the same percentage, a small heap would be collected more often than
+// need be, which would slow down approvals. GOGC overrides it.
 func tuneGC() {
 	if os.Getenv("GOGC") != "" {
 		return
@@ -41,14 +40,14 @@ func tuneGC() {
 	for range time.Tick(time.Second) {
 		metrics.Read(live)
 		next := gcPercent(live[0].Value.Uint64())
-		if next < percent-percent/8 || next > percent+percent/8 { // to set it stops the world
+		if next < percent-percent/8 || next > percent+percent/8 { // setting it stops the world
 			debug.SetGCPercent(next)
 			percent = next
 		}
 	}
 }
 
-// gcPercent is for a heap of so many bytes in use.
+// gcPercent is the percentage for a heap with live bytes in use.
 func gcPercent(live uint64) int {
 	return int(max(minPercent, min(maxPercent, minHeadroom*100/max(live, 1))))
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// Go stays within nine tenths of what the container may have; what an
-// administrator sets comes first, and no limit is none.
+// Go stays within nine tenths of the container's limit. What an administrator sets
+// comes first, and without a limit there is none.
 func TestMemoryLimit(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })

@@ -8,8 +8,8 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
-// Every field of a request's status but the decisions is the broker's alone: a
-// new field that decisions.yaml does not compare could be forged.
+// Only the broker writes a request's status, all but the decisions: anyone could
+// forge a new field that decisions.yaml does not compare.
 func TestStatusIsWrittenByTheBrokerAlone(t *testing.T) {
 	content, err := files.ReadFile("decisions.yaml")
 	if err != nil {

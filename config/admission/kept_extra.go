@@ -36,9 +36,9 @@ func KeptExtra() ([]string, error) {
 	return nil, fmt.Errorf("no policy has the variable %s", keptExtra)
 }
 
-// IgnoreKeptExtra takes out of a policy which keys are kept, so that one where
-// an administrator edited them, and nothing else, is as it was installed. What
-// is more than a list of texts stays in.
+// IgnoreKeptExtra takes the list of kept keys out of a policy, so that a policy in
+// which an administrator edited only that list counts as it was installed. Anything
+// else than a list of texts stays in.
 func IgnoreKeptExtra(spec *admissionregistrationv1.ValidatingAdmissionPolicySpec) {
 	for i, v := range spec.Variables {
 		if v.Name == keptExtra && plainList.MatchString(v.Expression) {

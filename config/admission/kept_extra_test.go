@@ -10,8 +10,8 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 )
 
-// The stamp and the check of what was stamped cut an identity by the same rule,
-// letter by letter.
+// The policy that stamps an identity and the one that checks the stamp cut it by the
+// same rule, letter by letter.
 func TestStampAndCheckAreTheSame(t *testing.T) {
 	variables := regexp.MustCompile(`(?m)^    - name: (\w+)\n((?:      .*\n)+)`)
 	read := func(name string) map[string]string {
@@ -56,7 +56,7 @@ func TestKeptExtra(t *testing.T) {
 	}
 }
 
-// An administrator may edit the list, and nothing but a list.
+// An administrator may edit the list, but not turn it into anything but a list.
 func TestIgnoreKeptExtra(t *testing.T) {
 	for expression, ignored := range map[string]bool{
 		`[]`:                             true,

@@ -38,12 +38,12 @@ type Reconciler struct {
 	struck sync.Map
 }
 
-// MaxWait is how long a grant goes without a look at the clock: a timer does not
-// notice that the clock was set ahead or that the machine slept.
+// MaxWait is the longest time between two looks at the clock for a grant: a timer
+// does not notice that the clock was set ahead or that the machine slept.
 const MaxWait = time.Minute
 
-// VerifyAfter is how long the expirer leaves the cache to hear of a removal. It
-// verifies behind all that is still to be removed.
+// VerifyAfter is how long the expirer waits for the cache to show a removal. It
+// verifies after the removals that are still due.
 const VerifyAfter = 20 * time.Millisecond
 
 // Reconcile removes what is due, or waits for the deadline.
@@ -78,8 +78,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reco
 	return queue.AgainFor(left), err
 }
 
-// strikeOnce strikes the bindings of a grant the first time that it is called for
-// it: what it leaves, and whether they are really gone, is for access.Take.
+// strikeOnce strikes the bindings of a grant, but only the first time that it is
+// called for that grant. access.Take removes what is left and verifies that all is
+// gone.
 func (r *Reconciler) strikeOnce(ctx context.Context, g *v1alpha1.AccessGrant) (struck bool, err error) {
 	if _, before := r.struck.LoadOrStore(g.Name, true); before {
 		return false, nil
@@ -89,17 +90,17 @@ func (r *Reconciler) strikeOnce(ctx context.Context, g *v1alpha1.AccessGrant) (s
 		return err
 	})
 	if err != nil {
-		r.struck.Delete(g.Name) // the next strike tells how late it was
+		r.struck.Delete(g.Name) // the next strike measures how late it was
 	}
 	return struck, err
 }
 
-// maxCatchUp bounds how long the reconcilers wait at the start for what is
-// overdue.
+// maxCatchUp bounds how long the reconcilers wait at the start for the removal of
+// overdue access.
 const maxCatchUp = 5 * time.Second
 
-// Start strikes what fell due while no replica ran, before the reconcilers look
-// at anything. What it does not get done is theirs.
+// Start strikes what fell due while no replica ran, before the reconcilers look at
+// anything. They do what it cannot finish in time.
 func (r *Reconciler) Start(ctx context.Context) error {
 	defer r.Backlog.CaughtUp()
 	ctx, cancel := context.WithTimeout(ctx, maxCatchUp)
@@ -125,5 +126,5 @@ func (r *Reconciler) Start(ctx context.Context) error {
 	return group.Wait()
 }
 
-// NeedLeaderElection is of manager.LeaderElectionRunnable.
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
 func (r *Reconciler) NeedLeaderElection() bool { return false }

@@ -16,13 +16,13 @@ import (
 	"github.com/accessbroker/accessbroker/internal/resolve"
 )
 
-// Wrote notes a grant that this process is about to write, after it has looked
-// whether the grant is what was approved.
+// Wrote notes a grant that this process has checked against what was approved and is
+// about to write.
 func (r *Reconciler) Wrote(g *v1alpha1.AccessGrant, now time.Time) { r.written.add(g, now) }
 
-// notApproved looks whether a grant is what its request, its policy and the
-// decisions come to. What the cache shows is confirmed by a live read: it may be
-// older than the grant.
+// notApproved returns an end when a grant is not what its request, its policy and
+// the decisions allow. Before that, it reads them live: the cache may be older than
+// the grant.
 func (r *Reconciler) notApproved(ctx context.Context, s *step) (*grant.End, error) {
 	if r.written.has(s.AccessGrant) {
 		return nil, nil

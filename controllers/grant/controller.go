@@ -1,6 +1,7 @@
-// Package grant gives what an AccessGrant says, ends it when it is over, and
-// records both: Reconcile reads as its life. Whether access that is held must end
-// before its deadline is for Judge, which waits for nothing else.
+// Package grant gives the access that an AccessGrant describes, takes it away when
+// the grant is over, and records both: Reconcile reads as the life of a grant. Judge
+// finds out whether held access must end before its deadline, and waits for nothing
+// else.
 package grant
 
 import (
@@ -31,7 +32,7 @@ const overdueGrace = time.Second
 // +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accessgrants/status,verbs=patch;update
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings;clusterrolebindings,verbs=get;list;watch;create;update;patch;delete
 
-// Reconciler gives what an AccessGrant says and takes it away.
+// Reconciler gives the access that an AccessGrant describes, and takes it away.
 type Reconciler struct {
 	Client client.Client
 	// Live reads from the API server, not from the cache.
@@ -61,7 +62,8 @@ type step struct {
 	now time.Time
 }
 
-// Reconcile brings one grant forward: give, or record what was given and taken.
+// Reconcile brings one grant forward: it gives the access or takes it away, and
+// records that.
 func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
 	r.Backlog.AtStart(ctx)
 	s, err := r.fetch(ctx, key)
@@ -89,8 +91,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reco
 	return r.keep(ctx, s)
 }
 
-// fetch reads a grant, with what was given and is not recorded yet; nil when the
-// cache has none.
+// fetch reads a grant from the cache, nil when there is none, and adds what was
+// given but is not recorded yet.
 func (r *Reconciler) fetch(ctx context.Context, key reconcile.Request) (*step, error) {
 	seen := &v1alpha1.AccessGrant{}
 	if err := r.Client.Get(ctx, key.NamespacedName, seen, &client.GetOptions{UnsafeDisableDeepCopy: ptr.To(true)}); err != nil {
@@ -108,9 +110,10 @@ func (r *Reconciler) fetch(ctx context.Context, key reconcile.Request) (*step, e
 	return s, nil
 }
 
-// over is why the access of a grant must end, or cannot be given: it was struck,
-// its time is up, or it was not given yet and is over, or is not what was approved.
-// Whether access that is held is over in any other way is for Judge.
+// over tells why the access of a grant must end, or must not be given: it was
+// struck, or its time is up; or, before it is given, the grant is over in any other
+// way or is not what was approved. For held access, Judge looks for those other
+// ways.
 func (r *Reconciler) over(ctx context.Context, s *step) (*ending, error) {
 	if struck := r.memory.look(s.Name, s.UID).struck; struck != nil {
 		return struck, nil
@@ -123,10 +126,9 @@ func (r *Reconciler) over(ctx context.Context, s *step) (*ending, error) {
 		return nil, nil
 	}
 	end, err := r.judge(ctx, s)
-	_, err = task.TakeUntold(err) // Judge tells of it
+	_, err = task.TakeUntold(err) // Judge reports it
 	if end == nil && err == nil {
-		// An error above is no reason not to look at the rest, but it is one not to
-		// give.
+		// After an error nothing is given, so this is not looked at.
 		end, err = r.notApproved(ctx, s)
 	}
 	if end == nil {
@@ -136,12 +138,12 @@ func (r *Reconciler) over(ctx context.Context, s *step) (*ending, error) {
 	return &ending{End: *end}, nil
 }
 
-// keep records access that is held, when nobody waits for theirs, and says when to
-// look again.
+// keep records that access was given, unless others still wait for theirs, and says
+// when to look again.
 func (r *Reconciler) keep(ctx context.Context, s *step) (reconcile.Result, error) {
 	if s.seen.Status.Phase != v1alpha1.GrantActive {
 		if r.Backlog.Waits(s.Spec.NotBefore.Time, s.now) {
-			return queue.Later(queue.RecordAgain), nil // that this one was given can be told later
+			return queue.Later(queue.RecordAgain), nil // the record can wait
 		}
 		if err := r.write(ctx, s); err != nil {
 			return record.Again(err)
@@ -163,7 +165,7 @@ func (r *Reconciler) write(ctx context.Context, s *step) error {
 	return err
 }
 
-// forget drops what is remembered of a grant that is over, or gone.
+// forget drops what is remembered of a grant that has ended or is gone.
 func (r *Reconciler) forget(name string) {
 	r.Metrics.Forget(name)
 	r.memory.forget(name)

@@ -16,8 +16,8 @@ import (
 	"github.com/accessbroker/accessbroker/internal/record"
 )
 
-// give creates what the grant wants, or returns an end when that can never be
-// created.
+// give creates the objects that the grant wants, or returns an end when they can
+// never be created.
 func (r *Reconciler) give(ctx context.Context, s *step) (*ending, error) {
 	enforced, reason, message, err := r.Admission.Condition(ctx)
 	if err != nil {
@@ -49,13 +49,13 @@ func (r *Reconciler) give(ctx context.Context, s *step) (*ending, error) {
 	return nil, nil
 }
 
-// startingUp is how long an API server may refuse what is allowed: while it
-// starts it answers Forbidden before it knows the roles and the admission
-// policies.
+// startingUp is how long an API server may forbid what is allowed: while it starts,
+// it does not know the roles and the admission policies yet.
 const startingUp = 10 * time.Second
 
-// notGrantable sorts the errors of a creation that has been tried for a while:
-// what will never succeed ends the grant, anything else is tried again.
+// notGrantable sorts the errors of a creation: one that will never succeed ends the
+// grant, any other is returned and tried again. tried is for how long the broker has
+// tried.
 func notGrantable(err error, tried time.Duration) (*grant.End, error) {
 	reason := v1alpha1.EndNotGrantable
 	switch {

@@ -13,9 +13,9 @@ import (
 	"github.com/accessbroker/accessbroker/internal/task"
 )
 
-// Judge looks whether access that is held must end before its deadline, and if so
-// strikes it: a pass of its own, behind which verifying, recording and giving
-// wait, and which waits for none of them. The deadline is the expirer's.
+// Judge finds out whether held access must end before its deadline, and if so
+// strikes it. It is a controller of its own: verifying, recording and giving wait
+// for it, and it waits for none of them. The expirer enforces the deadline.
 func (r *Reconciler) Judge(ctx context.Context, key reconcile.Request) (reconcile.Result, error) {
 	r.Backlog.AtStart(ctx)
 	s, err := r.fetch(ctx, key)
@@ -23,7 +23,7 @@ func (r *Reconciler) Judge(ctx context.Context, key reconcile.Request) (reconcil
 		return reconcile.Result{}, err
 	}
 	if s.Status.Phase != v1alpha1.GrantActive || r.memory.ahead(s.seen) {
-		return reconcile.Result{}, nil // not given yet, or over
+		return reconcile.Result{}, nil // not given yet, or ended
 	}
 	if r.memory.look(s.Name, s.UID).struck == nil {
 		end, err := r.judge(ctx, s)
@@ -49,14 +49,14 @@ func (r *Reconciler) Judge(ctx context.Context, key reconcile.Request) (reconcil
 	return reconcile.Result{}, r.Metrics.Removal(err)
 }
 
-// watched records what keeps the broker from telling whether the task of an active
-// grant is over, and says when to look again.
+// watched records why the broker cannot tell whether the task of an active grant is
+// over, if it cannot, and says when to look again.
 func (r *Reconciler) watched(ctx context.Context, s *step, untold *task.Untold) (reconcile.Result, error) {
 	look := s.Spec.ExpirationTime.Sub(s.now) + overdueGrace
 	if s.Spec.Task == nil {
 		return reconcile.Result{RequeueAfter: look}, nil
 	}
-	if s.seen.Status.Phase == v1alpha1.GrantActive { // otherwise it has been written just now, and is looked at again
+	if s.seen.Status.Phase == v1alpha1.GrantActive { // otherwise the write that was made just now brings another look
 		record.SetTaskWatched(&s.Status.Conditions, s.now, untold)
 		if _, err := r.Status.Grant(ctx, s.seen, s.AccessGrant); err != nil {
 			return record.Again(err)
@@ -65,7 +65,7 @@ func (r *Reconciler) watched(ctx context.Context, s *step, untold *task.Untold) 
 	return reconcile.Result{RequeueAfter: min(look, resolve.LookAgain)}, nil
 }
 
-// judge tells whether a grant is over, by what it looks up.
+// judge looks up the facts and tells whether a grant is over.
 func (r *Reconciler) judge(ctx context.Context, s *step) (*grant.End, error) {
 	return grant.Over(s.AccessGrant, r.facts(ctx, s.AccessGrant), s.now)
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/task"
 )
 
-// facts are read when grant.Over asks for them.
+// facts returns the facts about a grant. Each is read when grant.Over asks for it.
 func (r *Reconciler) facts(ctx context.Context, g *v1alpha1.AccessGrant) *grant.Facts {
 	l := &look{Reconciler: r, ctx: ctx, g: g}
 	l.request = sync.OnceValues(l.readRequest)
@@ -42,7 +42,7 @@ type look struct {
 	*Reconciler
 	ctx context.Context
 	g   *v1alpha1.AccessGrant
-	// request and policy are nil when there is none of the name.
+	// request and policy return nil when no object has the name.
 	request func() (*v1alpha1.AccessRequest, error)
 	policy  func() (*v1alpha1.AccessPolicy, error)
 }
@@ -71,10 +71,10 @@ func (l *look) readPolicy() (*v1alpha1.AccessPolicy, error) {
 	return object, nil
 }
 
-// refusal weighs what was given by the policy as it is now, and by the namespaces,
-// unless that was done in the same state of both. Conditions are held against the
-// moment of the grant: the end of the working hours does not end access that began
-// within them.
+// refusal tells why the policy no longer allows what was given, with the policy and
+// the namespaces as they are now; empty when it does. It checks each version of them
+// once. Conditions are evaluated for the moment of the grant: access that began
+// within working hours does not end with them.
 func (l *look) refusal() (string, error) {
 	object, err := l.policy()
 	if err != nil || object == nil {
@@ -119,8 +119,8 @@ func (l *look) refusal() (string, error) {
 	return "", nil
 }
 
-// namespaces of the grant as they are now, whole or only by their labels, and
-// their versions.
+// namespaces reads the namespaces of the grant as they are now, whole or only their
+// labels, and returns their versions too.
 func (l *look) namespaces(whole bool) (namespaces []policy.Namespace, versions string, err error) {
 	for _, ns := range l.g.Spec.Namespaces {
 		namespace := resolve.NamespaceMetadata()
@@ -151,7 +151,7 @@ func (l *look) requestAsMap() (map[string]any, error) {
 	return resolve.AsMap(request)
 }
 
-// ask is what was asked for, as the grant records it, but for the namespaces.
+// ask returns what was asked for, as the grant records it, without the namespaces.
 func (l *look) ask() (*policy.Request, error) {
 	object, err := l.requestAsMap()
 	if err != nil {
@@ -178,8 +178,8 @@ func (l *look) ask() (*policy.Request, error) {
 	return ask, nil
 }
 
-// task reads the task and tells how far it has come. What keeps the broker from
-// telling is *task.Untold.
+// task reads the task and tells how far it has come. A *task.Untold says why the
+// broker cannot tell.
 func (l *look) task() (grant.TaskNow, error) {
 	ref, namespace := l.g.Spec.Task, l.g.Spec.RequestRef.Namespace
 	l.Names.Tasks.Watch(l.ctx, l.Names, namespace, ref.TaskRef)
@@ -203,7 +203,7 @@ func (l *look) task() (grant.TaskNow, error) {
 		return grant.TaskNow{}, err
 	}
 	if object == nil || object.GetUID() != ref.UID {
-		// The watch may have seen what became of it.
+		// The watch may have seen how the task ended.
 		state, why := l.Names.Tasks.Last(namespace, ref.TaskRef, ref.UID, completeWhen, access)
 		return grant.TaskNow{Gone: true, State: state, Why: why}, nil
 	}
@@ -214,7 +214,8 @@ func (l *look) task() (grant.TaskNow, error) {
 	return grant.TaskNow{State: state, Why: why}, nil
 }
 
-// roles reads the roles that the grant binds: one, or one of each namespace.
+// roles reads the roles that the grant binds: one ClusterRole, or a Role in each
+// namespace.
 func (l *look) roles() (out grant.RolesNow, err error) {
 	g := l.g
 	var now []resolve.Role
@@ -244,7 +245,7 @@ func (l *look) roles() (out grant.RolesNow, err error) {
 	return out, nil
 }
 
-// uid is that of an object that is there, empty when it is not, or is being
+// uid returns the UID of an object, empty when it does not exist or is being
 // deleted.
 func (l *look) uid(key client.ObjectKey, object *metav1.PartialObjectMetadata) (types.UID, error) {
 	err := l.Names.Get(l.ctx, key, object)
@@ -259,8 +260,8 @@ func (l *look) uid(key client.ObjectKey, object *metav1.PartialObjectMetadata) (
 	return object.UID, nil
 }
 
-// intact tells whether an object is as it was given. What the cache shows is
-// confirmed by a live read: it may be older than the object.
+// intact tells whether an object is as it was given. When the cache says no, a live
+// read decides: the cache may be older than the object.
 func (l *look) intact(want grant.Object) (bool, error) {
 	uid := grant.RecordedUID(l.g, want)
 	for _, from := range []client.Reader{l.Client, l.Live} {

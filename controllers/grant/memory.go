@@ -12,8 +12,8 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 )
 
-// memory is what this process knows of grants and the cluster does not show yet,
-// by their names. What is lost with it is looked up again, see docs/architecture.md.
+// memory is what this process knows about grants, by name, before the cluster shows
+// it. docs/architecture.md says what a restart loses with it.
 type memory struct {
 	mu     sync.Mutex
 	grants map[string]*remembered
@@ -21,19 +21,20 @@ type memory struct {
 
 type remembered struct {
 	uid types.UID
-	// written is the phase that was last written, until the cache shows it: what the
-	// cache shows before that has been dealt with.
+	// written is the phase that this process wrote last, until the cache shows it. An
+	// older phase in the cache has been dealt with.
 	written v1alpha1.GrantPhase
-	// given is the status from when the bindings exist until that is recorded.
+	// given is the status with the bindings that now exist, until it is recorded.
 	given *v1alpha1.AccessGrantStatus
 	// struck is why the access was struck, until that is recorded: the cause may be
 	// gone by then.
 	struck *ending
-	// weighed is what the grant was last held against.
+	// weighed has the versions of the policy and namespaces that last allowed the
+	// grant.
 	weighed string
 }
 
-// ending is why a grant must end, and since when; at is not set for one that was
+// ending is why a grant must end, and since when; at is zero for a grant that was
 // never given.
 type ending struct {
 	grant.End
@@ -50,7 +51,7 @@ func (m *memory) look(name string, uid types.UID) remembered {
 	return remembered{}
 }
 
-// note changes what is remembered of a grant; nothing is kept of nothing.
+// note changes what is remembered of a grant, and drops an entry that is empty.
 func (m *memory) note(name string, uid types.UID, change func(*remembered)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -75,8 +76,8 @@ func (m *memory) forget(name string) {
 	delete(m.grants, name)
 }
 
-// ahead tells whether the cache does not show yet what was written to a grant.
-// What it lacks is on its way, and brings another reconcile.
+// ahead tells whether this process wrote a later phase to a grant than the cache
+// shows. The cache catches up, which brings another reconcile.
 func (m *memory) ahead(seen *v1alpha1.AccessGrant) bool {
 	written := m.look(seen.Name, seen.UID).written
 	if written == "" {
@@ -95,8 +96,8 @@ func (m *memory) wrote(g *v1alpha1.AccessGrant) {
 	m.note(g.Name, g.UID, func(r *remembered) { r.written, r.given = g.Status.Phase, nil })
 }
 
-// written are the grants that this process has written itself, after it had
-// looked, until they are given: they need not be looked at twice.
+// written holds the grants that this process wrote, after it had checked them, until
+// they are given: they need no second check.
 type written struct {
 	mu     sync.Mutex
 	grants map[string]writtenGrant // by name
@@ -107,7 +108,7 @@ type writtenGrant struct {
 	at   time.Time
 }
 
-// maxWritten is how long a grant that this process wrote is believed.
+// maxWritten is how long a grant that this process wrote needs no second check.
 const maxWritten = 10 * time.Second
 
 func (w *written) add(g *v1alpha1.AccessGrant, now time.Time) {
@@ -124,7 +125,7 @@ func (w *written) add(g *v1alpha1.AccessGrant, now time.Time) {
 	w.grants[g.Name] = writtenGrant{g.Spec.DeepCopy(), now}
 }
 
-// has tells whether a grant is what was written.
+// has tells whether a grant is exactly what this process wrote.
 func (w *written) has(g *v1alpha1.AccessGrant) bool {
 	w.mu.Lock()
 	known, ok := w.grants[g.Name]

@@ -15,6 +15,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/access"
 	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/record"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // VerifyAgain is when to ask again while the API server's authorizer has not
@@ -26,8 +27,8 @@ const VerifyAgain = 100 * time.Millisecond
 // them is asked for, and the condition says so.
 const maxQuestions = 100
 
-// take removes the access, asks the API server whether it is gone, and only
-// then records the end, when nobody waits for access to be taken or given.
+// take removes the access, asks the API server whether it is gone, and only then
+// records the end. It waits while other access is still to be taken or given.
 func (r *Reconciler) take(ctx context.Context, s *step, end *ending) (reconcile.Result, error) {
 	if r.Backlog.Waits(end.at, s.now) {
 		return queue.Later(queue.RecordAgain), nil
@@ -43,7 +44,7 @@ func (r *Reconciler) take(ctx context.Context, s *step, end *ending) (reconcile.
 	if remaining.Ours {
 		return reconcile.Result{RequeueAfter: VerifyAgain}, nil
 	}
-	gone := r.Clock.Now() // a removal may have taken its time
+	gone := r.Clock.Now() // the removal may have taken a while
 	status := &s.Status
 	status.Phase = v1alpha1.GrantEnded
 	status.EndedTime = &metav1.Time{Time: gone}
@@ -57,10 +58,10 @@ func (r *Reconciler) take(ctx context.Context, s *step, end *ending) (reconcile.
 	return record.Again(record.LetGo(ctx, r.Client, s.AccessGrant))
 }
 
-// refused writes on a grant that is over that its access stands, and why.
+// refused records on a grant that is over that its access is still there, and why.
 func (r *Reconciler) refused(ctx context.Context, s *step, end *ending, why error) error {
 	record.SetCondition(&s.Status.Conditions, s.now, v1alpha1.ConditionAccessRemoved, metav1.ConditionFalse, v1alpha1.ReasonRemovalRefused,
-		fmt.Sprintf("the access is over (%s: %s) and still there: %v", end.Reason, end.Message, why))
+		fmt.Sprintf("the access must end (%s: %s) and is still there: %v", end.Reason, end.Message, why))
 	return r.write(ctx, s)
 }
 
@@ -75,18 +76,18 @@ func late(g *v1alpha1.AccessGrant, gone time.Time) string {
 	if g.Spec.ExpirationTime.Time.Before(due) {
 		due = g.Spec.ExpirationTime.Time
 	}
-	return fmt.Sprintf("; it was removed %s late, after this: %s", gone.Sub(due).Round(time.Second), c.Message)
+	return fmt.Sprintf("; it was removed %s late, after this: %s", text.Duration(gone.Sub(due).Round(time.Second)), c.Message)
 }
 
-// report writes the answers as conditions, and what is left of the grant's own
-// objects though it allows nothing.
+// report writes the answers as conditions, with the objects of the grant that are
+// left but allow nothing.
 func report(conditions *[]metav1.Condition, r access.Remaining, left []string, now time.Time) {
 	asked := fmt.Sprintf("the API server was asked for all %d permissions", r.Possible)
 	if r.Asked < r.Possible {
 		asked = fmt.Sprintf("the API server was asked for %d of %d permissions", r.Asked, r.Possible)
 	}
 	if r.Unlisted {
-		asked += " that the grant lists, for none of those that it leaves out,"
+		asked += " that the grant lists, and for none that it leaves out,"
 	}
 	asked += r.Without
 	standing, reason, also := metav1.ConditionFalse, v1alpha1.ReasonVerified, asked+" and allows none"

@@ -1,4 +1,4 @@
-// Package policy says on an AccessPolicy whether it can be used.
+// Package policy reports on each AccessPolicy whether it can be used.
 package policy
 
 import (
@@ -26,20 +26,20 @@ import (
 
 // +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accesspolicies/status,verbs=patch;update
 
-// How soon the roles of a policy are looked at again. What lets the broker bind
-// them may be a binding, which it does not watch.
+// How soon the roles of a policy are looked at again. A binding may let the broker
+// bind them, and it does not watch such bindings.
 const (
 	grantableAgain    = 10 * time.Minute
 	notGrantableAgain = time.Minute
-	// rbacSettles is how long the API server may take to go by a changed role.
+	// rbacSettles is how long the API server may take to apply a changed role.
 	rbacSettles = time.Second
 )
 
 // maxRolesTold bounds how many roles that cannot be granted a condition names.
 const maxRolesTold = 10
 
-// Reconciler says on an AccessPolicy whether it can be used, and whether
-// its roles can be granted. Matching goes on with the others when one cannot.
+// Reconciler reports on each AccessPolicy whether it can be used, and whether its
+// roles can be granted. When one role cannot, the policy still allows the others.
 type Reconciler struct {
 	Client   client.Client
 	Clock    clock.PassiveClock
@@ -66,8 +66,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reco
 		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonRoleNotGrantable, told(missing, len(object.Spec.Roles))
 		wait = notGrantableAgain
 	}
-	if object.DeletionTimestamp != nil { // and a finalizer keeps it
-		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonDeleted, "the policy was deleted: nothing is given by it, and what it gave was taken"
+	if object.DeletionTimestamp != nil { // but a finalizer keeps it
+		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonDeleted, "the policy was deleted: it gives no more access, and what it gave has ended"
 	}
 	record.SetCondition(&next.Status.Conditions, r.Clock.Now(), v1alpha1.ConditionReady, status, reason, message)
 	meta.FindStatusCondition(next.Status.Conditions, v1alpha1.ConditionReady).ObservedGeneration = object.Generation
@@ -77,9 +77,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reco
 	return reconcile.Result{RequeueAfter: wait}, nil
 }
 
-// notGrantable says of each role of a policy that cannot be granted why not:
-// it does not exist, or the broker may not bind it. A Role is looked for in the
-// namespaces that the policy names; in those that it selects it may be or not.
+// notGrantable says why roles of a policy cannot be granted: a role does not exist,
+// or the broker may not bind it. It looks for a Role in the namespaces that the
+// policy names; in those that it selects by label, the Role need not exist.
 func (r *Reconciler) notGrantable(ctx context.Context, p *v1alpha1.AccessPolicy) ([]string, error) {
 	var missing []string
 	for _, ref := range p.Spec.Roles {
@@ -126,13 +126,13 @@ func told(missing []string, roles int) string {
 		text += fmt.Sprintf("; and %d more", more)
 	}
 	if roles > 1 {
-		text += "; whatever else the policy allows can be asked for"
+		text += "; everything else that the policy allows can be asked for"
 	}
 	return text
 }
 
-// OfRole enqueues the policies that a role concerns: those that name it
-// and, when it says what may be bound, all. They are looked at a moment later:
+// OfRole enqueues the policies that a role concerns: those that name it, or all of
+// them when the role lets its holder bind roles. It delays them a moment, because
 // the API server's own cache of roles may be behind the broker's.
 func (r *Reconciler) OfRole() handler.EventHandler {
 	add := func(ctx context.Context, o client.Object, q queue.Queue) {

@@ -1,5 +1,6 @@
 // Package request takes an AccessRequest from its creation to its AccessGrant, and
-// tells it what becomes of that: advance is its life, read from top to bottom.
+// mirrors what becomes of the grant: advance is the life of a request, read from top
+// to bottom.
 package request
 
 import (
@@ -25,7 +26,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// defaultPendingTimeout holds for a request that no policy has been matched to.
+// defaultPendingTimeout holds unless the policy of a request says otherwise.
 const defaultPendingTimeout = 24 * time.Hour
 
 // +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accessrequests,verbs=get;list;watch;delete
@@ -47,12 +48,12 @@ type Reconciler struct {
 	// Policies are shared with the other reconcilers, compiled once.
 	Policies *resolve.Policies
 	Names    resolve.Names
-	// Settle is how long a new request waits for what is missing.
+	// Settle is how long a new request waits for objects that do not exist yet.
 	Settle time.Duration
-	// Backlog is told of access that is on its way.
+	// Backlog counts the grants that are on their way.
 	Backlog *queue.Backlog
 	Metrics *record.Metrics
-	// Wrote is told of a grant that is about to be written, after it was looked at.
+	// Wrote is called before a grant is written, when it is known to be as approved.
 	Wrote func(*v1alpha1.AccessGrant, time.Time)
 
 	counted counted
@@ -102,7 +103,7 @@ func (s *step) end(phase v1alpha1.RequestPhase, reason, message string) {
 	}
 }
 
-// until makes the reconciler look again at a moment, the soonest of all asked for.
+// until makes the reconciler look again at t, or sooner when that was asked for.
 func (s *step) until(t time.Time) {
 	if d := max(t.Sub(s.now), time.Millisecond); s.wait == 0 || d < s.wait {
 		s.wait = d
@@ -126,7 +127,7 @@ func (r *Reconciler) advance(ctx context.Context, s *step) error {
 		s.end(v1alpha1.RequestRevoked, string(v1alpha1.EndGrantDeleted), "the AccessGrant was deleted")
 		return nil
 	}
-	if s.DeletionTimestamp != nil { // and a finalizer keeps it
+	if s.DeletionTimestamp != nil { // but a finalizer keeps it
 		s.end(v1alpha1.RequestRevoked, string(v1alpha1.EndRequestDeleted), "the request was deleted before anything was granted")
 		return nil
 	}
@@ -181,9 +182,9 @@ func (r *Reconciler) readGrant(ctx context.Context, from client.Reader, request 
 	return g, nil
 }
 
-// unseen looks, before a request ends without a grant, for one that the cache does
-// not show: it was made a moment ago, or has ended before the request was told of
-// it. What became of the grant is then what became of the request.
+// unseen looks for a grant that the cache does not show, before a request ends
+// without one: the grant was made a moment ago, or ended before the request recorded
+// it. The request then follows its grant.
 func (r *Reconciler) unseen(ctx context.Context, request *v1alpha1.AccessRequest, s *step) error {
 	g, err := r.readGrant(ctx, r.Live, request)
 	if err != nil || g != nil {
@@ -195,8 +196,8 @@ func (r *Reconciler) unseen(ctx context.Context, request *v1alpha1.AccessRequest
 	return err
 }
 
-// lapse ends a request that was not decided in time, or whose task did not
-// appear in time. It needs nothing but the stored request and the clock.
+// lapse ends a request that was not decided in time, or whose task did not appear in
+// time. It needs only the stored request, its policy and the clock.
 func (r *Reconciler) lapse(ctx context.Context, s *step) error {
 	timeout := defaultPendingTimeout
 	if s.Status.Policy != nil {

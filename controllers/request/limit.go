@@ -17,12 +17,12 @@ import (
 	"github.com/accessbroker/accessbroker/internal/queue"
 )
 
-// counted remembers, by requester, the requests that count as waiting and that the
-// cache does not show so yet: a limit holds in a burst, too.
+// counted remembers, by requester, the requests that count as waiting before the
+// cache shows it, so that a limit also holds in a burst.
 type counted struct {
 	mu     sync.Mutex
 	unseen map[string]map[types.UID]waits
-	// full is when a requester last had a request refused for too many.
+	// full is when a requester was last refused because too many requests waited.
 	full map[string]time.Time
 }
 
@@ -32,9 +32,9 @@ type waits struct {
 }
 
 // waiting counts the requester's other requests that wait for decisions under the
-// policy, and counts this one from then on if they are less than most. Requests
-// that are not matched yet may come to wait under another policy, or under none:
-// they do not count.
+// policy. If they are fewer than most, this request counts from now on. A request
+// that no policy matches yet does not count: it may wait under another policy, or
+// under none.
 func (r *Reconciler) waiting(ctx context.Context, request *v1alpha1.AccessRequest, policyName string, most int) (others int, err error) {
 	r.counted.mu.Lock()
 	defer r.counted.mu.Unlock()
@@ -79,8 +79,8 @@ func (r *Reconciler) waiting(ctx context.Context, request *v1alpha1.AccessReques
 	return others, nil
 }
 
-// floodFor is how long a requester who had too many requests waiting stands
-// behind the others.
+// floodFor is how long a requester who had too many requests waiting is served after
+// all others.
 const floodFor = time.Minute
 
 // floods tells whether a requester has lately had too many requests waiting.
@@ -95,7 +95,8 @@ func (r *Reconciler) floods(requester string) bool {
 	return ok
 }
 
-// InTurn queues requests, those of anyone who floods the broker behind all others.
+// InTurn queues requests; those of a requester who floods the broker go behind all
+// others.
 func (r *Reconciler) InTurn() handler.EventHandler {
 	plain := &handler.EnqueueRequestForObject{}
 	return handler.Funcs{

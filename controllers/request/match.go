@@ -16,8 +16,9 @@ import (
 // request.
 const maxMatching = 10 * time.Second
 
-// match matches the request to a policy, and shows everyone whom to ask for what.
-// It is nil when no policy allows the request, or when nobody can tell now.
+// match matches the request to a policy, and records in the status what is asked for
+// and whom to ask. It returns nil when no policy allows the request, or when that is
+// not known now.
 func (r *Reconciler) match(ctx context.Context, s *step, want *resolve.Resolved) (*policy.Match, error) {
 	candidates, err := r.Policies.All(ctx)
 	if err != nil {
@@ -64,8 +65,8 @@ func (r *Reconciler) match(ctx context.Context, s *step, want *resolve.Resolved)
 	return &match, nil
 }
 
-// weigh counts the decisions: it ends the request when somebody decided to, and
-// says whose decision is missing.
+// weigh counts the decisions. It ends the request when somebody decided to end it,
+// and otherwise says whose approval is missing.
 func weigh(s *step, p *policy.Policy) policy.Outcome {
 	outcome := policy.Weigh(policy.BallotOf(s.AccessRequest, p.Required()))
 	switch {
@@ -82,8 +83,8 @@ func weigh(s *step, p *policy.Policy) policy.Outcome {
 	return outcome
 }
 
-// findLive looks for a policy without the cache, which may not have seen one
-// that was just made: that is no reason to deny for good.
+// findLive matches against the policies on the API server. The cache may not show a
+// new policy yet, and a denial is final.
 func (r *Reconciler) findLive(ctx context.Context, s *step, begin time.Time) (policy.Match, error) {
 	candidates, err := r.Policies.AllLive(ctx)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// mirror tells the request what became of its grant.
+// mirror records on the request what became of its grant.
 func mirror(s *step, g *v1alpha1.AccessGrant) {
 	switch g.Status.Phase {
 	case v1alpha1.GrantActive, v1alpha1.GrantEnded:
@@ -49,7 +49,7 @@ func approvedBy(g *v1alpha1.AccessGrant) string {
 	return "approved by " + g.Spec.Summary.Approvers
 }
 
-// mirrorTask tells the request what its grant says of the task.
+// mirrorTask copies what the grant says about the task to the request.
 func mirrorTask(s *step, g *v1alpha1.AccessGrant) {
 	meta.RemoveStatusCondition(&s.Status.Conditions, v1alpha1.ConditionTaskWatched)
 	if told := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionTaskWatched); told != nil {

@@ -44,8 +44,8 @@ func (r *Reconciler) precheck(ctx context.Context, s *step, match *policy.Match,
 	if err := r.mayBind(ctx, want); err != nil {
 		return err
 	}
-	// Who holds the access for good should hear of it, and so should those who
-	// are asked to approve.
+	// The subjects may hold the access without this request; they and the approvers
+	// should know.
 	standing, err := access.Ask(ctx, r.Client, r.Live, resolve.NewGrant(s.AccessRequest, want, match, nil, s.now), maxQuestionsBefore)
 	if err != nil {
 		return err
@@ -59,8 +59,8 @@ func (r *Reconciler) precheck(ctx context.Context, s *step, match *policy.Match,
 	return nil
 }
 
-// grantedBefore refuses a request that is like one that was granted and is
-// forgotten.
+// grantedBefore refuses a request that repeats a granted one that the broker deleted
+// after its retention.
 func (r *Reconciler) grantedBefore(ctx context.Context, request *v1alpha1.AccessRequest) error {
 	if request.Spec.Task != nil {
 		return nil
@@ -118,7 +118,7 @@ func (r *Reconciler) mayWrite(ctx context.Context, want *resolve.Resolved) error
 			return err
 		}
 		if !allowed {
-			return resolve.Missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "rules of one's own are not enabled in this installation (config/components/adhoc-rules): ask for an existing role with roleRef")
+			return resolve.Missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "spec.rules is not enabled in this installation (config/components/adhoc-rules): ask for an existing role with roleRef")
 		}
 		holds := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: cmp.Or(namespace, metav1.NamespaceDefault)}}
 		if err := r.Client.Create(ctx, holds); err != nil {
@@ -126,7 +126,7 @@ func (r *Reconciler) mayWrite(ctx context.Context, want *resolve.Resolved) error
 		}
 		if covered, uncovered := rules.Covers(rulesOf(holds.Status), v1alpha1.RBACRules(want.Rules)); !covered && !holds.Status.Incomplete {
 			missing := rules.Show(uncovered, missingLimit).Lines
-			return resolve.Missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "rules: the broker does not hold %s itself: an administrator lists in the ClusterRole access-broker-adhoc-ceiling what rules may ask for", strings.Join(missing, "; "))
+			return resolve.Missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "rules: the broker itself does not hold %s: an administrator lists in the ClusterRole access-broker-adhoc-ceiling what requests may ask for", strings.Join(missing, "; "))
 		}
 	}
 	return nil

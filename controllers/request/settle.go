@@ -13,13 +13,12 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// DefaultSettle is how long a new request waits for what it names and what is
-// not there: one `kubectl apply` makes its objects one after another.
+// DefaultSettle is how long a new request waits for objects that it names and that
+// do not exist yet: one `kubectl apply` creates its objects one after another.
 const DefaultSettle = time.Minute
 
-// settle ends a request that cannot be granted as it is, or lets a new one wait
-// when all that it lacks may be on its way. It returns the errors that are
-// neither.
+// settle ends a request that cannot be granted as it is, or lets a new one wait when
+// everything that it lacks may be on its way. It returns all other errors.
 func (r *Reconciler) settle(s *step, err error) error {
 	var missing []*resolve.Impossible
 	var others []error
@@ -45,8 +44,9 @@ func (r *Reconciler) settle(s *step, err error) error {
 	return errors.Join(others...)
 }
 
-// awaits lets a new request wait for what is missing, and says so. Nobody is
-// asked to decide before it is there, so one that was matched waits no more.
+// awaits lets a new request wait for what is missing, and says so. Nothing was
+// missing when a request was matched and people were asked, so it does not wait
+// again.
 func (r *Reconciler) awaits(s *step, missing ...*resolve.Impossible) bool {
 	until := s.CreationTimestamp.Add(r.Settle)
 	if s.Status.Policy != nil || r.Settle <= 0 || !s.now.Before(until) {
@@ -59,7 +59,8 @@ func (r *Reconciler) awaits(s *step, missing ...*resolve.Impossible) bool {
 	s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionUnknown, missing[0].Waits, fmt.Sprintf(
 		"%s; waits until %s, in case it is on its way", strings.Join(what, "; "), text.Moment(until)))
 	s.until(until)
-	// Most of what may come is watched. What is not is looked for less and less often.
+	// Watches report most of what may come. The rest is looked for less and less
+	// often.
 	s.until(s.now.Add(max(time.Second, s.now.Sub(s.CreationTimestamp.Time))))
 	return true
 }

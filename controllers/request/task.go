@@ -11,8 +11,8 @@ import (
 	"github.com/accessbroker/accessbroker/internal/task"
 )
 
-// taskNotOver fails a request whose task is over already, before anybody is asked
-// and at the grant, and tells of a completeWhen that errs.
+// taskNotOver fails a request whose task is over already, before anyone is asked and
+// again at the grant, and reports a completeWhen that errs.
 func taskNotOver(s *step, want *resolve.Resolved) bool {
 	if s.Spec.Task == nil {
 		return true
@@ -54,8 +54,8 @@ func taskIsThere(s *step, want *resolve.Resolved) bool {
 	return false
 }
 
-// lostItsTask ends a request whose task was there and is gone: whatever has its
-// name now is another task, for which nobody asked.
+// lostItsTask ends a request whose task existed and is gone: an object with its name
+// is another task now, for which nobody asked.
 func (s *step) lostItsTask(want *resolve.Resolved) bool {
 	pins := s.Status.Pins
 	if pins == nil || pins.Task == nil || pins.Task.UID == "" || (want.Task != nil && want.Task.GetUID() == pins.Task.UID) {

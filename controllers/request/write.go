@@ -15,17 +15,17 @@ import (
 	"github.com/accessbroker/accessbroker/internal/resolve"
 )
 
-// write writes the AccessGrant: the intent, with its deadline, before any
-// binding. What people may have changed since the cache last heard of it, the
-// decisions and the policy, must be what was weighed; a role or namespace that
-// changes in this moment ends the grant as soon as it is seen.
+// write writes the AccessGrant: the intent, with its deadline, before any binding.
+// The decisions and the policy, which people may have changed since the cache read
+// them, must be those that were weighed. A role or namespace that changes at this
+// moment ends the grant as soon as the broker sees it.
 func (r *Reconciler) write(ctx context.Context, s *step, want *resolve.Resolved, match *policy.Match, approvers []string) error {
 	fresh, err := r.fresh(ctx, s.AccessRequest, match.Policy)
 	if err != nil {
 		return err
 	}
 	if !fresh {
-		s.wait = record.StaleAgain // the newer version is on its way, and most likely comes sooner
+		s.wait = record.StaleAgain // the newer version most likely comes sooner
 		return nil
 	}
 	g := resolve.NewGrant(s.AccessRequest, want, match, approvers, s.now)
@@ -34,8 +34,8 @@ func (r *Reconciler) write(ctx context.Context, s *step, want *resolve.Resolved,
 	if err := r.Client.Create(ctx, g); err != nil {
 		r.Backlog.Arrived(g.Name)
 		if apierrors.IsAlreadyExists(err) {
-			// It was made before a restart, or the cache is behind, and its deadline
-			// stands; or it has ended, and is not in the cache any more.
+			// The grant was made before a restart, or the cache is behind: its deadline
+			// stands. Or it has ended and left the cache.
 			g, err := r.readGrant(ctx, r.Live, s.AccessRequest)
 			if g != nil {
 				mirror(s, g)
@@ -48,9 +48,9 @@ func (r *Reconciler) write(ctx context.Context, s *step, want *resolve.Resolved,
 	return nil
 }
 
-// fresh asks the API server whether the request and the policy are those that
-// were weighed. It reads their metadata alone: this lies between an approval and
-// the access.
+// fresh asks the API server whether the request and the policy are those that were
+// weighed. It reads only their metadata, because people who were approved are
+// waiting.
 func (r *Reconciler) fresh(ctx context.Context, request *v1alpha1.AccessRequest, p *policy.Policy) (bool, error) {
 	var sameRequest, samePolicy bool
 	group, groupCtx := errgroup.WithContext(ctx)

@@ -12,13 +12,13 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 )
 
-// ErrNameTaken means that an object which is not the grant's has the name of one
-// that the grant wants. The object is left alone.
+// ErrNameTaken means that an object that does not belong to the grant has the name
+// of one that the grant wants. The broker leaves that object alone.
 var ErrNameTaken = errors.New("an object that does not belong to the grant has the name of its binding")
 
-// Apply creates an object of a grant and returns its UID. One that exists already
-// is a success only when it is exactly the one that is wanted, as after a crash
-// between its creation and the record of it; else the error is ErrNameTaken.
+// Apply creates an object of a grant and returns its UID. If one of that name
+// exists, it must be exactly the wanted one, as after a crash between its creation
+// and its record; otherwise the error is ErrNameTaken.
 func Apply(ctx context.Context, writer client.Writer, live client.Reader, want grant.Object) (types.UID, error) {
 	object := New(want)
 	err := writer.Create(ctx, object)
@@ -33,7 +33,7 @@ func Apply(ctx context.Context, writer client.Writer, live client.Reader, want g
 		return "", err
 	}
 	if seen == nil {
-		return "", fmt.Errorf("%s went away while it was looked at", want)
+		return "", fmt.Errorf("%s disappeared while the broker looked at it", want)
 	}
 	if !want.Intact(*seen) {
 		return "", fmt.Errorf("%s: %w", want, ErrNameTaken)
@@ -41,10 +41,10 @@ func Apply(ctx context.Context, writer client.Writer, live client.Reader, want g
 	return seen.Meta.UID, nil
 }
 
-// New is what a grant wants, as it is created.
+// New returns the object to create for what a grant wants.
 func New(want grant.Object) client.Object { return of(want.Kind).object(want) }
 
-// Get reads what stands under the name of an object; nil when nothing does.
+// Get reads the object that has the name of a wanted one; nil when there is none.
 func Get(ctx context.Context, from client.Reader, want grant.Object) (*grant.Seen, error) {
 	kind := of(want.Kind)
 	object := kind.New()

@@ -17,25 +17,26 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 )
 
-// Kind is what there is to know of the objects of one kind that a grant can own.
+// Kind describes one kind of object that a grant can own.
 type Kind struct {
 	// Name of the kind, as in AccessGrant.status.bindings.
 	Name string
-	// Binds: objects of the kind give access; those of the others are what is bound.
+	// Binds is true when objects of the kind give access; the others are what they
+	// bind.
 	Binds bool
 	// New is an object of the kind with nothing in it.
 	New func() client.Object
 
 	list func() client.ObjectList
-	// write gives an object what it is to allow.
+	// write sets what an object allows.
 	write func(client.Object, grant.Seen)
-	// read is an object as it is compared.
+	// read returns what is compared of an object.
 	read func(client.Object) grant.Seen
 }
 
-// Kinds are all kinds that a grant can own, what binds before what is bound: the
-// order in which access is taken away. A kind that is not here is neither given
-// nor taken, watched, searched for, swept or counted.
+// Kinds are all kinds that a grant can own, in the order in which access is taken
+// away: bindings before the roles that they bind. The broker does not give, take,
+// watch, search for, sweep or count any other kind.
 var Kinds = []Kind{
 	kindOf[rbacv1.RoleBinding, rbacv1.RoleBindingList](grant.RoleBindingKind, true,
 		func(o *rbacv1.RoleBinding, to grant.Seen) { o.RoleRef, o.Subjects = to.RoleRef, to.Subjects },
@@ -55,8 +56,8 @@ var Kinds = []Kind{
 		}),
 }
 
-// kindOf makes a row of the table: write gives an object what it is to allow, and
-// read tells what it allows.
+// kindOf makes a row of the table: write sets what an object allows, and read tells
+// what it allows.
 func kindOf[T, L any, P interface {
 	*T
 	client.Object
@@ -81,7 +82,7 @@ func metaOf(o client.Object) *metav1.ObjectMeta {
 	return o.(metav1.ObjectMetaAccessor).GetObjectMeta().(*metav1.ObjectMeta)
 }
 
-// of is the row of a kind by its name.
+// of finds the row of a kind by its name.
 func of(name string) Kind {
 	i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == name })
 	if i < 0 {
@@ -90,7 +91,7 @@ func of(name string) Kind {
 	return Kinds[i]
 }
 
-// object is what a grant wants, as it is created.
+// object returns the object to create for what a grant wants.
 func (k Kind) object(want grant.Object) client.Object {
 	o := k.New()
 	*metaOf(o) = want.Meta()
@@ -98,19 +99,19 @@ func (k Kind) object(want grant.Object) client.Object {
 	return o
 }
 
-// empty takes out of an object what it allows; what a binding is to can never be
-// changed.
+// empty removes from an object what it allows, but for the roleRef of a binding,
+// which can never be changed.
 func (k Kind) empty(o client.Object) {
 	k.write(o, grant.Seen{RoleRef: k.read(o).RoleRef})
 }
 
-// Labelled are all objects that carry a grant's label, what binds before the
-// roles that it binds.
+// Labelled lists all objects that carry a grant's label, bindings before the roles
+// that they bind.
 func Labelled(ctx context.Context, c client.Reader, which ...client.ListOption) ([]grant.Seen, error) {
 	return listed(ctx, c, func(Kind) bool { return true }, which...)
 }
 
-// LabelledBindings are those of them that bind.
+// LabelledBindings lists only the bindings among them.
 func LabelledBindings(ctx context.Context, c client.Reader, which ...client.ListOption) ([]grant.Seen, error) {
 	return listed(ctx, c, func(k Kind) bool { return k.Binds }, which...)
 }

@@ -15,8 +15,8 @@ import (
 )
 
 // A kind that a grant can own is in the table, in the API and in every admission
-// policy that guards what grants own: one that is missing in any of them is access
-// that stays, or that anybody makes.
+// policy that guards what grants own. If one of them lacks it, its access stays, or
+// anyone can make it.
 func TestKindsAreEverywhere(t *testing.T) {
 	var names, resources []string
 	for _, kind := range Kinds {

@@ -12,9 +12,9 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 )
 
-// questions are all that the API server could be asked about a grant: one for
-// each permission, in each namespace, for each subject. They are made one by one,
-// as a few rules can be thousands of millions of them.
+// questions are all that the API server could be asked about a grant: one for each
+// permission, in each namespace, for each subject. They are made one by one, because
+// a few rules can mean thousands of millions of questions.
 type questions struct {
 	subjects   []authorizationv1.SubjectAccessReviewSpec
 	rules      []rbacv1.PolicyRule
@@ -54,13 +54,13 @@ func (q questions) count() int {
 	return int(min(total*float64(len(q.subjects)), maxCounted))
 }
 
-// of a rule, for one subject.
+// of counts the questions of a rule, for one subject.
 func (q questions) of(rule rbacv1.PolicyRule) int {
 	objects := float64(len(rule.APIGroups)) * float64(len(rule.Resources)) * float64(max(1, len(rule.ResourceNames))) * float64(len(q.namespaces))
 	return int(min(float64(len(rule.Verbs))*(objects+float64(q.paths(rule))), maxCounted))
 }
 
-// paths belong to no namespace.
+// paths counts the paths of a rule. They belong to no namespace.
 func (q questions) paths(rule rbacv1.PolicyRule) int {
 	if !q.cluster {
 		return 0
@@ -68,7 +68,8 @@ func (q questions) paths(rule rbacv1.PolicyRule) int {
 	return len(rule.NonResourceURLs)
 }
 
-// sample is all questions, or an even sample of them.
+// sample returns all questions or, when they are more than the limit, an even
+// sample.
 func (q questions) sample(most int) []authorizationv1.SubjectAccessReviewSpec {
 	total := q.count()
 	n := min(total, most)
@@ -79,8 +80,8 @@ func (q questions) sample(most int) []authorizationv1.SubjectAccessReviewSpec {
 	return out
 }
 
-// at is the question of a number: by subject, rule, verb, group, resource, name
-// and, the fastest, namespace.
+// at returns the question with a number. Numbers run through subjects, rules, verbs,
+// groups, resources, names and namespaces, the last of these fastest.
 func (q questions) at(number int) authorizationv1.SubjectAccessReviewSpec {
 	ofSubject := max(1, q.count()/len(q.subjects))
 	question := *q.subjects[min(number/ofSubject, len(q.subjects)-1)].DeepCopy()

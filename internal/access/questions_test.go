@@ -10,8 +10,8 @@ import (
 	"github.com/accessbroker/accessbroker/internal/rules"
 )
 
-// Every permission is asked for once, in each namespace, for each subject; of
-// too many an even sample is.
+// Every permission is asked for once, in each namespace, for each subject; if they
+// are too many, an even sample of them.
 func TestQuestions(t *testing.T) {
 	g := &v1alpha1.AccessGrant{}
 	g.Spec.RoleRef = &v1alpha1.RoleRef{Kind: v1alpha1.ClusterRoleKind, Name: "r"}
@@ -49,8 +49,9 @@ func TestQuestions(t *testing.T) {
 	}
 }
 
-// A few rules are thousands of millions of questions; a sample of them is made
-// all the same, and of a part of the role it is not claimed that it is all.
+// A few rules can mean thousands of millions of questions: a sample of them is still
+// made. When the grant lists only part of the role, the sample does not claim to
+// cover all of it.
 func TestQuestionsOfMuch(t *testing.T) {
 	var items []string
 	for i := range 20_000 {

@@ -12,26 +12,26 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 )
 
-// attempts at an object that somebody else keeps changing, before the removal
-// is left to the next reconcile.
+// attempts is how often Remove tries an object that somebody else keeps changing,
+// before it leaves it to the next reconcile.
 const attempts = 6
 
-// Remove takes away what a binding allows, by whatever the API server lets it,
-// and returns once a live read shows that. uid is what the binding was created
-// with, empty when that was not recorded: then only an object that the grant owns
-// is removed. An object of another UID that the grant does not own is somebody
-// else's and is left alone.
+// Remove takes away what a binding allows, by any means that the API server permits,
+// and returns once a live read confirms it. uid is the UID that the binding was
+// created with, empty when it was not recorded: Remove then removes only an object
+// that the grant owns. An object of another UID that the grant does not own belongs
+// to somebody else and is left alone.
 //
-// The ways are tried in their order: it is deleted; where that is refused, or a
-// finalizer keeps it, which leaves it authorizing, it loses what it allows. What
-// then cannot be deleted is left, in words for people; left is empty when nothing
-// is. The error is that the access stands, with the API server's words.
+// Remove first deletes the object. When that is refused, or a finalizer keeps the
+// object, so that it still authorizes, Remove takes out what it allows. left says in
+// words for people that such an object cannot be deleted, and is empty when it is
+// gone. An error means that the access stands, with the API server's words.
 func Remove(ctx context.Context, c client.Client, live client.Reader, want grant.Object, uid types.UID) (left string, err error) {
 	kind := of(want.Kind)
 	var refused error // of the deletion
 	for i := range attempts {
-		// What the cache does not know any more is looked up before it is
-		// deleted again: most likely another hand has removed it.
+		// When the cache no longer has the object, look before deleting: most likely
+		// somebody else has removed it.
 		if uid != "" && (i > 0 || !knownGone(ctx, c, want)) && !definite(refused) {
 			refused = remove(ctx, c, want, uid)
 		}
@@ -52,10 +52,10 @@ func Remove(ctx context.Context, c client.Client, live client.Reader, want grant
 		}
 		terminating := object.GetDeletionTimestamp() != nil
 		if !terminating && refused == nil {
-			continue // its deletion is on its way
+			continue // it is being deleted
 		}
 		if kind.read(object).AllowsNothing() && (definite(refused) || i == attempts-1) {
-			return fmt.Sprintf("%s is left, which allows nothing any more, because it cannot be deleted: %v", want, refused), nil
+			return fmt.Sprintf("%s allows nothing any more, but is left because it cannot be deleted: %v", want, refused), nil
 		}
 		if err := disarm(ctx, c, kind, object, terminating); err != nil {
 			return "", errors.Join(refused, fmt.Errorf("take away what %s allows: %w", want, err))
@@ -64,8 +64,8 @@ func Remove(ctx context.Context, c client.Client, live client.Reader, want grant
 	return "", errors.Join(refused, fmt.Errorf("%s is still there: somebody keeps changing it", want))
 }
 
-// definite tells whether the API server refuses for a reason that the next try
-// will meet too: RBAC, or an admission policy or webhook that says no.
+// definite tells whether the next try will be refused too: by RBAC, or by an
+// admission policy or webhook.
 func definite(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsMethodNotSupported(err) || apierrors.IsUnauthorized(err)
 }
@@ -76,8 +76,8 @@ func knownGone(ctx context.Context, cache client.Reader, want grant.Object) bool
 	return err == nil && seen == nil
 }
 
-// remove sends the deletion of an object of that UID, and does not look what
-// becomes of it. That there is none any more is no error.
+// remove asks for the deletion of the object with that UID, and does not look
+// whether it is gone. It is no error when there is no such object.
 func remove(ctx context.Context, c client.Client, o grant.Object, uid types.UID) error {
 	object := of(o.Kind).New()
 	object.SetNamespace(o.Namespace)
@@ -90,13 +90,13 @@ func remove(ctx context.Context, c client.Client, o grant.Object, uid types.UID)
 	return fmt.Errorf("delete %s: %w", o, err)
 }
 
-// disarm takes what an object allows away and then, when it is Terminating, the
-// finalizers that keep it: without them it is gone, so that they are taken even
-// when the rest is refused (the broker may no longer bind the role, say). PUT and
-// PATCH are two permissions, and a policy may tell them apart.
+// disarm takes out what an object allows and then, when it is Terminating, the
+// finalizers that keep it. Without them it is gone, so disarm takes them out even
+// when the rest is refused (the broker may no longer bind the role, say). It tries
+// PUT and then PATCH: they are two permissions, and a policy may refuse only one.
 func disarm(ctx context.Context, c client.Client, kind Kind, object client.Object, terminating bool) error {
 	if terminating && len(object.GetFinalizers()) == 0 {
-		return nil // it is going
+		return nil // it goes by itself
 	}
 	bare := object.DeepCopyObject().(client.Object)
 	kind.empty(bare)

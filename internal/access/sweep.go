@@ -27,20 +27,19 @@ import (
 type Swept struct {
 	// Overdue is what outlived its grant, removed or not.
 	Overdue []string
-	// Left is what could not be deleted and allows nothing any more.
+	// Left is what allows nothing any more but could not be deleted.
 	Left []string
-	// Copies are bindings that look like copies of a grant's. They are told, not
-	// removed: whoever made them may have meant to.
+	// Copies are bindings that look like copies of a grant's. They are reported, not
+	// removed: somebody may have made them on purpose.
 	Copies []string
 }
 
-// Sweep removes every binding whose grant's deadline has passed, whose grant
-// has ended and whose grant does not exist, and every role that was written for
-// such a grant, once, without a leader and without a cache: the last net under
-// the replicas. It tells of what looks like a copy of a binding, which outlives
-// the grant.
+// Sweep removes once every binding whose grant is past its deadline, has ended or
+// does not exist, and every role that was written for such a grant. It needs no
+// leader and no cache: it is the last net under the replicas. It also reports what
+// looks like a copy of a binding, because a copy outlives the grant.
 func Sweep(ctx context.Context, c client.Client, now time.Time) (Swept, error) {
-	// Grants last: one that is made in between is in the later list.
+	// Grants are listed last, so that the list has a grant that is made in between.
 	objects, err := Labelled(ctx, c, client.HasLabels{v1alpha1.LabelGrant})
 	if err != nil {
 		return Swept{}, err
@@ -85,9 +84,9 @@ func (r *remover) removeOverdue(ctx context.Context, objects []grant.Seen, list 
 // sweepPage is how many bindings are listed at a time.
 const sweepPage = 500
 
-// findCopies finds bindings to the same role for the same subjects as a grant's,
-// made by other hands while the grant was active, and says so in an Event of the
-// grant. Of several such grants it is the one that began last.
+// findCopies finds bindings with the role and subjects of a grant that somebody else
+// made while the grant was active, and says so in an Event of the grant. Of several
+// such grants it takes the one that began last.
 func findCopies(ctx context.Context, c client.Client, grants []v1alpha1.AccessGrant, now time.Time) (copies []string, err error) {
 	byName := map[string]*v1alpha1.AccessGrant{}
 	byUID := map[types.UID]*v1alpha1.AccessGrant{}
@@ -95,14 +94,14 @@ func findCopies(ctx context.Context, c client.Client, grants []v1alpha1.AccessGr
 	for i := range grants {
 		g := &grants[i]
 		byName[g.Name], byUID[g.UID] = g, g
-		if bindings := grant.Bindings(g); len(bindings) > 0 { // they differ by their namespace alone
+		if bindings := grant.Bindings(g); len(bindings) > 0 { // they differ only in their namespace
 			byRole[bindings[0].RoleRef] = append(byRole[bindings[0].RoleRef], g)
 		}
 	}
 	for _, same := range byRole {
 		slices.SortStableFunc(same, func(a, b *v1alpha1.AccessGrant) int { return b.Spec.NotBefore.Compare(a.Spec.NotBefore.Time) })
 	}
-	// A binding of one grant is no copy of another that allows the same.
+	// A binding of one grant is no copy of the same binding of another grant.
 	ofAGrant := func(seen grant.Seen) bool {
 		candidates := []*v1alpha1.AccessGrant{byName[seen.Meta.Labels[v1alpha1.LabelGrant]]}
 		for _, owner := range seen.Meta.OwnerReferences {
@@ -167,7 +166,7 @@ func tellCopy(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant, see
 		Regarding: corev1.ObjectReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AccessGrant", Name: g.Name, UID: g.UID},
 	}
 	if err := c.Create(ctx, event); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("tell of a copy: %w", err)
+		return fmt.Errorf("report a copy: %w", err)
 	}
 	return nil
 }

@@ -15,12 +15,12 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 )
 
-// remover takes objects of grants away, one after another, whatever becomes of
-// the ones before.
+// remover takes objects of grants away, one after another, and goes on when one
+// fails.
 type remover struct {
 	client client.Client
 	live   client.Reader
-	// left is what could not be deleted and allows nothing any more, in words.
+	// left names what allows nothing any more but could not be deleted, in words.
 	left []string
 	errs []error
 }
@@ -37,9 +37,9 @@ func (r *remover) remove(ctx context.Context, object grant.Object, uid types.UID
 
 func (r *remover) done() (left []string, err error) { return r.left, errors.Join(r.errs...) }
 
-// Take takes away all that a grant owns: what it wants, and whatever else carries
-// its label and is owned by it. It returns once a live read shows that all is
-// gone, or left without allowing anything; left is that, in words.
+// Take takes away all that a grant owns: the objects that it wants, and any other
+// that carries its label and is owned by it. It returns once a live read shows that
+// each is gone or allows nothing any more; left names the latter, in words.
 func Take(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant) (left []string, err error) {
 	r := &remover{client: c, live: live}
 	wanted := grant.Objects(g)
@@ -50,11 +50,11 @@ func Take(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.
 	return r.done()
 }
 
-// Strike deletes the bindings of a grant that the cache shows, with nothing
-// before it and nothing after: when thousands are due in one second, each waits
-// for one request of another, not for several. One that is not deleted, or that a
-// finalizer keeps, is disarmed at once. It tells whether there were any; whether
-// they are really gone is for Take.
+// Strike deletes the bindings of a grant that the cache shows, and does nothing
+// else: when thousands are due in one second, each waits for one call of every
+// other, not for several. If a deletion is refused, or a finalizer keeps the
+// binding, Strike disarms it at once. It tells whether there were any bindings; Take
+// verifies that they are gone.
 func Strike(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant) (struck bool, err error) {
 	r := &remover{client: c, live: live}
 	for _, want := range grant.Bindings(g) {
@@ -72,8 +72,8 @@ func Strike(ctx context.Context, c client.Client, live client.Reader, g *v1alpha
 	return struck, err
 }
 
-// TakeStrays takes away what carries the label of a grant that has ended and is
-// owned by it.
+// TakeStrays takes away the objects that a grant that has ended owns and that carry
+// its label.
 func TakeStrays(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant) (left []string, err error) {
 	r := &remover{client: c, live: live}
 	r.removeStrays(ctx, g, nil)
@@ -90,11 +90,11 @@ func (r *remover) removeStrays(ctx context.Context, g *v1alpha1.AccessGrant, wan
 	}
 }
 
-// TakeLeftovers takes away what belongs to a grant that the cache does not have:
-// it has ended, or somebody wrote that it had, to keep the broker away; or somebody
-// took its finalizer off and deleted it without its dependents. That an object was
-// the grant's is told by its owner, or by its label and its name, which is the
-// grant's too; any other is not the broker's.
+// TakeLeftovers takes away what belongs to a grant that the cache does not have: the
+// grant has ended, or somebody forged its end to keep the broker away, or took its
+// finalizer off and deleted it without its dependents. An object belongs to the
+// grant when the grant owns it, or when both its label and its name are the grant's;
+// the broker leaves any other alone.
 func TakeLeftovers(ctx context.Context, c client.Client, live client.Reader, name string) (left []string, err error) {
 	g := &v1alpha1.AccessGrant{}
 	g.Name = name

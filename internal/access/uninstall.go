@@ -15,14 +15,14 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 )
 
-// ErrPoliciesLeft is why Uninstall does nothing: a policy gives new access
-// while the old is taken.
-var ErrPoliciesLeft = errors.New("there are AccessPolicies, by which new access may be given at any moment; delete them first: kubectl delete accesspolicies --all")
+// ErrPoliciesLeft is why Uninstall does nothing: a policy could give new access
+// while it takes the old.
+var ErrPoliciesLeft = errors.New("there are AccessPolicies, which may give new access at any moment; delete them first: kubectl delete accesspolicies --all")
 
-// Uninstall ends every grant, whatever its deadline, and then lets the
-// AccessGrants be deleted: with their finalizers, the deletion of their CRD
-// would wait for a broker that is gone. It needs no broker that runs, and one
-// that does is no harm. It tells what it took away.
+// Uninstall ends every grant, whatever its deadline, and then takes the finalizers
+// off the AccessGrants: with them, the deletion of their CRD would wait for a broker
+// that is gone. It works whether or not a broker runs. It reports what it took away
+// through tell.
 func Uninstall(ctx context.Context, c client.Client, tell func(string)) error {
 	policies := &v1alpha1.AccessPolicyList{}
 	if err := ignoreUnknown(c.List(ctx, policies, client.Limit(1))); err != nil {
@@ -49,7 +49,7 @@ func Uninstall(ctx context.Context, c client.Client, tell func(string)) error {
 	return errors.Join(errs...)
 }
 
-// ignoreUnknown drops what says that the CRD of a kind is gone: bindings may have
+// ignoreUnknown drops the error that the CRD of a kind is gone: bindings may have
 // outlived it.
 func ignoreUnknown(err error) error {
 	if meta.IsNoMatchError(err) {
@@ -78,8 +78,8 @@ func takeAll(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant, tell
 	return nil
 }
 
-// removeLabelled takes away what else belongs to a grant, one that has ended or
-// does not exist among them.
+// removeLabelled takes away what else belongs to a grant, also to one that has ended
+// or does not exist.
 func removeLabelled(ctx context.Context, c client.Client, grants []v1alpha1.AccessGrant, tell func(string)) error {
 	objects, err := Labelled(ctx, c, client.HasLabels{v1alpha1.LabelGrant})
 	if err != nil {
@@ -96,7 +96,8 @@ func removeLabelled(ctx context.Context, c client.Client, grants []v1alpha1.Acce
 	return errors.Join(errs...)
 }
 
-// removeOne takes away an object, unless it is a stranger's that carries the label.
+// removeOne takes away an object, unless it carries the label but belongs to no
+// grant.
 func removeOne(ctx context.Context, c client.Client, object grant.Object, tell func(string)) error {
 	disarmed, err := Remove(ctx, c, c, object, "")
 	if err != nil {
@@ -124,7 +125,7 @@ func letGo(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant) error 
 	if !controllerutil.RemoveFinalizer(next, v1alpha1.FinalizerRevoke) {
 		return nil
 	}
-	// The list of finalizers is replaced as a whole, but nobody else may write it.
+	// This replaces all finalizers, but nobody else may write them.
 	if err := client.IgnoreNotFound(c.Patch(ctx, next, client.MergeFrom(g))); err != nil {
 		return fmt.Errorf("let grant %s be deleted: %w", g.Name, err)
 	}

@@ -29,23 +29,24 @@ const maxListed = 20
 // Remaining is what the API server answered when it was asked whether the
 // subjects of a grant have its access.
 type Remaining struct {
-	// Ours is true while the authorizer still goes by a binding of the grant.
+	// Ours is true while the authorizer still allows something by a binding of the
+	// grant.
 	Ours bool
-	// Standing is what allows it by other means, each binding once, in words.
+	// Standing lists the other bindings that allow it, each once, in words.
 	Standing []string
 	// Grants are other grants that allow it, in words, each with its deadline.
 	Grants []string
-	// Asked of Possible questions.
+	// Asked is how many of the Possible questions were asked.
 	Asked, Possible int
-	// Without is what the API server was not told of the requester, in words.
+	// Without says what the questions left out about the requester, in words.
 	Without string
 	// Unlisted is true when the role allowed more than the grant lists.
 	Unlisted bool
 }
 
-// Ask asks the API server whether the subjects of a grant have its
-// access, by at most that many questions. A subject that is the requester is
-// asked for with their groups; the groups of any other user are not known.
+// Ask asks the API server whether the subjects of a grant have its access, with no
+// more questions than most. Questions about the requester include their groups; the
+// groups of other users are not known.
 func Ask(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant, most int) (Remaining, error) {
 	all, err := questionsOf(g)
 	if err != nil {
@@ -106,7 +107,7 @@ func Ask(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.A
 	return out, nil
 }
 
-// allowance is one reason of the authorizer, which for RBAC is one binding, and
+// allowance is one reason that the authorizer gave (with RBAC, one binding), and
 // what it allows of what was asked for.
 type allowance struct {
 	reason, example string
@@ -124,7 +125,7 @@ func (a *allowance) String() string {
 // something: RoleBinding "name/namespace", ClusterRoleBinding "name".
 var namesBinding = regexp.MustCompile(`allowed by (RoleBinding|ClusterRoleBinding) "([^"/]+)(?:/([^"]+))?"`)
 
-// grant is the grant that the binding belongs to, nil when it is nobody's.
+// grant returns the grant that the binding belongs to, nil when it belongs to none.
 func (a *allowance) grant(ctx context.Context, c client.Reader) (*v1alpha1.AccessGrant, error) {
 	named := namesBinding.FindStringSubmatch(a.reason)
 	if named == nil {
@@ -133,7 +134,7 @@ func (a *allowance) grant(ctx context.Context, c client.Reader) (*v1alpha1.Acces
 	binding := grant.Object{Kind: named[1], Name: named[2], Namespace: named[3]}
 	seen, err := Get(ctx, c, binding)
 	if err != nil || seen == nil {
-		return nil, err // the cache has those with a grant's label
+		return nil, err // the cache has all bindings with a grant's label
 	}
 	other := &v1alpha1.AccessGrant{}
 	if err := c.Get(ctx, client.ObjectKey{Name: seen.Meta.Labels[v1alpha1.LabelGrant]}, other); err != nil {
@@ -145,8 +146,8 @@ func (a *allowance) grant(ctx context.Context, c client.Reader) (*v1alpha1.Acces
 	return other, nil
 }
 
-// byGrant tells whether the RBAC authorizer names a binding of the grant as its
-// reason ('RBAC: allowed by RoleBinding "name/namespace" of ...') that is not
+// byGrant tells whether the reason of the RBAC authorizer ('RBAC: allowed by
+// RoleBinding "name/namespace" of ...') names a binding of the grant, and not
 // somebody else's object of that name.
 func byGrant(ctx context.Context, live client.Reader, reason string, g *v1alpha1.AccessGrant) (bool, error) {
 	for _, b := range grant.Bindings(g) {
@@ -163,7 +164,8 @@ func byGrant(ctx context.Context, live client.Reader, reason string, g *v1alpha1
 	return false, nil
 }
 
-// Reason is what kind of other means there are, empty when there are none.
+// Reason says which other means allow the access, as the reason of a condition;
+// empty when none do.
 func (r Remaining) Reason() string {
 	switch {
 	case len(r.Standing) > 0:
@@ -174,7 +176,7 @@ func (r Remaining) Reason() string {
 	return ""
 }
 
-// Listed is what is allowed by other means, in words.
+// Listed names the other means that allow the access, in words.
 func (r Remaining) Listed() string {
 	if len(r.Grants) == 0 {
 		return List(r.Standing)
@@ -182,7 +184,7 @@ func (r Remaining) Listed() string {
 	return strings.TrimPrefix(List(r.Standing)+"; and by other grants: "+List(r.Grants), "; and ")
 }
 
-// List writes what was found as one line, cut to so much as people read.
+// List writes items as one line, cut to as many as people read.
 func List(items []string) string {
 	text := strings.Join(items[:min(len(items), maxListed)], "; ")
 	if more := len(items) - maxListed; more > 0 {
@@ -208,11 +210,11 @@ func reviewOf(g *v1alpha1.AccessGrant, s v1alpha1.Subject) authorizationv1.Subje
 	return review
 }
 
-// credentialID is the one key of extra that no authorizer goes by.
+// credentialID is the one key of extra that no authorizer uses.
 const credentialID = "authentication.kubernetes.io/credential-id"
 
-// notStored says what is not known any more of a requester who was a subject:
-// access that they hold by it alone is not found.
+// notStored says what the grant does not store about a requester who is a subject:
+// access that they hold only through that is not found.
 func notStored(g *v1alpha1.AccessGrant) string {
 	requester := g.Spec.Requester
 	if !slices.ContainsFunc(g.Spec.Subjects, func(s v1alpha1.GrantSubject) bool {
@@ -233,7 +235,7 @@ func notStored(g *v1alpha1.AccessGrant) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (without what is not stored of %s: %s)", requester.Username, strings.Join(parts, ", "))
+	return fmt.Sprintf(" (without what the grant does not store about %s: %s)", requester.Username, strings.Join(parts, ", "))
 }
 
 func describeQuestion(q authorizationv1.SubjectAccessReviewSpec) string {

@@ -1,5 +1,5 @@
-// Package admission tells whether the admission policies are in force that the
-// identities of those who ask and decide rest on.
+// Package admission tells whether the admission policies are in force. The
+// identities of people who ask and decide rest on them.
 package admission
 
 import (
@@ -35,7 +35,7 @@ type Check struct {
 	asInstalled map[string]string
 }
 
-// New makes a Check of what a client reads.
+// New makes a Check that reads with a client.
 func New(c client.Reader) (*Check, error) {
 	policies, bindings, err := installed.Validating()
 	if err != nil {
@@ -87,9 +87,9 @@ func (a *Check) Condition(ctx context.Context) (status metav1.ConditionStatus, r
 		return "", "", "", err
 	}
 	if len(missing) > 0 {
-		return metav1.ConditionFalse, v1alpha1.ReasonNotEnforced, "who asked and who decided was not verified by the API server: " + strings.Join(missing, "; "), nil
+		return metav1.ConditionFalse, v1alpha1.ReasonNotEnforced, "the API server did not verify who asked and who decided: " + strings.Join(missing, "; "), nil
 	}
-	return metav1.ConditionTrue, v1alpha1.ReasonEnforced, "who asked and who decided was verified by the API server", nil
+	return metav1.ConditionTrue, v1alpha1.ReasonEnforced, "the API server verified who asked and who decided", nil
 }
 
 // plain is a policy's spec without what the API server fills in, and without

@@ -1,10 +1,10 @@
-// Package cached knows what the broker's cache keeps of requests and grants:
-// those that have not ended. What has ended is most of what a cluster holds, for
-// as long as its retention lasts, and nothing of it is needed but to delete it
-// one day: it is left on the API server and passed by a page at a time.
+// Package cached defines what the broker's cache keeps of requests and grants: those
+// that have not ended. Most of them in a cluster have ended, and the broker needs
+// those only to delete them when their retention is over: it leaves them on the API
+// server and reads them a page at a time.
 //
-// An object that ends leaves the cache like one that is deleted. Whoever does
-// not find one there has to ask the API server which of both it was.
+// An object that ends leaves the cache like one that is deleted. Code that does not
+// find one there must ask the API server which of the two happened.
 package cached
 
 import (
@@ -35,7 +35,7 @@ const (
 	listTimeout = time.Minute
 )
 
-// phase is the field by which the API server selects; the CRDs say that it may.
+// phase is the field that the API server selects by; the CRDs declare it selectable.
 const phase = "status.phase"
 
 // Ended tells whether an object is a request or a grant that has ended.
@@ -49,8 +49,8 @@ func Ended(o runtime.Object) bool {
 	return false
 }
 
-// selector is what an object, or a list of its kind, is selected by: those that
-// have ended, or those that have not. It is nil for any other kind.
+// selector selects the objects of a kind that have ended, or those that have not. It
+// is nil for any kind but requests and grants.
 func selector(o runtime.Object, ended bool) fields.Selector {
 	var phases []string // to be left out
 	switch o.(type) {
@@ -78,8 +78,8 @@ func selector(o runtime.Object, ended bool) fields.Selector {
 	return fields.AndSelectors(terms...)
 }
 
-// unsupported tells that the API server cannot select by the phase: Kubernetes
-// 1.30 cannot, nor can any while the CRDs are those of an older broker.
+// unsupported tells whether the API server cannot select by the phase: Kubernetes
+// 1.30 cannot, nor can any version while the CRDs are those of an older broker.
 func unsupported(err error) bool { return apierrors.IsBadRequest(err) }
 
 // NewInformer makes the informers of the broker's cache, for cache.Options.
@@ -93,7 +93,7 @@ func NewInformer(lw toolscache.ListerWatcher, example runtime.Object, resync tim
 	return toolscache.NewSharedIndexInformer(patient, example, resync, indexers)
 }
 
-// within gives a list up that takes longer, to be tried again.
+// within gives up a list that takes longer than the limit; it is tried again.
 func within(most time.Duration, list toolscache.ListWithContextFunc) toolscache.ListWithContextFunc {
 	return func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 		ctx, cancel := context.WithTimeout(ctx, most)
@@ -102,8 +102,8 @@ func within(most time.Duration, list toolscache.ListWithContextFunc) toolscache.
 	}
 }
 
-// unended lists and watches what has not ended. The API server is asked to leave
-// out the rest; where it cannot, or does not, it is left out here.
+// unended lists and watches what has not ended. It asks the API server to leave out
+// the rest, and drops the rest itself when the API server cannot or does not.
 type unended struct {
 	toolscache.ListerWatcherWithContext
 	selector string
@@ -119,8 +119,8 @@ func (u unended) list(ctx context.Context, o metav1.ListOptions) (runtime.Object
 	return list, err
 }
 
-// pages lists a page at a time: of one list as a whole, the answer and all that
-// is made of it are in memory at the same moment.
+// pages lists a page at a time: with one whole list, the answer and everything
+// decoded from it would be in memory at the same moment.
 func (u unended) pages(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	o.Limit = pageSize
 	o.ResourceVersion, o.ResourceVersionMatch = "", "" // any other makes the API server answer with all at once
@@ -145,7 +145,7 @@ func (u unended) pages(ctx context.Context, o metav1.ListOptions) (runtime.Objec
 	}
 }
 
-// living are the objects of a list that have not ended.
+// living returns the objects of a list that have not ended.
 func living(list runtime.Object) ([]runtime.Object, error) {
 	var items []runtime.Object
 	err := meta.EachListItem(list, func(o runtime.Object) error {
@@ -170,7 +170,7 @@ func (u unended) watch(ctx context.Context, o metav1.ListOptions) (watch.Interfa
 	return leaving(events), nil
 }
 
-// leaving makes what ends leave the cache, as if it were deleted. Unlike
+// leaving lets an object that ends leave the cache, as if it were deleted. Unlike
 // watch.Filter it leaves nothing behind when the watch is stopped.
 func leaving(events watch.Interface) watch.Interface {
 	result := make(chan watch.Event)
@@ -200,8 +200,8 @@ func leaving(events watch.Interface) watch.Interface {
 	return out
 }
 
-// EachEnded passes by every object that has ended, of the kind of a list that
-// is given empty, and keeps none. It stops at the first error.
+// EachEnded calls visit for every object of a kind that has ended, and keeps none.
+// kind is an empty list. It stops at the first error.
 func EachEnded(ctx context.Context, live client.Reader, kind client.ObjectList, visit func(client.Object) error) error {
 	begun := false
 	visitEnded := func(o client.Object) error {
@@ -218,8 +218,8 @@ func EachEnded(ctx context.Context, live client.Reader, kind client.ObjectList, 
 	return err
 }
 
-// Grants reads all grants from the API server, of those that have ended only
-// what tells them apart, and to whom they gave which role and when.
+// Grants reads all grants from the API server. Of those that have ended it reads
+// only what tells them apart, and to whom they gave which role and when.
 func Grants(ctx context.Context, live client.Reader, list *v1alpha1.AccessGrantList) error {
 	return eachPage(ctx, live, &v1alpha1.AccessGrantList{}, fields.Everything(), func(o client.Object) error {
 		g := o.(*v1alpha1.AccessGrant)

@@ -12,7 +12,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
-// crd is as it is installed.
+// crd reads a definition as it is installed.
 func crd(t *testing.T, plural string) apiextensionsv1.CustomResourceDefinitionVersion {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join("..", "..", "config", "crd", "bases", "jit.accessbroker.dev_"+plural+".yaml"))
@@ -26,8 +26,8 @@ func crd(t *testing.T, plural string) apiextensionsv1.CustomResourceDefinitionVe
 	return out.Spec.Versions[0]
 }
 
-// Each phase that the schema admits is selected on one side, and on the same as
-// Ended tells.
+// Each phase that the schema admits is selected as ended or as not ended, just as
+// Ended says.
 func TestSelectors(t *testing.T) {
 	t.Parallel()
 	request := func(phase string) (o *v1alpha1.AccessRequest) {

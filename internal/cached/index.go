@@ -12,8 +12,8 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
-// Indexes of the cache, so that an event finds whom it concerns without a list.
-// Requests and grants that are over are in none of them.
+// Indexes of the cache, by which an event finds what it concerns without a list.
+// Requests and grants that have ended are in none of them.
 const (
 	ByUndecided = "undecided" // requests that wait for decisions, by username of the requester
 	ByOpen      = "open"      // requests that may still be granted, all under Open
@@ -33,13 +33,13 @@ const (
 	AnyNamespace = "/"
 )
 
-// ObjectKey is what a namespace (in no namespace) or a ServiceAccount is found by.
+// ObjectKey is the key of a namespace (in no namespace) or a ServiceAccount.
 func ObjectKey(namespace, name string) string { return namespace + "/" + name }
 
-// RoleKey is what requests and grants are found by.
+// RoleKey is the key in ByRole.
 func RoleKey(kind, name string) string { return kind + "/" + name }
 
-// TaskKey is what requests and grants are found by.
+// TaskKey is the key in ByTask.
 func TaskKey(apiVersion, kind, namespace, name string) string {
 	return fmt.Sprintf("%s/%s/%s/%s", apiVersion, kind, namespace, name)
 }
@@ -135,14 +135,15 @@ func pinnedObjects(g *v1alpha1.AccessGrant) []string {
 	return keys
 }
 
-// AsksPeople tells whether a request waits for somebody's decision. What waits
-// for its task or its startTime, or needs nobody, is in nobody's way.
+// AsksPeople tells whether a request waits for somebody's decision. One that waits
+// for its task or its startTime, or needs no approval, does not.
 func AsksPeople(request *v1alpha1.AccessRequest) bool {
 	return request.Status.Policy != nil && request.Status.Phase == v1alpha1.RequestPending &&
 		ptr.Deref(request.Status.RequiredApprovals, 1) > 0 && !meta.IsStatusConditionTrue(request.Status.Conditions, v1alpha1.ConditionApproved)
 }
 
-// Awaits tells whether a request waits for what it names and what is missing.
+// Awaits tells whether a request waits for something that it names and that is
+// missing.
 func Awaits(request *v1alpha1.AccessRequest) bool {
 	c := meta.FindStatusCondition(request.Status.Conditions, v1alpha1.ConditionPolicyMatched)
 	return c != nil && c.Status == metav1.ConditionUnknown

@@ -19,9 +19,9 @@ import (
 const maxInterned = 1024
 
 // interner lets the objects in the cache share what they have in common. Ten
-// thousand grants of the role edit carry the same rules, which are the most of
-// each of them, and name the same people, namespaces and policies; the cache
-// hands out copies, or what nobody writes to.
+// thousand grants of the role edit carry the same rules, which are most of each
+// grant, and name the same people, namespaces and policies. Sharing is safe: whoever
+// reads from the cache gets a copy, or does not write to it.
 type interner struct {
 	mu         sync.Mutex
 	lines      map[string][]string
@@ -33,7 +33,7 @@ type interner struct {
 	requesters map[string]v1alpha1.UserInfo
 }
 
-// transform is what the cache stores instead of what it was sent.
+// transform prepares what the cache receives before it stores it.
 func (in *interner) transform() toolscache.TransformFunc {
 	strip := cache.TransformStripManagedFields()
 	return func(o any) (any, error) {
@@ -164,7 +164,7 @@ func each[T any](items []T) []*T {
 	return out
 }
 
-// exact is a slice without the room that a decoder leaves behind its end.
+// exact returns a slice without the spare capacity that a decoder leaves.
 func exact[T any](items []T) []T {
 	if cap(items) == len(items) {
 		return items
@@ -172,7 +172,8 @@ func exact[T any](items []T) []T {
 	return slices.Clone(items)
 }
 
-// share returns the one value that is kept for a key, if it is the same.
+// share returns the value that is kept for a key if it equals this one, and
+// otherwise keeps this one.
 func share[T any](pool *map[string]T, key string, value T) T {
 	if known, ok := (*pool)[key]; ok && reflect.DeepEqual(known, value) {
 		return known

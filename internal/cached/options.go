@@ -13,10 +13,9 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
-// Options of the manager's cache: of requests and grants only those that have not
-// ended are kept, of bindings only those that belong to a grant, of admission
-// policies only the broker's, of nothing the managedFields, and equal rules are
-// kept once.
+// Options of the manager's cache. It keeps only requests and grants that have not
+// ended, bindings that belong to a grant, and the broker's own admission policies.
+// It drops the managedFields of everything, and keeps equal rules once.
 func Options(bindings ...client.Object) cache.Options {
 	ofGrants, err := labels.NewRequirement(v1alpha1.LabelGrant, selection.Exists, nil)
 	if err != nil {
@@ -42,10 +41,10 @@ func New(config *rest.Config, options cache.Options) (cache.Cache, error) {
 	return cache.New(config, options)
 }
 
-// ListOnce makes the caches read what there is by a list, not by a watch that
-// streams it object by object: that takes twice the processor time, and what fell
-// due while no replica ran waits for it. The environment overrides it. It is
-// called before anything else.
+// ListOnce makes the caches fill from a list, not from a watch that streams object
+// by object: streaming takes twice the processor time, and access that fell due
+// while no replica ran waits for it. The environment overrides it. It is called
+// before anything else.
 func ListOnce() error {
 	const gate = "KUBE_FEATURE_WatchListClient"
 	if os.Getenv(gate) != "" {

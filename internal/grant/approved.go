@@ -16,21 +16,21 @@ import (
 // maxClockSkew between two replicas, for a grant that another one wrote.
 const maxClockSkew = time.Minute
 
-// Approval is what the request of a grant, its policy and the decisions come to.
+// Approval is what the request of a grant, its policy and the decisions allow.
 type Approval struct {
 	Request *v1alpha1.AccessRequest
-	// PolicyUID of the policy of that name, and whether it allows the request.
+	// PolicyUID of the policy of that name; Match says whether it allows the request.
 	PolicyUID types.UID
 	Match     policy.Match
-	// Outcome of the decisions, and the grant that they would come to.
+	// Outcome of the decisions; Grant is the grant that follows from them.
 	Outcome policy.Outcome
 	Grant   *v1alpha1.AccessGrant
 }
 
-// NotApproved tells whether a grant is something else than what was approved,
-// before anything is given. Only the broker may write grants, but that is for the
-// admission policies to enforce, and they may have been removed: a grant that
-// somebody else wrote gives nothing.
+// NotApproved returns an end when a grant is not what was approved; it is asked
+// before anything is given. The admission policies let only the broker write grants,
+// but somebody may have removed them: a grant that somebody else wrote gives
+// nothing.
 func NotApproved(g *v1alpha1.AccessGrant, a Approval, now time.Time) *End {
 	no := func(format string, args ...any) *End {
 		return endf(v1alpha1.EndNotApproved, "the grant is not what was approved: %s", fmt.Sprintf(format, args...))

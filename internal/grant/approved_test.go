@@ -13,7 +13,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/policy"
 )
 
-// approval is what whole() was approved as.
+// approval is the approval of whole().
 func approval() Approval {
 	g := whole(func(s *v1alpha1.AccessGrantSpec) { s.NotBefore = metav1.NewTime(deadline.Add(-2 * time.Hour)) })
 	return Approval{
@@ -25,8 +25,8 @@ func approval() Approval {
 	}
 }
 
-// forgeries are the ways in which a grant is not what was approved, with what is
-// said of it.
+// forgeries are the ways in which a grant is not what was approved, each with its
+// message.
 var forgeries = map[string]struct {
 	forge func(*v1alpha1.AccessGrant, *Approval)
 	says  string
@@ -94,8 +94,8 @@ func TestNotApproved(t *testing.T) {
 	}
 }
 
-// FuzzNotApproved: a grant that differs from what was approved in any way, and in
-// however many, is not approved.
+// FuzzNotApproved: a grant that differs from what was approved in one way or several
+// is not approved.
 func FuzzNotApproved(f *testing.F) {
 	names := slices.Sorted(maps.Keys(forgeries))
 	f.Add(uint64(0))

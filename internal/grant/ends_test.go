@@ -18,7 +18,7 @@ import (
 
 var errUnknown = errors.New("nobody can say now")
 
-// whole is a grant of every part that can come to an end, with all of it given.
+// whole is a grant that has every part that can end it, and that was given.
 func whole(changes ...ofGrant) *v1alpha1.AccessGrant {
 	g := newGrant(append([]ofGrant{to(user("alice"), account("ci", "deployer")), in("a", "b"), func(s *v1alpha1.AccessGrantSpec) {
 		s.ExpirationTime = metav1.NewTime(deadline)
@@ -34,7 +34,7 @@ func whole(changes ...ofGrant) *v1alpha1.AccessGrant {
 	return g
 }
 
-// fine are the facts by which nothing is over.
+// fine are facts with which no grant is over.
 func fine() *Facts {
 	return &Facts{
 		Request: func() (*v1alpha1.AccessRequest, error) {
@@ -58,7 +58,7 @@ func fine() *Facts {
 	}
 }
 
-// change makes a fact another one; rest is what the facts would be without it.
+// change changes a fact; rest are the facts without that change.
 type change func(f, rest *Facts)
 
 func request(edit func(*v1alpha1.AccessRequest)) change {
@@ -103,7 +103,7 @@ func podRules(verb string) []rbacv1.PolicyRule {
 
 var deletedNow = metav1.NewTime(deadline.Add(-time.Hour))
 
-// over are the ways to end by the row of ends that tells them.
+// over are the ways to end, by the row of ends that finds them.
 var over = map[string]map[string]struct {
 	change change
 	reason v1alpha1.EndReason
@@ -113,7 +113,7 @@ var over = map[string]map[string]struct {
 		"is gone":          {func(f, _ *Facts) { f.Request = func() (*v1alpha1.AccessRequest, error) { return nil, nil } }, v1alpha1.EndRequestDeleted, "payments/fix was deleted"},
 		"is another":       {request(func(r *v1alpha1.AccessRequest) { r.UID = "another" }), v1alpha1.EndRequestDeleted, ""},
 		"is being deleted": {request(func(r *v1alpha1.AccessRequest) { r.DeletionTimestamp = &deletedNow }), v1alpha1.EndRequestDeleted, ""},
-		"is over":          {request(func(r *v1alpha1.AccessRequest) { r.Status.Phase = v1alpha1.RequestExpired }), v1alpha1.EndNotApproved, "is over (Expired)"},
+		"is over":          {request(func(r *v1alpha1.AccessRequest) { r.Status.Phase = v1alpha1.RequestExpired }), v1alpha1.EndNotApproved, "ended (Expired) before its grant"},
 		"was denied":       {decision(v1alpha1.VerdictDeny, "bob"), v1alpha1.EndDenied, "denied by bob"},
 		"was revoked":      {decision(v1alpha1.VerdictRevoke, "bob"), v1alpha1.EndRevoked, "revoked by bob"},
 		"was released":     {decision(v1alpha1.VerdictRelease, "alice"), v1alpha1.EndReleased, "released by alice"},
@@ -140,7 +140,7 @@ var over = map[string]map[string]struct {
 	},
 	"role": {
 		"is gone":     {rolesAre("", RoleNow{Missing: "ClusterRole edit does not exist", Approved: "role"}), v1alpha1.EndRoleGone, "ClusterRole edit does not exist"},
-		"is another":  {rolesAre("as approved", RoleNow{UID: "another", Approved: "role"}), v1alpha1.EndRoleGone, "deleted and made anew"},
+		"is another":  {rolesAre("as approved", RoleNow{UID: "another", Approved: "role"}), v1alpha1.EndRoleGone, "deleted and recreated"},
 		"allows more": {rolesAre("changed", RoleNow{UID: "role", Approved: "role", Rules: podRules("delete")}), v1alpha1.EndRoleWidened, "more than was approved"},
 		"changed somewhere": {
 			rolesAre("changed", RoleNow{UID: "role", Approved: "role", Rules: podRules("get")}, RoleNow{UID: "role", Approved: "role", Rules: podRules("get")}),
@@ -175,7 +175,7 @@ var over = map[string]map[string]struct {
 	},
 }
 
-// unknown are the facts that can have no answer.
+// unknown makes one fact fail in each case.
 var unknown = map[string]func(*Facts){
 	"request":         func(f *Facts) { f.Request = func() (*v1alpha1.AccessRequest, error) { return nil, errUnknown } },
 	"policy":          func(f *Facts) { f.Policy = func() (*v1alpha1.AccessPolicy, error) { return nil, errUnknown } },
@@ -205,13 +205,13 @@ func TestOver(t *testing.T) {
 			})
 		}
 	}
-	// A new way to end comes with its cases.
+	// Each way to end needs its cases.
 	for _, row := range ends {
 		if over[row.name] == nil && row.name != "deleted" {
 			t.Errorf("there is no case for %s", row.name)
 		}
 	}
-	// Of every fact that has no answer, nothing ends, and it is told.
+	// A fact that is not known ends nothing, and its error is returned.
 	for name, change := range unknown {
 		facts := fine()
 		change(facts)
@@ -263,8 +263,8 @@ func TestOverInOtherWays(t *testing.T) {
 	}
 }
 
-// A kind that is not served is no answer, until it has been told for so long that
-// its objects must be gone.
+// A kind that is not served says nothing about the task, until that has been
+// reported for so long that its objects must be gone.
 func TestTaskOfAKindThatIsNotServed(t *testing.T) {
 	facts := fine()
 	taskIs(TaskNow{}, &task.Untold{Reason: v1alpha1.ReasonTaskNotServed, Message: "no such kind"})(facts, nil)
@@ -288,7 +288,7 @@ func TestTaskOfAKindThatIsNotServed(t *testing.T) {
 	}
 }
 
-// Facts are asked for when they are needed: after an end, nothing is read.
+// Facts are read only when they are needed: after an end, nothing is read.
 func TestFactsAreLazy(t *testing.T) {
 	facts := &Facts{Request: func() (*v1alpha1.AccessRequest, error) { return nil, nil }} // all others would panic
 	if end, err := Over(whole(), facts, before); end == nil || err != nil {
@@ -299,8 +299,9 @@ func TestFactsAreLazy(t *testing.T) {
 	}
 }
 
-// FuzzOver: whatever the facts are, access is over at the deadline; what is not
-// known is no end and no leave; and one more fact of an end undoes no end.
+// FuzzOver: whatever the facts are, access is over at the deadline. A fact that is
+// not known neither ends access nor allows to give it, and one more reason to end
+// undoes no end.
 func FuzzOver(f *testing.F) {
 	type way struct {
 		row    string

@@ -8,13 +8,13 @@ import (
 	"github.com/accessbroker/accessbroker/internal/task"
 )
 
-// Facts are what there is to know of the cluster to tell whether a grant is over.
-// Each is a question that is asked when its answer is needed, and not before; its
-// error is that nobody can say now.
+// Facts are what one must know about the cluster to tell whether a grant is over.
+// Each is a question that is asked only when its answer is needed; an error means
+// that the answer is not known now.
 type Facts struct {
-	// Request of the name that the grant has it by, nil when there is none.
+	// Request that has the name in the grant, nil when there is none.
 	Request func() (*v1alpha1.AccessRequest, error)
-	// Policy of that name, nil when there is none.
+	// Policy that has the name in the grant, nil when there is none.
 	Policy func() (*v1alpha1.AccessPolicy, error)
 	// Refusal is why the policy does not allow the grant any more, in words that go
 	// after "it"; empty while it does.
@@ -27,22 +27,23 @@ type Facts struct {
 	// it is being deleted.
 	ServiceAccount func(namespace, name string) (types.UID, error)
 	Namespace      func(name string) (types.UID, error)
-	// Intact tells whether an object is as the grant wants it, and the one that was
-	// recorded.
+	// Intact tells whether an object is as the grant wants it, and has the recorded
+	// UID.
 	Intact func(Object) (bool, error)
 }
 
 // TaskNow is what was seen of a task.
 type TaskNow struct {
-	// Gone: it was deleted or replaced. State is then how far it had come when it
-	// was seen last, empty when it was not seen.
+	// Gone is true when it was deleted or replaced. State is then how far it had come
+	// when it was last seen, empty when it never was.
 	Gone  bool
 	State task.State
 	Why   string
 }
 
-// RolesNow are the roles of a grant as they are now, one of each namespace for a Role,
-// and the fingerprint of what they allow with all that the grant has pinned.
+// RolesNow are the roles of a grant as they are now (for a Role, one in each
+// namespace), and the fingerprint of what they allow and of all that the grant has
+// pinned.
 type RolesNow struct {
 	Each        []RoleNow
 	Fingerprint string
@@ -50,7 +51,7 @@ type RolesNow struct {
 
 // RoleNow is a role as it is, beside the UID of the one that was approved.
 type RoleNow struct {
-	// Missing says that there is none, in words.
+	// Missing says in words that there is no such role; empty when there is.
 	Missing       string
 	UID, Approved types.UID
 	Rules         []rbacv1.PolicyRule

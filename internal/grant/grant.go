@@ -27,8 +27,8 @@ const maxName = 63
 func Name(requestName string, requestUID types.UID) string {
 	sum := sha256.Sum256([]byte(requestUID))
 	hash := hex.EncodeToString(sum[:8])
-	// A request may be named a-b.c; a name must not end a label with a dash or
-	// a dot before the hash is joined on.
+	// A request may be named a-b.c: cut, its name must not end with a dash or a dot
+	// before the hash is joined on.
 	cut := strings.TrimRight(requestName[:min(len(requestName), maxName-len(hash)-1)], "-.")
 	return cut + "-" + hash
 }

@@ -108,9 +108,9 @@ func TestName(t *testing.T) {
 	}
 }
 
-// FuzzName: of whatever a request may be called, the name of its grant is one
-// that an object, and a label of its bindings, may have; the request's UID
-// alone tells two of them apart.
+// FuzzName: whatever a request is called, an object and a label of its bindings may
+// have the name of its grant, and the request's UID alone tells two such names
+// apart.
 func FuzzName(f *testing.F) {
 	f.Add("fix", "0b9b2f4e-6c1e-4b8a-9d3c-5f1f6f3a2b10", "another")
 	f.Add("a", "", "b")
@@ -143,8 +143,8 @@ func FuzzName(f *testing.F) {
 	})
 }
 
-// requestName makes of any text a name that a request may have, as like it as
-// can be.
+// requestName turns any text into a name that a request may have, as close to it as
+// possible.
 func requestName(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') {
@@ -203,8 +203,8 @@ func TestBindings(t *testing.T) {
 	}
 }
 
-// TestRoles: a grant of rules has a role of its own wherever it has a binding,
-// and the binding binds that.
+// TestRoles: a grant of rules has a role of its own wherever it has a binding, and
+// the binding binds that role.
 func TestRoles(t *testing.T) {
 	getPods := v1alpha1.PolicyRule{Verbs: list("get"), APIGroups: list(""), Resources: list("pods"), ResourceNames: list("web-0")}
 	metrics := v1alpha1.PolicyRule{Verbs: list("get"), NonResourceURLs: list("/metrics")}
@@ -270,8 +270,8 @@ func TestRef(t *testing.T) {
 	}
 }
 
-// TestTouched holds a binding that somebody did something to against the one
-// that the grant wants.
+// TestTouched compares a binding that somebody touched with the one that the grant
+// wants.
 func TestTouched(t *testing.T) {
 	noOwner := func(s *Seen) { s.Meta.OwnerReferences = nil }
 	for name, test := range map[string]struct {
@@ -378,8 +378,8 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
-// TestSummarizeBounds: a grant as large as the schema admits has a summary that
-// the schema admits too, which counts characters.
+// TestSummarizeBounds: the schema, which counts characters, admits the summary of
+// the largest grant that it admits.
 func TestSummarizeBounds(t *testing.T) {
 	for name, letter := range map[string]string{"ASCII": "x", "four bytes a character": "𝔵"} {
 		t.Run(name, func(t *testing.T) {
@@ -439,7 +439,7 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// FuzzJoin: the line is never too long, and what it leaves out it owns to.
+// FuzzJoin: the line is never too long, and it says when it leaves something out.
 func FuzzJoin(f *testing.F) {
 	f.Add("alice", uint16(3))
 	f.Add("", uint16(2000))

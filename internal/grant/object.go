@@ -57,8 +57,8 @@ func Bindings(g *v1alpha1.AccessGrant) []Object {
 	return inScope(g, binding, RoleBindingKind)
 }
 
-// Roles that a grant of rules wants beside its bindings; none when it binds a
-// role that exists.
+// Roles that a grant of rules wants beside its bindings; none when it binds an
+// existing role.
 func Roles(g *v1alpha1.AccessGrant) []Object {
 	if g.Spec.RoleRef != nil {
 		return nil
@@ -66,7 +66,7 @@ func Roles(g *v1alpha1.AccessGrant) []Object {
 	return inScope(g, Object{Kind: ClusterRoleKind, Rules: v1alpha1.RBACRules(g.Spec.Rules)}, RoleKind)
 }
 
-// Objects are all that a grant wants: the roles before what binds them.
+// Objects are all that a grant wants, roles before the bindings to them.
 func Objects(g *v1alpha1.AccessGrant) []Object { return append(Roles(g), Bindings(g)...) }
 
 // RecordedUID is the UID that an object was created with, empty when that was
@@ -96,8 +96,8 @@ func inScope(g *v1alpha1.AccessGrant, object Object, namespacedKind string) []Ob
 	return objects
 }
 
-// What tells other tools to leave an object alone: one that is copied into other
-// namespaces, or restored from a backup, is access without an end.
+// Marks that tell other tools to leave an object alone: if it is copied into other
+// namespaces, or restored from a backup, that is access without an end.
 const (
 	notInBackups  = "velero.io/exclude-from-backup" // a label, for Velero
 	notPropagated = "propagate.hnc.x-k8s.io/none"   // an annotation, for the Hierarchical Namespace Controller
@@ -134,11 +134,11 @@ type Seen struct {
 	RoleRef  rbacv1.RoleRef
 	Subjects []rbacv1.Subject
 	Rules    []rbacv1.PolicyRule
-	// Aggregated: a controller fills in the rules of a ClusterRole.
+	// Aggregated is true when a controller fills in the rules of a ClusterRole.
 	Aggregated bool
 }
 
-// Object is what was seen, as one of a grant of that UID.
+// Object is what was seen, as an object of the grant with that UID.
 func (s Seen) Object(grantUID types.UID) Object {
 	return Object{Kind: s.Kind, Namespace: s.Meta.Namespace, Name: s.Meta.Name, Grant: s.Meta.Labels[v1alpha1.LabelGrant], GrantUID: grantUID}
 }

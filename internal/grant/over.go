@@ -38,10 +38,10 @@ func Expired(g *v1alpha1.AccessGrant, now time.Time) *End {
 }
 
 // Over tells whether a grant is over, and why. The deadline comes first and needs
-// nothing else. Then each way in which a grant ends is asked in its turn, the
-// cheapest first, and what follows an end is not asked at all. The error is that
-// of the questions that have no answer: such a question is never an end, and
-// keeps anything from being given.
+// nothing else. Then Over checks every other way in which a grant ends, the cheapest
+// first, and stops at the first that applies. The error joins those of the facts
+// that are not known now: such a fact never ends a grant, but nothing is given
+// without it.
 func Over(g *v1alpha1.AccessGrant, facts *Facts, now time.Time) (*End, error) {
 	if end := Expired(g, now); end != nil {
 		return end, nil
@@ -57,8 +57,8 @@ func Over(g *v1alpha1.AccessGrant, facts *Facts, now time.Time) (*End, error) {
 	return nil, errors.Join(errs...)
 }
 
-// ends are all ways in which a grant ends before its deadline, in the order in
-// which they are looked at.
+// ends are all ways in which a grant ends before its deadline, in the order in which
+// Over checks them.
 var ends = []struct {
 	name string
 	over func(*v1alpha1.AccessGrant, *Facts, time.Time) (*End, error)
@@ -94,10 +94,10 @@ func requestOver(g *v1alpha1.AccessGrant, facts *Facts, _ time.Time) (*End, erro
 	if end := decidedTo(policy.Weigh(policy.BallotOf(request, 0))); end != nil {
 		return end, nil
 	}
-	// Decisions about a request that is over, as somebody wrote it, would not be
-	// heard of any more.
+	// A request does not end before its grant, so somebody forged this; decisions on
+	// the request would have no effect any more.
 	if request.Status.Phase.Ended() {
-		return endf(v1alpha1.EndNotApproved, "AccessRequest %s/%s is over (%s), and its grant was not", ref.Namespace, ref.Name, request.Status.Phase), nil
+		return endf(v1alpha1.EndNotApproved, "AccessRequest %s/%s ended (%s) before its grant", ref.Namespace, ref.Name, request.Status.Phase), nil
 	}
 	return nil, nil
 }
@@ -140,7 +140,7 @@ func policyOver(g *v1alpha1.AccessGrant, facts *Facts, _ time.Time) (*End, error
 }
 
 // unservedFor is how long the API server must have served no version of a kind
-// before its objects are taken for gone.
+// before its objects count as gone.
 const unservedFor = 5 * time.Minute
 
 // taskOver: the task is complete, failed, gone or replaced.
@@ -171,11 +171,10 @@ func taskOver(g *v1alpha1.AccessGrant, facts *Facts, now time.Time) (*End, error
 	case seen.Gone:
 		return endf(v1alpha1.EndTaskGone, "%s %s was deleted or replaced", ref.Kind, ref.Name), nil
 	}
-	return nil, nil // one that is suspended again keeps its clock
+	return nil, nil // access keeps its deadline when its task is suspended again
 }
 
-// roleOver: the role was deleted, replaced, or came to allow more than was
-// approved.
+// roleOver: the role was deleted or replaced, or now allows more than was approved.
 func roleOver(g *v1alpha1.AccessGrant, facts *Facts, _ time.Time) (*End, error) {
 	ref := g.Spec.RoleRef
 	if ref == nil {
@@ -190,7 +189,7 @@ func roleOver(g *v1alpha1.AccessGrant, facts *Facts, _ time.Time) (*End, error) 
 		case role.Missing != "":
 			return endf(v1alpha1.EndRoleGone, "%s", role.Missing), nil
 		case role.UID != role.Approved:
-			return endf(v1alpha1.EndRoleGone, "%s %s was deleted and made anew", ref.Kind, ref.Name), nil
+			return endf(v1alpha1.EndRoleGone, "%s %s was deleted and recreated", ref.Kind, ref.Name), nil
 		}
 	}
 	if roles.Fingerprint == g.Spec.RulesHash {
@@ -204,14 +203,14 @@ func roleOver(g *v1alpha1.AccessGrant, facts *Facts, _ time.Time) (*End, error) 
 	if err != nil || p == nil || p.Spec.OnRoleWidened == v1alpha1.OnRoleWidenedKeep {
 		return nil, err
 	}
-	return endf(v1alpha1.EndRoleWidened, "%s %s came to allow more than was approved", ref.Kind, ref.Name), nil
+	return endf(v1alpha1.EndRoleWidened, "%s %s now allows more than was approved", ref.Kind, ref.Name), nil
 }
 
-// widened tells whether roles allow what was not approved. Of a role that is too
-// long to be listed the grant knows a part, and what lies within it was approved;
-// whatever else a changed role allows counts as widening. Of a Role that differs by
-// namespace the grant knows the sum, not what was approved where: any change of it
-// counts as widening.
+// widened tells whether roles allow what was not approved. When a role is too long
+// to be listed, the grant knows a part of it: what lies within that part was
+// approved, and anything else that a changed role allows counts as widening. When a
+// Role differs by namespace, the grant knows only the sum, not what was approved
+// where: any change counts as widening.
 func widened(g *v1alpha1.AccessGrant, roles []RoleNow) (bool, error) {
 	if len(roles) != 1 {
 		return true, nil
@@ -224,8 +223,8 @@ func widened(g *v1alpha1.AccessGrant, roles []RoleNow) (bool, error) {
 	return !covered, nil
 }
 
-// subjectOver: a ServiceAccount was deleted or replaced; one that is made anew
-// would inherit its predecessor's bindings.
+// subjectOver: a ServiceAccount was deleted or replaced; a recreated one would
+// inherit the bindings of its predecessor.
 func subjectOver(g *v1alpha1.AccessGrant, facts *Facts, _ time.Time) (*End, error) {
 	var errs []error
 	for _, s := range g.Spec.Subjects {

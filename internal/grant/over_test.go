@@ -78,7 +78,7 @@ func TestRequestPhase(t *testing.T) {
 			}
 		})
 	}
-	// A reason that is new needs a phase of its own choosing, not the default.
+	// A new reason must choose its phase, not get the default.
 	for _, reason := range endReasons(t) {
 		if _, ok := phases[reason]; !ok {
 			t.Errorf("no phase for %s", reason)

@@ -89,7 +89,7 @@ func labelled(key, value string) v1alpha1.NamespaceSelector {
 	return v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{key: v1alpha1.LabelValue(value)}}
 }
 
-// unreadable is a selector that no labels can be held against.
+// unreadable is a selector that cannot be compared with any labels.
 var unreadable = v1alpha1.NamespaceSelector{MatchExpressions: list(v1alpha1.NamespaceSelectorRequirement{Key: "team", Operator: "Near"})}
 
 var clusterWide ofPolicy = func(s *v1alpha1.AccessPolicySpec) { s.ClusterScope = v1alpha1.ClusterScopeAllowed }
@@ -156,7 +156,7 @@ func asker(username string, groups ...string) ofRequest {
 	return func(r *Request) { r.Requester = v1alpha1.UserInfo{Username: username, Groups: groups} }
 }
 
-// partly is somebody of whose groups some are left out of the copy.
+// partly is somebody whose stored copy leaves out some of their groups.
 func partly(username string, omitted int32, groups ...string) ofRequest {
 	return func(r *Request) {
 		r.Requester = v1alpha1.UserInfo{Username: username, Groups: groups, OmittedGroups: omitted, OmittedExtra: r.Requester.OmittedExtra}

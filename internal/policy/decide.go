@@ -12,12 +12,12 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// Ballot is all that decisions are weighed by.
+// Ballot is all that Weigh needs to know.
 type Ballot struct {
 	RequestUID types.UID
-	// RulesHash of what the request comes to now.
+	// RulesHash of the request as it is resolved now.
 	RulesHash string
-	// HashBefore is what it was before the task was there; empty without one.
+	// HashBefore is what it was before the task existed; empty without a task.
 	HashBefore string
 	Requester  v1alpha1.UserInfo
 	Subjects   []v1alpha1.Subject
@@ -45,8 +45,8 @@ type Outcome struct {
 	Message string
 }
 
-// BallotOf weighs the decisions of a request by what its status says of the policy
-// and of the role.
+// BallotOf makes a Ballot of a request, with the policy and the role as its status
+// records them.
 func BallotOf(request *v1alpha1.AccessRequest, required int) Ballot {
 	return Ballot{
 		RequestUID: request.UID,
@@ -60,11 +60,11 @@ func BallotOf(request *v1alpha1.AccessRequest, required int) Ballot {
 	}
 }
 
-// Weigh counts decisions. It believes nothing that it can check again: who
-// decided must be an approver now, must not benefit, counts once however their
-// name is spelt, and must have seen this request and these rules. A decision
-// to take access away needs less: a Release by whom the access is for, a
-// Revoke or Deny by any approver.
+// Weigh counts decisions. It believes nothing that it can check again: people who
+// decided must be approvers now, must not benefit, count once however their names
+// are spelt, and must have seen this request and these rules. A decision to take
+// access away needs less: the requester or a subject may Release, and any approver
+// may Revoke or Deny.
 func Weigh(b Ballot) Outcome {
 	var (
 		out     Outcome
@@ -73,7 +73,7 @@ func Weigh(b Ballot) Outcome {
 	)
 	for _, d := range b.Decisions {
 		if d.RequestUID != "" && d.RequestUID != b.RequestUID {
-			ignored = append(ignored, d.Username+" decided about another request of this name")
+			ignored = append(ignored, d.Username+" decided on another request of this name")
 			continue
 		}
 		approver := identity.Among(b.Approvers, d.Username, d.Groups)

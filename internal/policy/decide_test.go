@@ -20,8 +20,8 @@ const rulesNow = "5feceb66"
 // ofBallot changes a ballot from the usual one.
 type ofBallot func(*Ballot)
 
-// newBallot is about what alice asks for herself: two of group sre and the
-// user zoe are to approve.
+// newBallot is for a request of alice for herself: group sre and the user zoe may
+// approve, and two must.
 func newBallot(decisions []v1alpha1.Decision, changes ...ofBallot) Ballot {
 	b := Ballot{
 		RequestUID: thisRequest,
@@ -135,11 +135,11 @@ func TestWeigh(t *testing.T) {
 		"an approver no longer":          {list(approve("bob"), approve("carol")), list(decidedBy(user("carol"), user("zoe"))), Outcome{Approvers: list("carol"), Message: "1 of 2 approvals; 1 more of zoe (not counted: bob is not an approver)"}},
 		"no approvers":                   {list(approve("bob")), list(decidedBy(), needs(1)), Outcome{Message: "0 of 1 approvals; 1 more, and nobody is left who may approve it (not counted: bob is not an approver)"}},
 
-		"another request":                   {list(approve("bob", about("other")), approve("carol")), nil, waiting("1", "1", list("carol"), " (not counted: bob decided about another request of this name)")},
-		"another request, in capitals":      {list(approve("bob", about("7D1F"))), nil, waiting("0", "2", nil, " (not counted: bob decided about another request of this name)")},
-		"Deny of another request":           {list(deny("bob", about("other")), approve("carol")), list(needs(1)), Outcome{Approved: true, Approvers: list("carol"), Message: "approved by carol (not counted: bob decided about another request of this name)"}},
-		"Revoke of another request":         {list(revoke("bob", about("other"))), nil, waiting("0", "2", nil, " (not counted: bob decided about another request of this name)")},
-		"Release of another request":        {list(release("alice", about("other"))), nil, waiting("0", "2", nil, " (not counted: alice decided about another request of this name)")},
+		"another request":                   {list(approve("bob", about("other")), approve("carol")), nil, waiting("1", "1", list("carol"), " (not counted: bob decided on another request of this name)")},
+		"another request, in capitals":      {list(approve("bob", about("7D1F"))), nil, waiting("0", "2", nil, " (not counted: bob decided on another request of this name)")},
+		"Deny of another request":           {list(deny("bob", about("other")), approve("carol")), list(needs(1)), Outcome{Approved: true, Approvers: list("carol"), Message: "approved by carol (not counted: bob decided on another request of this name)"}},
+		"Revoke of another request":         {list(revoke("bob", about("other"))), nil, waiting("0", "2", nil, " (not counted: bob decided on another request of this name)")},
+		"Release of another request":        {list(release("alice", about("other"))), nil, waiting("0", "2", nil, " (not counted: alice decided on another request of this name)")},
 		"the rules were others":             {list(approve("bob", seeing("old")), approve("carol")), nil, waiting("1", "1", list("carol"), " (not counted: bob approved before the role changed, or something it is for was replaced, and must approve again)")},
 		"the rules were not seen":           {list(approve("bob", seeing(""))), nil, waiting("0", "2", nil, " (not counted: bob approved before the role changed, or something it is for was replaced, and must approve again)")},
 		"stale, and again in other letters": {list(approve("bob", seeing("old")), approve("Bob")), list(needs(1)), Outcome{Approved: true, Approvers: list("Bob"), Message: "approved by Bob (not counted: bob approved before the role changed, or something it is for was replaced, and must approve again)"}},
@@ -177,8 +177,8 @@ func TestWeigh(t *testing.T) {
 	}
 }
 
-// TestWeighLast: what came later does not matter when it is a Deny, and the
-// Deny is what is told.
+// TestWeighLast: a Deny counts whatever its place among the decisions, and the
+// message names it.
 func TestWeighLast(t *testing.T) {
 	decisions := list(release("alice", saying("done")), revoke("carol", saying("stop")), deny("bob", saying("no")))
 	got := Weigh(newBallot(decisions))
@@ -231,8 +231,8 @@ func ending(o Outcome) string {
 	return ""
 }
 
-// FuzzWeigh: approved is what enough different people approved who may and do
-// not benefit, unless somebody who may ended it; in whatever order.
+// FuzzWeigh: in any order, a request is approved when enough different people
+// approved who may and who do not benefit, unless somebody who may ended it.
 func FuzzWeigh(f *testing.F) {
 	seed := func(bits ...byte) { f.Add(bits, byte(2), byte(0), int64(1)) }
 	seed()
@@ -249,7 +249,7 @@ func FuzzWeigh(f *testing.F) {
 			list(list(user("alice")), list(group("dev")), list(user("BOB")), list(account("ops", "bot"), user("carol")))[subjects%4]...))
 		got := Weigh(ballot)
 
-		// Who approves, in the plainest of words.
+		// The approvers, counted in the simplest way.
 		people := map[string]bool{}
 		denied, ended := false, false
 		for _, d := range ballot.Decisions {
@@ -290,7 +290,7 @@ func FuzzWeigh(f *testing.F) {
 			t.Errorf("got %+v; want it ended: %v", got, denied || ended)
 		}
 
-		// The order of the decisions is of no consequence.
+		// The order of the decisions does not matter.
 		shuffled := ballot
 		shuffled.Decisions = slices.Clone(ballot.Decisions)
 		rand.New(rand.NewSource(order)).Shuffle(len(shuffled.Decisions), func(i, j int) {
@@ -300,7 +300,7 @@ func FuzzWeigh(f *testing.F) {
 			t.Errorf("%+v in one order, %+v in another", got, other)
 		}
 
-		// Whatever a stranger decides changes nothing.
+		// Decisions of a stranger change nothing.
 		for _, verdict := range list(v1alpha1.VerdictApprove, v1alpha1.VerdictDeny, v1alpha1.VerdictRevoke, v1alpha1.VerdictRelease) {
 			with := ballot
 			with.Decisions = append(slices.Clip(ballot.Decisions), decision("eve", verdict, of("qa")))

@@ -66,18 +66,16 @@ type Match struct {
 	Policy *Policy
 	// Duration of the access, when Allowed.
 	Duration time.Duration
-	// About is true, when NotAllowed, if a policy is there that is about this
-	// request, or that the request names: what refuses it is not that something
-	// is missing.
+	// About is true, when NotAllowed, if there is a policy about this request, or the
+	// one that it names: the request is not refused because a policy is missing.
 	About bool
 	// Message for the requester.
 	Message string
 }
 
 // Find matches a request to the policies: of those that allow it, and whose
-// approvals those who may decide about it could give, the most careful one
-// decides (most approvals, ties by name). now is the moment at which the access
-// would begin.
+// approvals can be given for this request, the most careful one decides (most
+// approvals, ties by name). now is the moment at which the access would begin.
 func Find(ctx context.Context, policies []*Policy, r Request, now time.Time) Match {
 	var (
 		allowing []*Policy
@@ -116,9 +114,9 @@ func Find(ctx context.Context, policies []*Policy, r Request, now time.Time) Mat
 	return Match{Answer: NotAllowed, About: nearest != nil && (r.PolicyName != "" || nearest.about()), Message: refusal(r, nearest)}
 }
 
-// Allows tells whether a policy allows a request, and if not, why not. It is
-// asked again when the policy of an active grant changes; an error means that
-// it cannot be told.
+// Allows tells whether a policy allows a request, and if not, why not. It is asked
+// again when the policy of an active grant changes; an error means that the answer
+// is not known now.
 func (p *Policy) Allows(ctx context.Context, r Request, now time.Time) (bool, string, error) {
 	m := p.check(ctx, r, now)
 	if m.unknown != nil {
@@ -127,8 +125,8 @@ func (p *Policy) Allows(ctx context.Context, r Request, now time.Time) (bool, st
 	return len(m.why) == 0, strings.Join(m.why, " and "), nil
 }
 
-// Depends tells whether what the policy allows hangs on what the namespaces are
-// like, and not only on how they are named.
+// Depends tells whether what the policy allows depends on the content of namespaces,
+// and not only on their names.
 func (p *Policy) Depends() bool { return p.namespaces != nil || p.ConditionsRead("namespaceObject") }
 
 // ConditionsRead tells whether any condition reads a variable.
@@ -136,10 +134,10 @@ func (p *Policy) ConditionsRead(variable string) bool {
 	return slices.ContainsFunc(p.conditions, func(c condition) bool { return c.program.Reads(variable) })
 }
 
-// StillAllows tells whether a policy that has not changed since it allowed a
-// request allows it in the namespaces as they are now: only what depends on them
-// is looked at. A condition that reads the task too, which goes on meanwhile, is
-// looked at only when a namespace was seen to change. The rest is as with Allows.
+// StillAllows tells whether a policy that has not changed since it allowed a request
+// still allows it with the namespaces as they are now. It checks only what depends
+// on them. It checks a condition that also reads the task, which changes by itself,
+// only when a namespace has changed. It returns what Allows returns.
 func (p *Policy) StillAllows(ctx context.Context, r Request, now time.Time, changed bool) (bool, string, error) {
 	var why []string
 	add := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
@@ -160,13 +158,13 @@ type miss struct {
 	// stranger is true when the requester is not among the policy's requesters,
 	// as far as is known.
 	stranger bool
-	// elsewhere is how many of role, scope and subjects the policy is not about.
+	// elsewhere counts those of role, scope and subjects that the policy is not about.
 	elsewhere int
 	// outside is how many of the namespaces it does not cover.
 	outside int
 	// otherRole is false when it allows a role of that name.
 	otherRole bool
-	// over is how much longer than its maximum the access is to last.
+	// over is by how much the duration is longer than the maximum.
 	over time.Duration
 	// why in words that go after "which", none when the policy allows it.
 	why     []string
@@ -177,9 +175,9 @@ type miss struct {
 // where and for whom fits.
 func (m *miss) about() bool { return !m.stranger && m.elsewhere == 0 }
 
-// before tells which policy misses less: one for the requester, then one about
-// what is asked, then the one with the fewest misses, and among those with as
-// many the one that falls short by less.
+// before tells whether m misses less than other: a policy for the requester comes
+// first, then one about what is asked, then the one with fewer misses, and of two
+// with as many the one that falls short by less.
 func (m *miss) before(other *miss) bool {
 	return cmp.Or(
 		isLess(m.stranger, other.stranger),
@@ -203,9 +201,9 @@ func isLess(a, b bool) int {
 	return 1
 }
 
-// check holds a request against every part of a policy. Conditions come last
-// and only when all else fits: they are the only part that can fail to give
-// an answer, and a policy that is not for this request is no reason to wait.
+// check compares a request with every part of a policy. Conditions come last and
+// only when all else fits: they are the only part that can fail to give an answer,
+// and a policy that is not for this request is no reason to wait.
 func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 	m := &miss{policy: p}
 	add := func(format string, args ...any) { m.why = append(m.why, fmt.Sprintf(format, args...)) }
@@ -288,7 +286,7 @@ func (p *Policy) outside(r Request) []string {
 	return outside
 }
 
-// names tells whether the policy allows a role of that name, of whatever kind.
+// names tells whether the policy allows a role of that name, of either kind.
 func (p *Policy) names(ref *v1alpha1.RoleRef) bool {
 	return ref == nil || slices.ContainsFunc(p.Spec.Roles, func(role v1alpha1.RoleRef) bool { return role.Name == ref.Name })
 }
@@ -318,9 +316,8 @@ func (p *Policy) checkSubjects(r Request, add addFunc) {
 	}
 }
 
-// checkConditions evaluates those CEL conditions that are to be, for each
-// namespace. One that is plainly false is an answer, whatever becomes of the
-// others.
+// checkConditions evaluates the CEL conditions that the function which selects, for
+// each namespace. One that is plainly false is an answer, even if others fail.
 func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, add addFunc, which func(condition) bool) error {
 	namespaces := r.Namespaces
 	if r.Cluster {
@@ -365,22 +362,22 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 	return failed
 }
 
-// leftOut says that a requester may be in a group that the policy names after
-// all: one of those that are not in the stored copy.
+// leftOut says that a requester may be in a group that the policy names after all,
+// because the stored copy has only some of their groups.
 func leftOut(requesters []v1alpha1.Subject, user v1alpha1.UserInfo) string {
 	named := slices.ContainsFunc(requesters, func(s v1alpha1.Subject) bool { return s.Kind == v1alpha1.GroupKind })
 	if !named || user.OmittedGroups == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", and %s is in none of these groups among the %d of %d that a request keeps: name the user instead, or a group of less than 2,049 characters that comes sooner",
+	return fmt.Sprintf(", and %s is in none of these groups, as far as is known (a request keeps %d of their %d groups): name the user instead, or a group of less than 2,049 characters that comes sooner",
 		user.Username, len(user.Groups), len(user.Groups)+int(user.OmittedGroups))
 }
 
-// unseen is what a condition reads of the requester that the stored copy leaves
-// out: a condition such as !('contractors' in groups) must not hold for it.
+// unseen names what a condition reads of the requester and the stored copy leaves
+// out: a condition such as !('contractors' in groups) must not hold for that reason.
 func unseen(condition *expression.Program, user v1alpha1.UserInfo) string {
 	if user.OmittedGroups > 0 && condition.ReadsAt("request", "spec", "requester", "groups") {
-		return fmt.Sprintf("the requester's groups, of which %d are more or longer than a request keeps", user.OmittedGroups)
+		return fmt.Sprintf("the requester's groups, of which a request does not keep %d: they are too many or too long", user.OmittedGroups)
 	}
 	for _, key := range user.OmittedExtra {
 		if condition.ReadsAt("request", "spec", "requester", "extra", key) {

@@ -52,7 +52,7 @@ func check(t *testing.T, want, got answer) {
 	}
 }
 
-// TestFindOne holds one request against one policy, part by part.
+// TestFindOne compares one request with one policy, part by part.
 func TestFindOne(t *testing.T) {
 	getPods := v1alpha1.PolicyRule{Verbs: list("get"), APIGroups: list(""), Resources: list("pods")}
 	getOnePod := v1alpha1.PolicyRule{Verbs: list("get"), APIGroups: list(""), Resources: list("pods"), ResourceNames: list("web-0")}
@@ -67,13 +67,13 @@ func TestFindOne(t *testing.T) {
 		"requester in no group":  {nil, list(asker("bob"), subjects(user("bob"))), refused(`no policy lets bob request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev`)},
 		"requester in another":   {list(requesters(group("ops"), user("root"))), nil, but("is for group:ops, root")},
 		"requester who looks so": {nil, list(asker("alice", "Dev")), refused(`no policy lets alice (group Dev) request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev`)},
-		// What a copy leaves out is not taken for what is not there.
-		"requester perhaps in it": {nil, list(partly("bob", 3, "a")), refused(`no policy lets bob (group a) request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev, and bob is in none of these groups among the 1 of 4 that a request keeps: name the user instead, or a group of less than 2,049 characters that comes sooner`)},
+		// Something that a copy leaves out may exist all the same.
+		"requester perhaps in it": {nil, list(partly("bob", 3, "a")), refused(`no policy lets bob (group a) request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev, and bob is in none of these groups, as far as is known (a request keeps 1 of their 4 groups): name the user instead, or a group of less than 2,049 characters that comes sooner`)},
 		"requester surely in it":  {nil, list(partly("bob", 3, "dev")), allowed("prod-edit", time.Hour)},
 		"requester not by name":   {list(requesters(user("root"))), list(partly("bob", 3, "dev")), refused(`no policy lets bob (group dev) request ClusterRole edit in payments; closest is "prod-edit", which is for root`)},
 		"condition on groups, of which some are left out": {
 			list(onlyIf("staff", "!('contractors' in request.spec.requester.groups)", "")), list(partly("alice", 3, "dev")),
-			but(`has the condition "staff", which reads the requester's groups, of which 3 are more or longer than a request keeps`),
+			but(`has the condition "staff", which reads the requester's groups, of which a request does not keep 3: they are too many or too long`),
 		},
 		"condition on extra, of which this is left out": {
 			list(onlyIf("staff", "request.spec.requester.?extra[?'contractor'].orValue([]).size() == 0", "")), list(withoutExtra("contractor")),
@@ -257,7 +257,7 @@ func TestFindAmong(t *testing.T) {
 			why("b", "allows at most 1m and requires a task"),
 		},
 		"nearest, the fewest faults": {list(compiled("a", roles(clusterRole("view")), taskRequired), compiled("b", roles(clusterRole("view")))), nil, why("b", "allows view")},
-		// Real cases: what one would have to change is least.
+		// Real cases: the nearest policy needs the smallest change.
 		"nearest, a longer maximum": {
 			list(compiled("a", func(s *v1alpha1.AccessPolicySpec) { s.MaxDuration.Duration = time.Minute }), compiled("b")), list(lasting(2 * time.Hour)),
 			why("b", "allows at most 1h"),
@@ -319,8 +319,8 @@ func TestFindEachNamespace(t *testing.T) {
 	}
 }
 
-// TestNearestInNamespaces: of two policies that cover not all of the namespaces,
-// the one that covers more is closest.
+// TestNearestInNamespaces: of two policies that do not cover all namespaces, the one
+// that covers more is closest.
 func TestNearestInNamespaces(t *testing.T) {
 	policies := list(compiled("a", namespaces("web")), compiled("b", namespaces("payments", "billing")))
 	check(t, refused(`no policy lets alice (group dev) request ClusterRole edit in billing, payments, web; closest is "b", which does not cover namespace web`),
@@ -362,7 +362,7 @@ func TestFindWorkingHours(t *testing.T) {
 	}
 }
 
-// TestFindCancelled: whoever runs out of time has no answer.
+// TestFindCancelled: when time runs out, there is no answer.
 func TestFindCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(errors.New("shutting down"))

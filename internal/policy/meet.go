@@ -9,8 +9,8 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// unmeetable says, in words that go after "which", why nobody can ever give the
-// approvals that the policy asks for to this request, and "" when they can.
+// unmeetable says, in words that go after "which", why people can never give this
+// request the approvals that the policy asks for; "" when they can.
 func (p *Policy) unmeetable(r Request) string {
 	deciders := identity.Deciders(p.Spec.Approvers, r.Requester.Username, r.Subjects)
 	if most, bounded := mostApprovals(deciders); !bounded || most >= p.Required() {

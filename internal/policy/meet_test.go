@@ -8,11 +8,11 @@ import (
 	"github.com/accessbroker/accessbroker/internal/identity"
 )
 
-// onlyAlice approves: a policy that she alone cannot use.
+// onlyAlice makes alice the only approver: a policy that she alone cannot use.
 var onlyAlice ofPolicy = approvers(user("alice"))
 
-// TestUnmeetable: what is required is held against those who may decide about
-// this request.
+// TestUnmeetable compares what is required with the people who may decide on this
+// request.
 func TestUnmeetable(t *testing.T) {
 	bot := account("ops", "bot")
 	asBot := list(asker("system:serviceaccount:ops:bot", "dev"), subjects(bot))
@@ -57,8 +57,8 @@ func TestUnmeetable(t *testing.T) {
 
 const noDuration = 0
 
-// FuzzUnmeetable lets everybody there is approve: a policy can be met exactly
-// when that is enough.
+// FuzzUnmeetable lets everybody approve: a policy can be met exactly when that is
+// enough.
 func FuzzUnmeetable(f *testing.F) {
 	f.Add(int64(1), byte(1))
 	f.Add(int64(2), byte(2))
@@ -95,7 +95,7 @@ func FuzzUnmeetable(f *testing.F) {
 	})
 }
 
-// TestAbout tells a refusal from the absence of a policy.
+// TestAbout tells a refusal by a policy from the lack of one.
 func TestAbout(t *testing.T) {
 	for name, test := range map[string]struct {
 		policies []*Policy

@@ -27,9 +27,8 @@ type condition struct {
 	program *expression.Program
 }
 
-// Compile makes a policy ready to decide. It never fails: a policy that does
-// not compile allows nothing and is not a reason to deny either; Err says
-// what is wrong with it.
+// Compile makes a policy ready to decide. It never fails: a policy that does not
+// compile neither allows nor denies anything; Err says what is wrong with it.
 func Compile(p *v1alpha1.AccessPolicy) *Policy {
 	compiled := &Policy{AccessPolicy: p}
 	var errs []error
@@ -37,8 +36,8 @@ func Compile(p *v1alpha1.AccessPolicy) *Policy {
 		selector, err := Selector(ns.Selector)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("namespaces.selector: %w", err))
-			// Nobody knows what it was to select, so no request is told that
-			// its namespace is not covered.
+			// Nobody knows what it should select, so the policy refuses no request for its
+			// namespace.
 			selector = labels.Everything()
 		}
 		compiled.namespaces = selector

@@ -13,8 +13,8 @@ import (
 )
 
 // Backlog knows what people wait for: overdue access that is being removed, and
-// approved access on its way. While there is any, the record of what was done and
-// its verification leave the API server to it. The zero Backlog is empty, and
+// approved access on its way. While there is any, recording and verifying what was
+// done wait, so that it has the API server to itself. The zero Backlog is empty, and
 // nobody waits for its start.
 type Backlog struct {
 	// start is closed when what was overdue at the start has been removed.
@@ -32,22 +32,23 @@ const (
 	// RecordAgain is how long a record waits before it looks whether the backlog
 	// is gone.
 	RecordAgain = time.Second
-	// maxRecordDelay is after how long it waits no longer.
+	// maxRecordDelay is the longest that a record waits.
 	maxRecordDelay = time.Minute
-	// maxOnTheWay is after how long nobody waits for a grant that is on its way.
+	// maxOnTheWay is how long a grant counts as on its way.
 	maxOnTheWay = 5 * time.Second
 )
 
-// Later queues what can wait behind what cannot.
+// Later looks again after d, behind everything that cannot wait.
 func Later(d time.Duration) reconcile.Result {
 	return reconcile.Result{RequeueAfter: d, Priority: ptr.To(handler.LowPriority)}
 }
 
-// leftAgain is when to look again at what could not be deleted.
+// leftAgain is how long to wait before another look at what could not be deleted.
 const leftAgain = time.Minute
 
-// AgainFor looks again at what could not be deleted but allows nothing any more,
-// in words: whoever keeps it may stop doing so. Nothing of it is no look.
+// AgainFor looks again when objects are left that allow nothing any more but could
+// not be deleted: somebody may stop keeping them. left names them; when it is empty,
+// there is no look.
 func AgainFor(left []string) reconcile.Result {
 	if len(left) == 0 {
 		return reconcile.Result{}
@@ -55,7 +56,7 @@ func AgainFor(left []string) reconcile.Result {
 	return Later(leftAgain)
 }
 
-// CaughtUp tells those who wait in AtStart. It is called once.
+// CaughtUp ends the wait in AtStart. It is called once.
 func (b *Backlog) CaughtUp() {
 	if b.start != nil {
 		close(b.start)
@@ -73,7 +74,7 @@ func (b *Backlog) AtStart(ctx context.Context) {
 	}
 }
 
-// Waits tells whether the record of what happened at a moment has to wait.
+// Waits tells whether the record of what happened at since has to wait.
 func (b *Backlog) Waits(since, now time.Time) bool {
 	if now.Sub(since) > maxRecordDelay {
 		return false
@@ -107,7 +108,7 @@ func (b *Backlog) Arrived(grant string) {
 	delete(b.onTheWay, grant)
 }
 
-// Removing encloses a removal of overdue access.
+// Removing runs a removal of overdue access, and counts it in the backlog meanwhile.
 func (b *Backlog) Removing(remove func() error) error {
 	b.count(1)
 	defer b.count(-1)

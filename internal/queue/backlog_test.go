@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Nobody is waited for longer than it takes to give, and not for ever.
+// The backlog counts a grant only until it is given, and not for ever.
 func TestBacklogEnds(t *testing.T) {
 	now := time.Now()
 	b := &Backlog{}

@@ -17,13 +17,13 @@ import (
 // Queue of a controller.
 type Queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// Ahead of everything else, and behind it.
+// Priorities: ahead of everything else, and behind it.
 const (
 	Ahead  = 1
 	Behind = handler.LowPriority
 )
 
-// MaxConcurrent is how many of a kind are under way at a time.
+// MaxConcurrent is how many objects a controller works on at a time.
 const MaxConcurrent = 10
 
 // The longest pauses between two tries.
@@ -32,7 +32,7 @@ const (
 	MaxRequestBackoff = time.Minute     // to grant it
 )
 
-// Options of a controller, whose tries are never further apart than that.
+// Options of a controller that waits no longer than maxBackoff between two tries.
 func Options(maxBackoff time.Duration) controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: MaxConcurrent,

@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// NewRecorder records Events. It differs from the manager's in one thing: an
-// Event about what lies in a namespace that is being deleted cannot be written,
-// and that is no error.
+// NewRecorder makes a recorder of Events. It differs from the manager's in one
+// thing: it is no error when an Event cannot be written because its namespace is
+// being deleted.
 func NewRecorder(mgr manager.Manager) (events.EventRecorder, error) {
 	clients, err := kubernetes.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
@@ -25,11 +25,11 @@ func NewRecorder(mgr manager.Manager) (events.EventRecorder, error) {
 	return broadcaster.NewRecorder(mgr.GetScheme(), "access-broker"), mgr.Add(recording{broadcaster})
 }
 
-// recording writes Events for as long as the reconcilers run, and what is left
-// of them at the end.
+// recording writes Events while the reconcilers run, and the remaining ones at the
+// end.
 type recording struct{ events.EventBroadcaster }
 
-// Start writes Events until the context ends, which is after the reconcilers.
+// Start writes Events until the context ends, which is after the reconcilers stop.
 func (r recording) Start(ctx context.Context) error {
 	err := r.StartRecordingToSinkWithContext(log.IntoContext(context.WithoutCancel(ctx), log.FromContext(ctx).WithName("events")))
 	if err != nil {
@@ -43,7 +43,7 @@ func (r recording) Start(ctx context.Context) error {
 // NeedLeaderElection is false: it has to run before the reconcilers.
 func (recording) NeedLeaderElection() bool { return false }
 
-// eventSink writes Events, unless their namespace is going.
+// eventSink writes Events, unless their namespace is being deleted.
 type eventSink struct{ events.EventSink }
 
 // Create writes an Event.

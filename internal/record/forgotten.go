@@ -13,15 +13,14 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 )
 
-// A tool that keeps the cluster as a repository says, makes a request anew as
-// soon as its retention is over, and nobody asks for anything. So the grant
-// remembers what its request was when the broker deletes that, and another one
-// of that name and content is not granted. One that people deleted may be made
-// again. A request with a task is bound to what runs now, and always free.
+// A tool that applies a repository makes a request again as soon as its retention is
+// over, though nobody asks for access. So when the broker deletes a request, its
+// grant remembers it, and another request of that name and content is not granted. A
+// request that people deleted may be made again. One with a task is bound to what
+// runs now, and may always be made again.
 
-// remember marks the grant of a request that is about to be deleted. It is true
-// when the API server shows the mark to whoever looks for it, or when there is
-// nothing to remember.
+// remember marks the grant of a request that is about to be deleted. It returns true
+// when Forgotten can find the mark, or when there is nothing to remember.
 func (a *Archive) remember(ctx context.Context, request *v1alpha1.AccessRequest) (bool, error) {
 	if request.Status.GrantName == "" || request.Spec.Task != nil {
 		return true, nil
@@ -48,10 +47,10 @@ func (a *Archive) remember(ctx context.Context, request *v1alpha1.AccessRequest)
 	return false, nil
 }
 
-// Forgotten finds a grant whose request was like this and was deleted, nil when
-// there is none. The cache does not keep such grants, and the API server looks
-// into its own (resourceVersion 0), which costs little: a mark is a minute older
-// than what it is looked for.
+// Forgotten finds the grant of a deleted request that had this likeness, nil when
+// there is none. The cache does not keep such grants. The API server looks into its
+// own cache (resourceVersion 0), which costs little: a mark is a minute old when it
+// is needed.
 func Forgotten(ctx context.Context, live client.Reader, likeness string) (*v1alpha1.AccessGrant, error) {
 	var marked v1alpha1.AccessGrantList
 	err := live.List(ctx, &marked, client.MatchingLabels{v1alpha1.LabelForgotten: likeness}, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: "0"}})

@@ -15,16 +15,16 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// Journal tells of transitions, after the write that made them, so that it
-// never tells of what did not happen: as Events for those who look now, as
-// JSON lines for those who look later.
+// Journal reports transitions, after the write that made them, so that it never
+// reports what did not happen: as Events for people who look now, as JSON lines for
+// people who look later.
 type Journal struct {
 	Recorder events.EventRecorder
 	// Audit has a log of its own. Its encoder escapes what users wrote.
 	Audit *zap.Logger
 }
 
-// request tells of a request's transition.
+// request reports a request's transition.
 func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
 	severity := corev1.EventTypeNormal
 	if ended := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionEnded); ended != nil && event == string(r.Status.Phase) {
@@ -43,7 +43,7 @@ func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
 		zap.Strings("decisions", decisions(r.Status.Decisions)), zap.String("grant", r.Status.GrantName))
 }
 
-// grant tells of a grant's transition, with all that was granted.
+// grant reports a grant's transition, with all that was granted.
 func (j Journal) grant(event, action, note string, g *v1alpha1.AccessGrant) {
 	severity := corev1.EventTypeNormal
 	switch admission := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAdmissionEnforced); {
@@ -72,7 +72,7 @@ func (j Journal) grant(event, action, note string, g *v1alpha1.AccessGrant) {
 	j.Audit.Info(event, fields...)
 }
 
-// grantPhase tells that a grant came into its phase.
+// grantPhase reports that a grant entered its phase.
 func (j Journal) grantPhase(g *v1alpha1.AccessGrant) {
 	switch g.Status.Phase {
 	case v1alpha1.GrantActive:
@@ -96,8 +96,7 @@ var asWanted = []string{
 	v1alpha1.ReasonWithdrawn,
 }
 
-// severityOfEnd is the type of the Event that tells of an end: Warning when it
-// came about in any other way.
+// severityOfEnd is the type of the Event of an end: Warning unless people meant it.
 func severityOfEnd(reason string) string {
 	if slices.Contains(asWanted, reason) {
 		return corev1.EventTypeNormal

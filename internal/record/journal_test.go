@@ -12,7 +12,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
-// An end is a Warning unless somebody wanted it: one that nobody thought of is.
+// An end is a Warning unless somebody wanted it; so is one with an unknown reason.
 func TestSeverityOfEnd(t *testing.T) {
 	for reason, want := range map[string]string{
 		string(v1alpha1.EndExpired):        corev1.EventTypeNormal,

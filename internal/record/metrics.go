@@ -29,17 +29,17 @@ type Metrics struct {
 	revocationErrors prometheus.Counter
 
 	mu sync.Mutex
-	// granted is when grants were written that are not Active yet, and ending
-	// when it was first seen that grants must end early that have not Ended yet.
+	// granted has the grants that are not Active yet, and when each was written.
+	// ending has the grants that must end early, and when the broker first saw that.
 	granted, ending map[string]time.Time
-	// endedRequests, nil as long as nobody has looked, and endedGrants are how
-	// much has ended.
+	// endedRequests and endedGrants are how many have ended; endedRequests is nil
+	// until the first look.
 	endedRequests map[v1alpha1.RequestPhase]int
 	endedGrants   int
 }
 
-// NewMetrics makes and registers the metrics. What can be counted from the
-// cache is counted when it is scraped, so that it is true after a restart.
+// NewMetrics makes and registers the metrics. It counts what is in the cache at each
+// scrape, so that the numbers are right after a restart.
 func NewMetrics(registry prometheus.Registerer, c client.Reader, clk clock.PassiveClock, version string) (*Metrics, error) {
 	m := &Metrics{
 		timeToDecision: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -90,8 +90,8 @@ const (
 
 var decisionsObserved = []string{decidedApproved, decidedDenied, decidedRefused, decidedLapsed}
 
-// WroteGrant observes that a request was approved and its grant written. One that
-// waited for its startTime or its task was approved, and observed, before.
+// WroteGrant observes that a request was approved and its grant written. A request
+// that waited for its startTime or its task was observed when it was approved.
 func (m *Metrics) WroteGrant(request *v1alpha1.AccessRequest, name string, now time.Time) {
 	m.mu.Lock()
 	m.granted[name] = now
@@ -101,7 +101,8 @@ func (m *Metrics) WroteGrant(request *v1alpha1.AccessRequest, name string, now t
 	}
 }
 
-// wroteRequest observes what the step that was written to a request decided.
+// wroteRequest observes the decision, if any, that a write of a request's status
+// made.
 func (m *Metrics) wroteRequest(before, after *v1alpha1.AccessRequest, now time.Time) {
 	ended := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionEnded)
 	switch phase := after.Status.Phase; {
@@ -136,8 +137,8 @@ func (m *Metrics) Active(name string, now time.Time) {
 	}
 }
 
-// Over notes whether a grant must end before its deadline; after that its
-// bindings are overdue.
+// Over notes whether a grant must end before its deadline. After the deadline its
+// bindings count as overdue.
 func (m *Metrics) Over(name string, end *grant.End, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -181,15 +182,15 @@ func (m *Metrics) Removal(err error) error {
 	return err
 }
 
-// looked notes how much has ended.
+// looked notes how many have ended.
 func (m *Metrics) looked(requests map[v1alpha1.RequestPhase]int, grants int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.endedRequests, m.endedGrants = requests, grants
 }
 
-// allEnded tells what looked noted; known is false where nobody has looked, as on
-// a replica that does not lead.
+// allEnded returns what looked noted; known is false before the first look, which
+// only the leader takes.
 func (m *Metrics) allEnded() (requests map[v1alpha1.RequestPhase]int, grants int, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -209,15 +210,15 @@ var (
 	overdueDesc  = prometheus.NewDesc("access_broker_overdue_bindings", "Bindings whose grant's deadline has passed, whose grant has ended or whose grant is gone: the one to page on.", nil, nil)
 )
 
-// Describe is of prometheus.Collector.
+// Describe implements prometheus.Collector.
 func (c *census) Describe(ch chan<- *prometheus.Desc) {
 	ch <- requestsDesc
 	ch <- grantsDesc
 	ch <- overdueDesc
 }
 
-// Collect is of prometheus.Collector. What cannot be counted, because the cache
-// is not filled yet, is left out, and takes nothing else from the scrape.
+// Collect implements prometheus.Collector. It leaves out what it cannot count
+// because the cache is not filled yet; the scrape has everything else.
 func (c *census) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -252,7 +253,8 @@ func (c *census) countRequests(ctx context.Context, ch chan<- prometheus.Metric)
 // countGrants counts grants, and the bindings that are still there though their
 // grant is over or gone.
 func (c *census) countGrants(ctx context.Context, ch chan<- prometheus.Metric) error {
-	// Bindings first: a grant that is made in between is in the later list.
+	// Bindings are listed first, so that the list of grants has one that is made in
+	// between.
 	bindings, err := access.LabelledBindings(ctx, c.client, client.HasLabels{v1alpha1.LabelGrant}, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return fmt.Errorf("count bindings: %w", err)
@@ -281,7 +283,8 @@ func (c *census) countGrants(ctx context.Context, ch chan<- prometheus.Metric) e
 		if g != nil {
 			owner = g.UID
 		}
-		// A label alone does not make a binding ours, and one of nobody is no access.
+		// A label alone does not make a binding ours, and one without subjects gives no
+		// access.
 		if seen.Object(owner).Ours(seen) && !seen.AllowsNothing() && (g == nil || g.Status.Phase == v1alpha1.GrantEnded || grant.Expired(g, now) != nil) {
 			overdue++
 		}

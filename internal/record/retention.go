@@ -21,14 +21,14 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// Retention says how long requests and grants are kept after their end; 0 keeps
-// them for ever. What goes is written to the audit log first, whole.
+// Retention says how long requests and grants are kept after their end; 0 keeps them
+// for ever. Each is written to the audit log, whole, before it is deleted.
 type Retention struct {
 	Requests time.Duration
 	Grants   time.Duration
 }
 
-// overstay tells whether something that ended has stayed for as long as it may.
+// overstay tells whether something that ended has been kept for long enough.
 func overstay(ended time.Time, keep time.Duration, now time.Time) bool {
 	return keep > 0 && !ended.IsZero() && !now.Before(ended.Add(keep))
 }
@@ -42,14 +42,13 @@ type Archive struct {
 	Clock     clock.Clock
 	Journal   Journal
 	Retention Retention
-	// Backlog is waited for at the start.
+	// Backlog holds up the first look until overdue access is removed.
 	Backlog *queue.Backlog
 	Metrics *Metrics
 }
 
-// How long to wait before what has ended is gone through again: a minute, or
-// longer where there is so much of it that it would take more than a hundredth of
-// the time.
+// How long to wait between two looks: a minute, or longer when so much has ended
+// that the looks would take more than a hundredth of the time.
 const (
 	minLookAgain = time.Minute
 	maxLookAgain = time.Hour
@@ -57,13 +56,13 @@ const (
 )
 
 // Start goes through what has ended again and again, until the context ends. It
-// never returns an error: that would end the broker, which has accesses to end.
+// never returns an error: that would stop the broker, which has access to take away.
 func (a *Archive) Start(ctx context.Context) error {
 	a.Backlog.AtStart(ctx)
 	for ctx.Err() == nil {
 		begin := a.Clock.Now()
 		if err := a.Look(ctx); err != nil && ctx.Err() == nil {
-			logf.FromContext(ctx).Error(err, "what has ended was not all looked at; it will be tried again")
+			logf.FromContext(ctx).Error(err, "not everything that has ended was looked at; the broker will try again")
 		}
 		select {
 		case <-ctx.Done():
@@ -73,7 +72,7 @@ func (a *Archive) Start(ctx context.Context) error {
 	return nil
 }
 
-// pause is how long to wait after a look that took so long.
+// pause is how long to wait after a look, given how long that took.
 func (a *Archive) pause(took time.Duration) time.Duration {
 	wait := max(minLookAgain, min(maxLookAgain, took*restPerWork))
 	for _, keep := range []time.Duration{a.Retention.Requests, a.Retention.Grants} {
@@ -84,8 +83,8 @@ func (a *Archive) pause(took time.Duration) time.Duration {
 	return wait
 }
 
-// Look goes through what has ended, once. What cannot be deleted keeps nothing
-// else from being looked at.
+// Look goes through what has ended, once. When one object cannot be deleted, it goes
+// on with the others.
 func (a *Archive) Look(ctx context.Context) error {
 	var first error
 	failed := 0
@@ -119,9 +118,9 @@ func (a *Archive) Look(ctx context.Context) error {
 	return nil
 }
 
-// request deletes a request that has been over for long enough, after it was
-// logged whole. One that was made in the place of such a request stays: what made
-// it would make it again.
+// request logs a request whole and deletes it, when it ended long enough ago. One
+// that a tool made again in place of a deleted one stays: the tool would only make
+// it once more.
 func (a *Archive) request(ctx context.Context, request *v1alpha1.AccessRequest) error {
 	ended := meta.FindStatusCondition(request.Status.Conditions, v1alpha1.ConditionEnded)
 	if request.DeletionTimestamp != nil || ended == nil || ended.Reason == v1alpha1.ReasonGrantedBefore || !overstay(ended.LastTransitionTime.Time, a.Retention.Requests, a.Clock.Now()) {
@@ -134,15 +133,15 @@ func (a *Archive) request(ctx context.Context, request *v1alpha1.AccessRequest) 
 	return a.delete(ctx, request)
 }
 
-// grant deletes a grant that has ended and been kept for long enough, after it
-// was logged whole, and lets one that is being deleted go.
+// grant logs a grant whole and deletes it, when it ended long enough ago. It takes
+// the finalizer off a grant that is being deleted.
 func (a *Archive) grant(ctx context.Context, g *v1alpha1.AccessGrant) error {
 	due := g.Status.EndedTime != nil && overstay(g.Status.EndedTime.Time, a.Retention.Grants, a.Clock.Now())
 	if g.DeletionTimestamp == nil && !due {
 		return nil
 	}
 	left, err := access.TakeStrays(ctx, a.Client, a.Live, g)
-	if err != nil || len(left) > 0 { // what is left is told by the grant
+	if err != nil || len(left) > 0 { // the grant says what is left
 		return a.Metrics.Removal(err)
 	}
 	if g.DeletionTimestamp == nil {
@@ -162,7 +161,7 @@ func (a *Archive) grant(ctx context.Context, g *v1alpha1.AccessGrant) error {
 	return ignoreChanged(LetGo(ctx, a.Client, g))
 }
 
-// LetGo lets a grant that is over be deleted.
+// LetGo takes the finalizer off a grant that has ended and is being deleted.
 func LetGo(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant) error {
 	if g.DeletionTimestamp == nil || !controllerutil.ContainsFinalizer(g, v1alpha1.FinalizerRevoke) {
 		return nil
@@ -172,7 +171,7 @@ func LetGo(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant) error 
 	return client.IgnoreNotFound(c.Patch(ctx, next, client.MergeFromWithOptions(g, client.MergeFromWithOptimisticLock{})))
 }
 
-// delete deletes what was read, and nothing that has changed since.
+// delete deletes an object, unless it has changed since it was read.
 func (a *Archive) delete(ctx context.Context, o client.Object) error {
 	uid, version := o.GetUID(), o.GetResourceVersion()
 	err := ignoreChanged(a.Client.Delete(ctx, o, client.Preconditions{UID: &uid, ResourceVersion: &version}))
@@ -182,8 +181,8 @@ func (a *Archive) delete(ctx context.Context, o client.Object) error {
 	return nil
 }
 
-// ignoreChanged drops what says that the object is another by now, or gone: the
-// next look shows it as it is.
+// ignoreChanged drops the error that the object has changed or is gone: the next
+// look sees it as it is.
 func ignoreChanged(err error) error {
 	if apierrors.IsConflict(err) {
 		return nil

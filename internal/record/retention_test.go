@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// How long to wait follows from how long it takes, and from what is kept.
+// The wait between looks follows from how long a look takes, and from the retention.
 func TestPauseBetweenLooks(t *testing.T) {
 	day := Retention{Requests: 24 * time.Hour, Grants: 24 * time.Hour}
 	for _, c := range []struct {

@@ -1,6 +1,6 @@
-// Package record is the one writer of status: it writes what became of a request,
-// a grant or a policy, and tells of it after the write, so that it never tells of
-// what did not happen. It also keeps what has ended for as long as it may be kept.
+// Package record is the one writer of status: it writes what became of a request, a
+// grant or a policy, and reports it after the write, so that it never reports what
+// did not happen. It also deletes what has ended when its retention is over.
 package record
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// Writer writes what became of things, and tells the journal and the metrics.
+// Writer writes statuses, and then tells the journal and the metrics.
 type Writer struct {
 	Client  client.Client
 	Journal Journal
@@ -58,15 +58,15 @@ func (w *Writer) Grant(ctx context.Context, before, after *v1alpha1.AccessGrant)
 	return true, nil
 }
 
-// Policy writes the status of a policy, of which nothing else tells.
+// Policy writes the status of a policy, which no journal or metric reports.
 func (w *Writer) Policy(ctx context.Context, before, after *v1alpha1.AccessPolicy) error {
 	_, err := w.patch(ctx, before, after)
 	return err
 }
 
-// patch writes what differs, under the resourceVersion that was read, so that a
-// stale decision is refused by the API server and no field that somebody else wrote
-// is dropped; see Again for what becomes of that.
+// patch writes what differs, under the resourceVersion that was read: the API server
+// refuses a write that is based on an older version (see Again), and fields that
+// others wrote stay.
 func (w *Writer) patch(ctx context.Context, before, after client.Object) (written bool, err error) {
 	if equality.Semantic.DeepEqual(before, after) {
 		return false, nil
@@ -81,12 +81,12 @@ func (w *Writer) patch(ctx context.Context, before, after client.Object) (writte
 	return true, nil
 }
 
-// StaleAgain is when to look again at an object that has changed since it was
-// read. Its newer version is on its way and most likely comes sooner.
+// StaleAgain is how long to wait before another look at an object that has changed
+// since it was read. Its newer version most likely comes sooner.
 const StaleAgain = time.Second
 
-// Again makes a conflict, which is no fault, another look, and leaves any other
-// error an error.
+// Again turns a conflict, which is no fault, into another look; any other error
+// stays an error.
 func Again(err error) (reconcile.Result, error) {
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: StaleAgain}, nil
@@ -102,7 +102,7 @@ func SetCondition(conditions *[]metav1.Condition, now time.Time, kind string, st
 	})
 }
 
-// lastWord is what the furthest condition of a request says.
+// lastWord is the message of the last condition that a request has reached.
 func lastWord(conditions []metav1.Condition) string {
 	for _, kind := range []string{v1alpha1.ConditionEnded, v1alpha1.ConditionGranted, v1alpha1.ConditionApproved, v1alpha1.ConditionPolicyMatched} {
 		if c := meta.FindStatusCondition(conditions, kind); c != nil {

@@ -12,20 +12,20 @@ import (
 	"github.com/accessbroker/accessbroker/internal/task"
 )
 
-// SetTaskWatched keeps the condition TaskWatched, which is there while it cannot
-// be told whether the task is over.
+// SetTaskWatched sets the condition TaskWatched while the broker cannot tell whether
+// the task is over, and removes it otherwise.
 func SetTaskWatched(conditions *[]metav1.Condition, now time.Time, trouble *task.Untold) {
 	before := meta.FindStatusCondition(*conditions, v1alpha1.ConditionTaskWatched)
 	if before != nil && (trouble == nil || before.Reason != trouble.Reason) {
-		meta.RemoveStatusCondition(conditions, v1alpha1.ConditionTaskWatched) // another trouble began now
+		meta.RemoveStatusCondition(conditions, v1alpha1.ConditionTaskWatched) // a new trouble begins now
 	}
 	if trouble != nil {
 		SetCondition(conditions, now, v1alpha1.ConditionTaskWatched, metav1.ConditionFalse, trouble.Reason,
-			trouble.Message+"; until that is mended, the access lasts to its deadline")
+			trouble.Message+"; until that is fixed, the access lasts until its deadline")
 	}
 }
 
-// task tells of what keeps the broker from telling whether a task is over.
+// task reports why the broker cannot tell whether a task is over.
 func (j Journal) task(regarding runtime.Object, before, after []metav1.Condition) {
 	old, told := meta.FindStatusCondition(before, v1alpha1.ConditionTaskWatched), meta.FindStatusCondition(after, v1alpha1.ConditionTaskWatched)
 	if told != nil && (old == nil || old.Message != told.Message) {

@@ -14,8 +14,8 @@ import (
 )
 
 // NewGrant is the record of what was approved, complete with its deadline. The
-// deadline is cut to whole seconds, as the API stores it: never later than
-// what was approved. Of the decisions it records those that counted.
+// deadline is cut to whole seconds, as the API stores it: never later than what was
+// approved. It records only the decisions that counted.
 func NewGrant(request *v1alpha1.AccessRequest, want *Resolved, match *policy.Match, approvers []string, now time.Time) *v1alpha1.AccessGrant {
 	g := &v1alpha1.AccessGrant{}
 	g.Name = grant.Name(request.Name, request.UID)

@@ -28,8 +28,8 @@ func MayBind(ctx context.Context, c client.Client, namespace string, ref v1alpha
 	return MayI(ctx, c, authorizationv1.ResourceAttributes{Resource: resource, Verb: "bind", Name: ref.Name, Namespace: namespace})
 }
 
-// MayI asks the API server whether the broker may do something to RBAC objects.
-// One that is starting says no to everything, to what the broker lives by too:
+// MayI asks the API server whether the broker may do something to RBAC objects. An
+// API server that is starting refuses everything, even what the broker always holds:
 // that is no answer.
 func MayI(ctx context.Context, c client.Client, what authorizationv1.ResourceAttributes) (bool, error) {
 	for _, question := range []authorizationv1.ResourceAttributes{what, {Resource: "rolebindings", Verb: "create"}} {

@@ -12,7 +12,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/policy"
 )
 
-// Policies hands out the AccessPolicies compiled, each generation once.
+// Policies compiles the AccessPolicies, each generation once.
 type Policies struct {
 	Client client.Reader
 	Live   client.Reader
@@ -21,7 +21,7 @@ type Policies struct {
 	compiled map[types.UID]*policy.Policy
 }
 
-// All policies of the cluster, as far as the cache knows.
+// All returns the policies of the cluster that the cache has.
 func (p *Policies) All(ctx context.Context) ([]*policy.Policy, error) { return p.all(ctx, p.Client) }
 
 // AllLive reads them from the API server.

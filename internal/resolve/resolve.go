@@ -1,6 +1,6 @@
-// Package resolve looks up what a request names: every name with the UID that it
-// stands for, roles with what they allow, policies compiled, tasks and whether they
-// may be tasks, and the grant that it all comes to.
+// Package resolve looks up what a request names: the UID behind every name, what the
+// roles allow, compiled policies, the task and whether its kind may be one. From all
+// of it, it makes the grant of the request.
 package resolve
 
 import (
@@ -32,45 +32,46 @@ const maxNamespaces = 1024
 // maxStartAhead bounds how long a request may wait for its startTime.
 const maxStartAhead = 30 * 24 * time.Hour
 
-// Resolved is what a request comes to on this cluster at this moment, every name
+// Resolved is what a request stands for on this cluster at this moment, every name
 // pinned by its UID.
 type Resolved struct {
 	Ask        policy.Request
 	Subjects   []v1alpha1.GrantSubject
 	Namespaces []v1alpha1.GrantNamespace
 	RoleUID    types.UID
-	// Roles that are asked for, as they are now: one of each namespace for a Role.
+	// Roles that are asked for, as they are now; for a Role, one in each namespace.
 	Roles []Role
-	// Rules of one's own; none when a role is named.
+	// Rules of the request; none when it names a role.
 	Rules []v1alpha1.PolicyRule
-	// Pins are the objects of all the names, and RulesHash is the fingerprint of
-	// these and of what the roles allow.
+	// Pins are the UIDs behind all names. RulesHash is the fingerprint of them and of
+	// what the roles allow.
 	Pins      *v1alpha1.Pins
 	RulesHash string
 	// Shown is the role, or the rules, as people read them.
 	Shown
-	// Task, nil while it does not exist, and when it is complete.
+	// Task is nil while it does not exist. CompleteWhen is nil when its kind says when
+	// it is over.
 	Task         *unstructured.Unstructured
 	CompleteWhen *task.CompleteWhen
 }
 
-// Names looks names up: in the cache, and on the API server what the cache does
-// not have, as a cold cache is no proof that a thing does not exist.
+// Names looks names up in the cache, and what the cache does not have on the API
+// server: a cold cache does not prove that an object does not exist.
 type Names struct {
 	Cache client.Reader
 	Live  client.Reader
 	Tasks *Tasks
-	// Roles remembers what roles come to.
+	// Roles remembers the hashes of roles and how they are shown.
 	Roles *Roles
 }
 
-// FromLive are Names that believe nothing of the cache.
+// FromLive returns Names that read only from the API server.
 func (n Names) FromLive() Names {
 	n.Cache = n.Live
 	return n
 }
 
-// Get is for objects that are not written to: what it reads belongs to the cache.
+// Get reads an object that the caller must not change: it belongs to the cache.
 func (n Names) Get(ctx context.Context, key client.ObjectKey, object client.Object) error {
 	err := n.Cache.Get(ctx, key, object, &client.GetOptions{UnsafeDisableDeepCopy: ptr.To(true)})
 	if apierrors.IsNotFound(err) {
@@ -79,8 +80,8 @@ func (n Names) Get(ctx context.Context, key client.ObjectKey, object client.Obje
 	return err
 }
 
-// Resolve looks up what a request names. Its error is *Impossible when the
-// request can never be granted; any other means that it cannot be told now.
+// Resolve looks up what a request names. Its error is *Impossible when the request
+// can never be granted; any other error means that this is not known now.
 func (n Names) Resolve(ctx context.Context, request *v1alpha1.AccessRequest) (*Resolved, error) {
 	spec := &request.Spec
 	if spec.StartTime != nil && spec.StartTime.Sub(request.CreationTimestamp.Time) > maxStartAhead {
@@ -218,7 +219,7 @@ func (n Names) resolveSubjects(ctx context.Context, out *Resolved) error {
 	return nil
 }
 
-// resolveTask looks whether the task may be one, and reads it.
+// resolveTask checks whether the object may be a task, and reads it.
 func (n Names) resolveTask(ctx context.Context, request *v1alpha1.AccessRequest, out *Resolved) error {
 	ref := request.Spec.Task
 	if ref == nil {

@@ -48,7 +48,7 @@ func (n Names) resolveRole(ctx context.Context, out *Resolved) error {
 	return nil
 }
 
-// resolveRules holds rules of one's own to what may never be granted that way,
+// resolveRules refuses rules in a request that may never be granted that way,
 // whatever a policy says.
 func (n Names) resolveRules(out *Resolved) error {
 	own := rules.Normalize(v1alpha1.RBACRules(out.Ask.Rules))
@@ -102,20 +102,19 @@ func roleError(err error, what string) error {
 // Role is a role as it is now.
 type Role struct {
 	UID     types.UID
-	Version string // resourceVersion; empty for rules of one's own
+	Version string // resourceVersion; empty for the rules of a request
 	Rules   []rbacv1.PolicyRule
 }
 
-// How many roles are remembered at a time: their hashes, and what they are shown
-// as.
+// How many roles are remembered at a time: their hashes, and how they are shown.
 const (
 	maxHashes = 4096
 	maxShown  = 128
 )
 
-// Roles remembers what each role comes to in its present version: every look at a
-// request or a grant needs it, and a role with the APIs of a thousand operators
-// takes a tenth of a second.
+// Roles remembers the hash of each role in its present version, and how it is shown:
+// every look at a request or a grant needs them, and a role with the APIs of a
+// thousand operators takes a tenth of a second.
 type Roles struct {
 	shown *lru.Cache // Shown, by the hash of the roles
 
@@ -128,10 +127,10 @@ type roleHash struct{ version, hash string }
 // NewRoles remembers nothing yet.
 func NewRoles() *Roles { return &Roles{shown: lru.New(maxShown), hashes: map[types.UID]roleHash{}} }
 
-// Fingerprint is the rulesHash: what the roles allow, and which objects all the
-// names stand for, so that neither a changed role nor anything else of the same
-// name passes for what somebody approved. A Role has one entry for each
-// namespace, in their order. A task that is not there yet is a value too.
+// Fingerprint is the rulesHash. It covers what the roles allow and the UIDs behind
+// all names, so that neither a changed role nor another object of the same name
+// passes for what somebody approved. A Role has one entry for each namespace, in
+// their order. A task that does not exist yet counts as a value too.
 func (r *Roles) Fingerprint(pins *v1alpha1.Pins, roles []Role) string {
 	hash := sha256.New()
 	for _, role := range roles {

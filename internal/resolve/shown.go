@@ -12,20 +12,20 @@ import (
 	"github.com/accessbroker/accessbroker/internal/rules"
 )
 
-// shownLimit bounds what is shown of a role in status.rules and kept of it in
-// spec.roleRules: what the schema takes less one line that says what is left
-// out, and no more than the tens of kilobytes that fit beside all else that an
-// object holds. It bounds what is read, never what can be granted.
+// shownLimit bounds what status.rules and spec.roleRules hold of a role: as many
+// lines as the schema takes, less one that says what is left out, and no more than
+// the tens of kilobytes that fit into an object beside everything else. It bounds
+// what people read, never what can be granted.
 var shownLimit = rules.Limit{Lines: 511, Bytes: 63 << 10}
 
-// Shown is what a role comes to for those who decide.
+// Shown is a role as it is shown to those who decide.
 type Shown struct {
 	Lines []string
 	Risks []v1alpha1.Risk
 }
 
-// show says what rules allow and what could become of them, and takes rules of
-// one's own over. A role in several namespaces is shown as the sum of them.
+// show sets what is shown of the rules and of their risks, and copies the rules of a
+// request. A Role in several namespaces is shown as the sum of its rules.
 func (r *Roles) show(out *Resolved, roles ...Role) {
 	ref := out.Ask.RoleRef
 	if ref == nil {

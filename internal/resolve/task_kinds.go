@@ -17,16 +17,16 @@ import (
 	"github.com/accessbroker/accessbroker/internal/task"
 )
 
-// TaskKindsRole is the ClusterRole in which an administrator lists the kinds that
-// a task may be of.
+// TaskKindsRole is the ClusterRole in which an administrator lists the kinds of
+// tasks.
 const TaskKindsRole = "access-broker-task-kinds"
 
-// taskVerbs are what the list must allow for a kind: without list and watch, an
-// end would be missed.
+// taskVerbs are what the list must allow for a kind: without list and watch, the
+// broker would miss the end of a task.
 var taskVerbs = []string{"get", "list", "watch"}
 
-// kindMapper maps kinds to resources. What it has discovered it believes until
-// rediscover, so a version that was withdrawn is found out by reading.
+// kindMapper maps kinds to resources. It believes what it has discovered until
+// rediscover, so only reading an object shows that a version is no longer served.
 type kindMapper struct {
 	fresh func() (meta.RESTMapper, error)
 
@@ -34,8 +34,8 @@ type kindMapper struct {
 	current meta.RESTMapper
 }
 
-// mapping of a kind in the version that is named, or in the one that the API
-// server prefers where that is not served.
+// mapping of a kind in its own version or, if that is not served, in the version
+// that the API server prefers.
 func (m *kindMapper) mapping(kind schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	mapper, err := m.mapper()
 	if err != nil {
@@ -69,9 +69,9 @@ func KindOf(ref v1alpha1.TaskRef) schema.GroupVersionKind {
 	return schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind)
 }
 
-// admitTask is the one test of what may be a task, before anybody is asked and at
-// the grant: an administrator lists its kind, objects of the kind lie in a
-// namespace and can be watched, and their end is known or told.
+// admitTask is the one test of what may be a task, before anyone is asked and at the
+// grant: an administrator lists its kind, objects of the kind are namespaced and can
+// be watched, and the kind or completeWhen says when they are over.
 func (n Names) admitTask(ctx context.Context, ref v1alpha1.TaskRef) (*task.CompleteWhen, error) {
 	kind := KindOf(ref)
 	mapping, err := n.admitKind(ctx, kind)
@@ -92,7 +92,7 @@ func (n Names) admitKind(ctx context.Context, kind schema.GroupVersionKind) (*me
 	}
 	mapping, err := n.listedKind(ctx, kind)
 	if no := (*Impossible)(nil); errors.As(err, &no) {
-		// The cache may not have heard of the last change of the list.
+		// The cache may not show the last change of the list yet.
 		return n.FromLive().listedKind(ctx, kind)
 	}
 	return mapping, err
@@ -105,7 +105,7 @@ func (n Names) listedKind(ctx context.Context, kind schema.GroupVersionKind) (*m
 		return nil, fmt.Errorf("read ClusterRole %s: %w", TaskKindsRole, err)
 	}
 	list := kindList(role.Rules)
-	if !list.names(kind.Group) { // nothing is discovered for kinds that nobody lists
+	if !list.names(kind.Group) { // discover nothing for kinds that nobody lists
 		return nil, notListed(kind.GroupKind(), strings.ToLower(kind.Kind)+"s", nil)
 	}
 	mapping, err := n.Tasks.kinds.mapping(kind)
@@ -125,14 +125,15 @@ func (n Names) listedKind(ctx context.Context, kind schema.GroupVersionKind) (*m
 	return mapping, nil
 }
 
-// neverTask says why objects of a kind are never tasks. completeWhen answers
-// about what its author may not read, so nothing that is confidential may be one.
+// neverTask says why objects of a kind are never tasks. The author of a completeWhen
+// can learn about an object that they may not read, so nothing confidential may be a
+// task.
 func neverTask(kind schema.GroupKind) string {
 	switch {
 	case kind.Group == v1alpha1.GroupVersion.Group:
 		return "it is one of the broker's own kinds"
 	case kind == schema.GroupKind{Kind: "Secret"}:
-		return "completeWhen would tell what it holds"
+		return "completeWhen would reveal what it holds"
 	}
 	return ""
 }
@@ -142,7 +143,7 @@ func notListed(kind schema.GroupKind, resource string, missing []string) error {
 	if len(missing) > 0 && len(missing) < len(taskVerbs) {
 		return Missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "task: the broker may not %s objects of kind %s, so it would miss their end: %s", strings.Join(missing, " and "), kind.Kind, how)
 	}
-	return Missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "task: %s is not among the kinds that a task may be of here: %s", kind.Kind, how)
+	return Missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, "task: %s is not listed as a kind of task: %s", kind.Kind, how)
 }
 
 // kindList is the list of kinds that an administrator wrote.
@@ -155,9 +156,9 @@ func (l kindList) names(group string) bool {
 	})
 }
 
-// missing are the verbs that the list does not allow for a kind. A rule for
-// objects by their names is no list of kinds. A wildcard is meant for tasks: it
-// does not name the built-in kinds that are not made to end.
+// missing are the verbs that the list does not allow for a kind. A rule with
+// resourceNames does not count. A wildcard is meant for tasks: it does not cover the
+// built-in kinds that are not made to end.
 func (l kindList) missing(kind schema.GroupKind, resource string) []string {
 	missing := slices.Clone(taskVerbs)
 	wild := task.Known(kind) || !builtIn(kind.Group)
@@ -179,15 +180,15 @@ func builtIn(group string) bool {
 	return !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io")
 }
 
-// CompileTask compiles completeWhen, which must be there where the kind does not
-// tell its end.
+// CompileTask compiles completeWhen, which is required when the kind does not say
+// when it is over.
 func CompileTask(ref v1alpha1.TaskRef) (*task.CompleteWhen, error) {
 	kind := KindOf(ref).GroupKind()
 	if ref.CompleteWhen == "" {
 		if task.Known(kind) {
 			return nil, nil
 		}
-		return nil, Impossiblef(v1alpha1.ReasonInvalid, "task: when a %s is over is not known here: say it in completeWhen, for example: %s", kind.Kind, task.Example(kind))
+		return nil, Impossiblef(v1alpha1.ReasonInvalid, "task: the broker does not know when a %s is over: say it in completeWhen, for example: %s", kind.Kind, task.Example(kind))
 	}
 	completeWhen, err := task.Compile(ref.CompleteWhen)
 	if err != nil {

@@ -36,13 +36,13 @@ import (
 
 // Tasks knows the kinds of tasks, and watches the tasks that requests and grants
 // name: one watch for the tasks of a kind in a namespace, for as long as there are
-// any and an administrator lists the kind. The watches are no part of the caches:
-// one that fails holds up nothing but itself, and each task is read every minute
-// in any case.
+// any and an administrator lists the kind. The watches are not part of the caches:
+// one that fails holds up nothing else, and each task is read every minute in any
+// case.
 type Tasks struct {
 	kinds  *kindMapper
 	client dynamic.Interface
-	// named tells whether a request or grant that is not over names a task.
+	// named tells whether a request or grant that has not ended names a task.
 	named func(ctx context.Context, key string) bool
 
 	mu      sync.Mutex
@@ -57,15 +57,14 @@ type taskPlace struct {
 	namespace string
 }
 
-// taskQueue is a controller that is to be told of tasks.
+// taskQueue is the queue of a controller, and finds what a task concerns there.
 type taskQueue struct {
 	queue queue.Queue
 	whom  func(ctx context.Context, key string) []reconcile.Request
 }
 
-// NewTasks makes Tasks that watch nothing yet.
-// named tells whether a request or grant that is not over names a task, by its
-// cached.TaskKey.
+// NewTasks makes Tasks that watch nothing yet. named tells whether a request or
+// grant that has not ended names a task, by its cached.TaskKey.
 func NewTasks(config *rest.Config, httpClient *http.Client, named func(ctx context.Context, key string) bool) (*Tasks, error) {
 	config = rest.CopyConfig(config)
 	fresh := func() (meta.RESTMapper, error) { return apiutil.NewDynamicRESTMapper(config, httpClient) }
@@ -78,7 +77,7 @@ func NewTasks(config *rest.Config, httpClient *http.Client, named func(ctx conte
 	return &Tasks{kinds: &kindMapper{fresh: fresh}, client: c, watches: map[taskPlace]*taskWatch{}, named: named}, nil
 }
 
-// Source tells a controller of tasks, from its start on.
+// Source reports changes of tasks to a controller, from its start on.
 func (t *Tasks) Source(whom func(ctx context.Context, key string) []reconcile.Request) source.Source {
 	return source.Func(func(ctx context.Context, q queue.Queue) error {
 		t.mu.Lock()
@@ -115,8 +114,8 @@ func (t *Tasks) Watch(ctx context.Context, from Names, namespace string, ref v1a
 	watched.expect(ref.Name)
 }
 
-// Last tells how far a task that is gone had come when the watch saw it last; ""
-// when it did not.
+// Last tells how far a task that is gone had come when the watch last saw it; ""
+// when it never did.
 func (t *Tasks) Last(namespace string, ref v1alpha1.TaskRef, uid types.UID, completeWhen *task.CompleteWhen, access task.Access) (task.State, string) {
 	t.mu.Lock()
 	watched := t.watches[taskPlace{KindOf(ref), namespace}]
@@ -156,7 +155,8 @@ func (t *Tasks) forget(ctx context.Context) {
 	}
 }
 
-// tell the controllers of a task. What ends comes before what begins.
+// tell the controllers that a task has changed. What may end comes before what may
+// begin.
 func (t *Tasks) tell(ctx context.Context, place taskPlace, name string) {
 	t.mu.Lock()
 	queues := t.queues
@@ -177,20 +177,19 @@ type taskWatch struct {
 	stop     context.CancelFunc
 
 	mu sync.Mutex
-	// worked is true once the tasks were listed, told the last error.
+	// worked is true once the tasks were listed, which clears told, the last error.
 	worked bool
 	told   string
 	// expected tasks by name, as they were seen last.
 	expected map[string]seenTask
 }
 
-// seenTask is what is remembered of a task, in case that it is deleted before it
-// is read.
+// seenTask is what is remembered of a task, in case it is deleted before it is read.
 type seenTask struct {
 	uid   types.UID
 	state task.State
 	why   string
-	// object in JSON, for completeWhen; none of one that is larger than maxSeen.
+	// object in JSON, for completeWhen; empty when it is larger than maxSeen.
 	object []byte
 }
 
@@ -218,7 +217,7 @@ func (w *taskWatch) start() {
 		ListWithContextFunc:  w.list,
 		WatchFuncWithContext: w.watch,
 	}, nil, w, toolscache.ReflectorOptions{Name: "tasks", TypeDescription: w.place.kind.String()})
-	// What fails is told by failed, once, and not by the reflector at each try.
+	// failed logs an error once; the reflector would log it at each try.
 	go reflector.RunWithContext(klog.NewContext(w.ctx, logr.Discard()))
 }
 
@@ -229,7 +228,7 @@ const (
 	taskListTimeout = 30 * time.Second
 )
 
-// list returns the expected tasks alone, however many others there are.
+// list returns only the expected tasks, however many others there are.
 func (w *taskWatch) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	out := &unstructured.UnstructuredList{}
 	options.ResourceVersion, options.ResourceVersionMatch, options.Limit = "", "", taskPage
@@ -261,10 +260,10 @@ func (w *taskWatch) watch(ctx context.Context, options metav1.ListOptions) (watc
 	return watching, w.failed(err)
 }
 
-// failed tells of an error, and ends a watch that cannot succeed: the kind is gone,
-// or may not be watched any more. The next look at a task begins another if that
-// has changed; that of a watch that has worked comes at once, because its kind may
-// be served under another version.
+// failed logs an error, and ends a watch that cannot succeed: the kind is gone, or
+// the broker may not watch it any more. The next look at a task begins another watch
+// if that has changed. If the watch has worked, that look comes at once, because the
+// kind may be served under another version.
 func (w *taskWatch) failed(err error) error {
 	if err == nil {
 		return nil
@@ -329,7 +328,7 @@ func (w *taskWatch) keep(wanted func(name string) bool) int {
 	return len(w.expected)
 }
 
-// see notes what became of a task, and tells of it.
+// see notes what became of a task, and tells the controllers.
 func (w *taskWatch) see(object any) error {
 	seen, ok := object.(*unstructured.Unstructured)
 	if !ok || !w.expects(seen.GetName()) {
@@ -351,8 +350,8 @@ func (w *taskWatch) Update(object any) error { return w.see(object) }
 // Delete implements toolscache.ReflectorStore.
 func (w *taskWatch) Delete(object any) error { return w.see(object) }
 
-// Replace implements toolscache.ReflectorStore: after a gap in the watch, all
-// tasks are looked at, those too that are not there any more.
+// Replace implements toolscache.ReflectorStore: after a gap in the watch, all tasks
+// are looked at, also those that are gone.
 func (w *taskWatch) Replace(list []any, _ string) error {
 	w.mu.Lock()
 	for _, object := range list {

@@ -16,13 +16,13 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
-// LookAgain is how long a task that anybody waits for goes without a look,
-// whatever the watch tells.
+// LookAgain is the longest time between two looks at a task that a request or grant
+// names, whatever its watch shows.
 const LookAgain = time.Minute
 
-// Task reads a task, nil when it does not exist. It reads live: whether a task is
-// over must not be told from an old copy. A version that is not served any more
-// says nothing about the object, which is there under another one.
+// Task reads a task, nil when it does not exist. It reads live: an old copy must not
+// decide whether a task is over. When its version is not served any more, it looks
+// for the object under another one.
 func (n Names) Task(ctx context.Context, namespace string, ref v1alpha1.TaskRef) (*unstructured.Unstructured, error) {
 	kind := KindOf(ref)
 	object, err := n.taskAs(ctx, kind, namespace, ref.Name)
@@ -56,8 +56,8 @@ func (n Names) taskAs(ctx context.Context, kind schema.GroupVersionKind, namespa
 	return object, err
 }
 
-// NotServed tells that there is no such kind, which is not an answer about any
-// object of it.
+// NotServed tells whether an error says that there is no such kind, which says
+// nothing about any object of it.
 func NotServed(err error) bool {
 	return meta.IsNoMatchError(err) || apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }

@@ -82,9 +82,9 @@ func TestCovers(t *testing.T) {
 	}
 }
 
-// FuzzCovers: rules cover themselves, and what they cover they cover together
-// with any others; what is not covered is named, and would be all that is
-// missing; and what is covered is no more dangerous than the ceiling.
+// FuzzCovers: rules cover themselves, and more rules cover no less. What is not
+// covered is named, and is all that is missing. What is covered is no more dangerous
+// than the ceiling.
 func FuzzCovers(f *testing.F) {
 	f.Add([]byte("abcdefghij"), []byte("abcdefghik"), []byte("klmno"))
 	f.Add([]byte{1, 1, 1, 0, 0, 2, 2, 2, 1, 1}, []byte{3, 3, 3, 3, 3}, []byte{})
@@ -104,10 +104,9 @@ func FuzzCovers(f *testing.F) {
 			t.Errorf("%v and %v do not cover %v", ceiling, uncovered, asked)
 		}
 		for _, kind := range kinds(Risks(asked)) {
-			// A ceiling with all verbs on pods covers impersonate-on pods, which
-			// shows what for and yet is nothing alone. One with a name in all
-			// groups covers that of a group of which every name is known, and
-			// shows as unknown.
+			// A ceiling with all verbs on pods covers impersonate-on pods, which is shown
+			// as a risk but gives nothing alone. A ceiling with a name in all groups is
+			// shown as unknown, but covers that name in a group that is known.
 			held := kinds(Risks(ceiling))
 			if ok && kind != Impersonate && !slices.Contains(held, kind) && !slices.Contains(held, WriteUnknownKinds) {
 				t.Errorf("%v has the risk %s, and %v, which covers it, has not", asked, kind, ceiling)

@@ -1,10 +1,10 @@
 package rules
 
-// The kinds of others that people run in clusters, by what comes of writing
-// them: their controllers act with permissions of their own, on the word of
-// whoever writes the object. What is not listed is WriteUnknownKinds.
+// The kinds of other projects that people run in clusters, by what their writer can
+// do with them: their controllers act with permissions of their own for anyone who
+// writes an object. Kinds that are not listed are WriteUnknownKinds.
 
-// customIdentity makes its writer somebody else.
+// customIdentity lets its writer act as somebody else.
 var customIdentity = []path{
 	{change, "oauth.openshift.io", []string{"oauthaccesstokens", "oauthauthorizetokens", "oauthclients", "oauthclientauthorizations"}},
 	{change, "user.openshift.io", []string{"identities", "useridentitymappings"}},
@@ -25,7 +25,7 @@ var customRBAC = []path{
 	{write, "kubeflow.org", []string{"profiles"}},
 }
 
-// customAdmission decides what may be written, or changes and makes what is.
+// customAdmission decides what may be written, or changes and makes objects itself.
 var customAdmission = []path{
 	{write, "kyverno.io", []string{"clusterpolicies", "policies", "policyexceptions", "cleanuppolicies", "clustercleanuppolicies", "globalcontextentries"}},
 	{write, "policies.kyverno.io", []string{anyResource}},
@@ -53,8 +53,8 @@ var customNodes = []path{
 	{change, "rke.cattle.io", []string{anyResource}},
 }
 
-// customDeployment is applied by a deployer, most of which are installed as
-// cluster administrators.
+// customDeployment is applied by deployers, most of which run as cluster
+// administrators.
 var customDeployment = []path{
 	{write, "argoproj.io", []string{"applications", "applicationsets", "appprojects"}},
 	{write, "kustomize.toolkit.fluxcd.io", []string{"kustomizations"}},
@@ -95,7 +95,7 @@ var customDeployment = []path{
 	{write, "template.openshift.io", []string{"templateinstances", "brokertemplateinstances"}},
 }
 
-// customInfrastructure becomes something outside of the cluster.
+// customInfrastructure becomes something outside the cluster.
 var customInfrastructure = []path{
 	{write, "*.crossplane.io", []string{anyResource}},
 	{write, "*.upbound.io", []string{anyResource}},
@@ -155,8 +155,8 @@ var customWorkflows = []path{
 	{change, "tf.galleybytes.com", []string{"terraforms"}},
 }
 
-// customWorkloads becomes pods or virtual machines with a template of its
-// writer's.
+// customWorkloads becomes pods or virtual machines by a template that its writer
+// chooses.
 var customWorkloads = []path{
 	{change, "argoproj.io", []string{"rollouts"}},
 	{change, "apps.openshift.io", []string{"deploymentconfigs", "deploymentconfigs/instantiate", "deploymentconfigs/rollback"}},
@@ -198,7 +198,7 @@ var customWorkloads = []path{
 	{change, "camel.apache.org", []string{anyResource}},
 }
 
-// customConsoles leads into what runs.
+// customConsoles gives a way into running workloads.
 var customConsoles = []path{
 	{[]string{"get", "create", "update"}, "subresources.kubevirt.io", []string{
 		"virtualmachineinstances/console", "virtualmachineinstances/vnc", "virtualmachineinstances/usbredir", "virtualmachineinstances/portforward",
@@ -207,7 +207,7 @@ var customConsoles = []path{
 	{change, "apps.kruise.io", []string{"ephemeraljobs"}},
 }
 
-// customSecrets is filled from, or carried to, where secrets are kept.
+// customSecrets carries secrets from a store into the cluster, or out to one.
 var customSecrets = []path{
 	{write, "external-secrets.io", []string{
 		"externalsecrets", "secretstores", "clustersecretstores", "clusterexternalsecrets", "pushsecrets", "clusterpushsecrets",

@@ -22,16 +22,15 @@ type Finding struct {
 }
 
 // Forbidden finds in rules what may never be granted, whatever a policy says:
-// wildcards, and the powers over permissions, identities, admission and the
-// broker (Escalate, Impersonate, ChangeRBAC, ChangeAdmission, ControlNodes,
-// RunOnNodes, IssueCertificates, ControlBroker, MintTokens), by whichever kinds
-// they are had. Reading those things is nobody's power. The findings come in the
-// order of the rules.
+// wildcards, and the powers over permissions, identities, admission and the broker
+// (Escalate, Impersonate, ChangeRBAC, ChangeAdmission, ControlNodes, RunOnNodes,
+// IssueCertificates, ControlBroker, MintTokens), through any kinds. Reading those
+// things gives no such power. The findings come in the order of the rules.
 //
-// Rules that a requester writes must have none. For a role that an
-// administrator lists it is the caller who chooses by the kind: Kubernetes' own
-// edit may impersonate ServiceAccounts and mint their tokens, and admin may
-// also change RBAC; view has none.
+// Rules that a requester writes must have none. For a role that an administrator
+// lists, the caller chooses by the kind: Kubernetes' own edit may impersonate
+// ServiceAccounts and mint their tokens, and admin may also change RBAC; view has
+// none.
 func Forbidden(rules []rbacv1.PolicyRule) []Finding {
 	var findings []Finding
 	for _, rule := range rules {

@@ -56,8 +56,8 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
-// TestForbiddenInRoles: what the roles of Kubernetes itself have that no
-// requester may write, for the caller to choose from.
+// TestForbiddenInRoles: what Kubernetes' own roles contain that no requester may
+// write. The caller chooses from it.
 func TestForbiddenInRoles(t *testing.T) {
 	for name, test := range map[string]struct {
 		rules []rbacv1.PolicyRule

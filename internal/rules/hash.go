@@ -12,8 +12,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// Normalize returns the rules in an order of their own, the items inside them
-// sorted, and nothing twice. It shares no memory with what it was given.
+// Normalize returns the rules in a fixed order, with the items inside them sorted
+// and nothing twice. It shares no memory with what it was given.
 func Normalize(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
 	out := make([]rbacv1.PolicyRule, len(rules))
 	for i, rule := range rules {
@@ -29,11 +29,10 @@ func Normalize(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
 	return slices.CompactFunc(out, func(a, b rbacv1.PolicyRule) bool { return compare(a, b) == 0 })
 }
 
-// Hash identifies what rules allow: SHA-256 in lower-case hex, 64 characters.
-// It does not depend on the order of the rules, on that of the items inside
-// them, or on repetitions. It is not cut, since whoever writes a role could
-// search for two sets of rules with the same short hash and have one approved
-// for the other.
+// Hash identifies what rules allow: SHA-256 in lower-case hex, 64 characters. It
+// does not depend on the order of the rules, on that of the items inside them, or on
+// repetitions. It is not cut: with a short hash, the author of a role could search
+// for two sets of rules that share one and have one approved for the other.
 func Hash(rules []rbacv1.PolicyRule) string {
 	hash := sha256.New()
 	for _, rule := range Normalize(rules) {

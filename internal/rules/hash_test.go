@@ -39,7 +39,7 @@ func TestHashFormat(t *testing.T) {
 	}
 }
 
-// TestHashStays: hashes are kept in grants, so they stay over versions of the
+// TestHashStays: grants keep hashes, so they stay the same over versions of the
 // broker.
 func TestHashStays(t *testing.T) {
 	const want = "c82ef413ba0d53a9d1d0861e5be295faa4b3287b7aaa31fa407d3af671eeb371"

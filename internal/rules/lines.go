@@ -26,8 +26,8 @@ type Limit struct{ Lines, Bytes int }
 // Shown is what rules allow, as far as it fits into a limit.
 type Shown struct {
 	Lines []string
-	// Left is how many permissions are in none of the lines, and All how many
-	// there are: a verb on a resource, or on an object of that name.
+	// Left is how many permissions are in none of the lines, and All how many there
+	// are. A permission is a verb on a resource, or on an object of that name.
 	Left, All int64
 }
 
@@ -41,8 +41,8 @@ type Shown struct {
 // A line means one thing only: an item with anything in it but the letters that
 // names are made of is quoted as Go quotes it, spaces and commas escaped.
 //
-// What does not fit into the limit, or into a line, is left out. What is most
-// dangerous comes first then, by the order of the powers.
+// Show leaves out what does not fit into the limit, or into a line. The most
+// dangerous then comes first, in the order of the powers.
 func Show(rules []rbacv1.PolicyRule, limit Limit) Shown {
 	allowed := merged(Normalize(rules))
 	shown := fill(allowed.buckets(nil), limit)
@@ -131,8 +131,8 @@ func quoted(items []string, also string) []string {
 	return out
 }
 
-// quote leaves alone what consists of letters, digits, - and _, and of what is
-// allowed besides.
+// quote quotes an item, unless it consists of letters, digits, -, _ and the
+// characters in also.
 func quote(item, also string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || strings.ContainsRune(also, r)
@@ -149,8 +149,8 @@ const notAPath = "url:"
 // separators of a line never stand inside an item.
 var separators = strings.NewReplacer(" ", `\x20`, ",", `\x2c`)
 
-// leftOut begins a line that says how much is left out. No line of a rule does:
-// a verb with a dot in it is quoted.
+// leftOut begins a line that says how much is left out. No line of a rule begins
+// like that: a verb with a dot in it is quoted.
 const leftOut = "... "
 
 // Stored are the lines in the form in which they are kept, with a last one that
@@ -174,8 +174,8 @@ func thousands(n int64) string {
 	return digits
 }
 
-// ParseLines are the rules that lines were made from: they allow the same, but
-// need not be as many. They are not the whole when the last line says that
+// ParseLines turns lines into rules that allow the same as those that they were made
+// from, but need not be as many. whole is false when the last line says that
 // something was left out.
 func ParseLines(lines []string) (rules []rbacv1.PolicyRule, whole bool, err error) {
 	whole = true

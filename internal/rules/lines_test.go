@@ -58,7 +58,7 @@ func TestShow(t *testing.T) {
 				rule(words("get"), words("secrets"), ""),
 				rule(words("get", "update"), words("secrets"), "", "a"),
 				rule(words("get"), words("secrets"), "", "b"),
-				rule(words("*"), words("pods"), "", "*"), // a name of * is no wildcard
+				rule(words("*"), words("pods"), "", "*"), // a name * is no wildcard
 				rule(words("get"), words("pods"), "", "c"),
 			},
 			[]string{`* pods "*"`, "get pods c", "get secrets", "update secrets a"},
@@ -121,8 +121,8 @@ func checkNoMore(t *testing.T, lines []string, parsed, rules []rbacv1.PolicyRule
 	}
 }
 
-// apart has paths in rules of their own, as the API server asks for; names mean
-// nothing to them.
+// apart puts paths into rules of their own, as the API server requires. Names mean
+// nothing for paths.
 func apart(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
 	var out []rbacv1.PolicyRule
 	for _, rule := range rules {
@@ -133,8 +133,8 @@ func apart(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
 	return out
 }
 
-// What does not fit is left out, the most dangerous last, and the last line
-// says how much it is.
+// What does not fit is left out, the most dangerous last of all, and the last line
+// says how much that is.
 func TestShowWhatFits(t *testing.T) {
 	var rules []rbacv1.PolicyRule
 	for i := range 2000 {
@@ -171,8 +171,8 @@ func TestShowWhatFits(t *testing.T) {
 	}
 }
 
-// An item that is longer than a line is left out, and so nothing is too long to
-// be granted.
+// An item that is longer than a line is left out, so nothing is too long to be
+// granted.
 func TestShowWhatIsTooLong(t *testing.T) {
 	rules := []rbacv1.PolicyRule{
 		rule(words("get", strings.Repeat("v", MaxLine)), words("pods"), ""),
@@ -232,8 +232,8 @@ func TestParseLinesRefuses(t *testing.T) {
 	}
 }
 
-// Lines are read back as what they were made from, whatever is in it, so that
-// rules that differ do not look the same; and nothing in a line may move the
+// Lines are read back as the rules that they were made from, whatever these contain,
+// so that rules that differ do not look the same. Nothing in a line may move the
 // cursor or start another line.
 func FuzzLines(f *testing.F) {
 	f.Add("get", "", "pods", "a", "/metrics", "list")
@@ -277,8 +277,8 @@ func FuzzLines(f *testing.F) {
 	})
 }
 
-// However rules repeat, overlap and cover each other, the lines allow exactly
-// what they do, and any part of the lines no more.
+// However rules repeat, overlap and cover each other, the lines allow exactly what
+// the rules allow, and any part of the lines no more.
 func FuzzShow(f *testing.F) {
 	f.Add([]byte("abcdefghijklmnopqrst"), uint8(2))
 	f.Add([]byte{1, 1, 1, 0, 0, 2, 2, 2, 1, 1, 3, 3, 3, 3, 3}, uint8(1))

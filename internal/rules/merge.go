@@ -9,9 +9,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// maxMerged bounds the work of merging, in verbs on resources: a rule that the
-// API admits can be a thousand million of them. What is more than that is shown
-// rule by rule.
+// maxMerged bounds the work of merging, in verbs on resources: the API admits rules
+// with a thousand million of them. More than that is shown rule by rule.
 const maxMerged = 1 << 20
 
 // item is what verbs are allowed on: a resource of a group or a path.
@@ -80,9 +79,9 @@ func merged(rules []rbacv1.PolicyRule) allowed {
 	return out
 }
 
-// wider are the items of which whoever may do something to all of them may do
-// it to this one, as the API server's RBAC authorizer has it; itself among them
-// when this is about some names only.
+// wider returns the items that include this one: for the API server's RBAC
+// authorizer, anyone who may do something to all of such an item may do it to this
+// one. When named is true, for some names only, the item itself is among them.
 func (i item) wider(named bool, wildcards []string) []item {
 	var out []item
 	if i.path {
@@ -140,7 +139,7 @@ func itemsOf(rule rbacv1.PolicyRule) iter.Seq[item] {
 	}
 }
 
-// union of sorted verbs; all of them are one.
+// union of sorted verbs; with * among them, only that.
 func union(a, b []string) []string {
 	if slices.Contains(a, rbacv1.VerbAll) || slices.Contains(b, rbacv1.VerbAll) {
 		return []string{rbacv1.VerbAll}
@@ -161,8 +160,8 @@ func without(verbs, those []string) []string {
 	return slices.DeleteFunc(slices.Clone(verbs), func(verb string) bool { _, found := slices.BinarySearch(those, verb); return found })
 }
 
-// buckets puts together what has the same verbs and names, in the order in
-// which people look things up or, with a rank, by that first.
+// buckets puts together what has the same verbs and names, in the order in which
+// people look things up, or first by rank when there is one.
 func (a allowed) buckets(rank func(rbacv1.PolicyRule) int) []bucket {
 	if a.rules != nil {
 		return ofRules(a.rules, rank)
@@ -205,7 +204,7 @@ func (a allowed) buckets(rank func(rbacv1.PolicyRule) int) []bucket {
 
 type gathered struct{ verbs, names, items []string }
 
-// ofRules are rules as they are, their items made one by one.
+// ofRules makes a bucket of each rule as it is, its items made one by one.
 func ofRules(rules []rbacv1.PolicyRule, rank func(rbacv1.PolicyRule) int) []bucket {
 	if rank != nil {
 		ranks := make(map[int][]rbacv1.PolicyRule, len(powers))

@@ -89,10 +89,10 @@ var (
 	}
 )
 
-// powers are the well-known ways in which permissions become more than they
-// seem, the most dangerous first. Most of those over Kubernetes' own kinds are
-// of https://kubernetes.io/docs/concepts/security/rbac-good-practices; the
-// paths over kinds of others are in custom.go.
+// powers are the well-known ways in which permissions become more than they seem,
+// the most dangerous first. Most of those over Kubernetes' own kinds come from
+// https://kubernetes.io/docs/concepts/security/rbac-good-practices; the paths over
+// kinds of other projects are in custom.go.
 var powers = []power{
 	{
 		kind: DoAnything, message: "do everything there is to do: the rules allow every verb on every resource",
@@ -163,7 +163,7 @@ var powers = []power{
 			{write, v1alpha1.GroupVersion.Group, []string{
 				"accessrequests", "accessrequests/status", "accesspolicies", "accesspolicies/status", "accessgrants", "accessgrants/status", anyResource,
 			}},
-			// Its kinds are what these say they are, their schemas among it.
+			// These define the broker's own kinds and their schemas.
 			{write, "apiextensions.k8s.io", []string{"customresourcedefinitions"}},
 			{write, "apiregistration.k8s.io", []string{"apiservices"}},
 		},
@@ -196,8 +196,8 @@ var powers = []power{
 		},
 	},
 	{
-		// The answer to a patch is the object, that to a deletecollection are all
-		// of them, and so is that to a delete that waits for a finalizer.
+		// A patch answers with the object, a deletecollection with all of them, and a
+		// delete that waits for a finalizer with the object, too.
 		kind: ReadSecrets, message: "read the contents of Secrets, tokens of ServiceAccounts among them (list, watch, patch and delete show them as get does)",
 		paths: []path{{[]string{"get", "list", "watch", "patch", "delete", "deletecollection"}, "", []string{"secrets"}}},
 	},
@@ -250,8 +250,8 @@ var powers = []power{
 		},
 	},
 	{
-		// A Service takes any address with externalIPs, as does a load balancer's
-		// status (CVE-2020-8554), and a pod that which its status says.
+		// A Service takes any address through externalIPs or its load balancer's status
+		// (CVE-2020-8554); a pod takes the address in its status.
 		kind: RedirectTraffic, message: "draw other people's traffic to a place of their choice, and read or change what passes",
 		paths: slices.Concat([]path{
 			{change, "", []string{"services", "services/status", "endpoints", "pods/status"}},

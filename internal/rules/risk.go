@@ -50,23 +50,24 @@ var NoneKnown = Risk{Kind: "NoneKnown", Message: "do nothing more that is known 
 // power is something that rules turn out to allow, and the paths to it.
 type power struct {
 	kind string
-	// never is a power that is not grantable whatever a policy says.
+	// never is true for a power that may not be granted, whatever a policy says.
 	never   bool
 	message string
 	paths   []path
 }
 
-// path is a permission that gives a power: any of the verbs on any of the
-// resources of the group. A verb that ends in * stands for all that begin so, a
-// group that begins with *. for all under that domain, and anyResource for each
-// of the group. Without resources it is a verb that gives the power on anything.
+// path is a permission that gives a power: any of the verbs on any of the resources
+// of the group. A verb that ends in * stands for all verbs that begin like that, a
+// group that begins with *. for all groups under that domain, and anyResource for
+// each resource of the group. Without resources, the verb gives the power on
+// anything.
 type path struct {
 	verbs     []string
 	group     string
 	resources []string
 }
 
-// anyResource is in place of the resources of a group that are all alike.
+// anyResource stands for every resource of a group, when all are alike.
 const anyResource = "?"
 
 // heldBy tells whether rules give the power, and the names that it is limited
@@ -121,7 +122,7 @@ func hasGroup(rule rbacv1.PolicyRule, group string) bool {
 	return slices.ContainsFunc(rule.APIGroups, func(g string) bool { return g == rbacv1.APIGroupAll || inGroup(g, group) })
 }
 
-// inGroup: the group is the one, or under the domain of *.domain.
+// inGroup: group is of or, when of is *.domain, lies under that domain.
 func inGroup(group, of string) bool {
 	if domain, ok := strings.CutPrefix(of, "*."); ok {
 		return strings.HasSuffix(group, "."+domain)
@@ -129,8 +130,8 @@ func inGroup(group, of string) bool {
 	return group == of
 }
 
-// hasResource: */scale is the scale of every resource, while pods/* is nothing
-// but itself.
+// hasResource: */scale matches the scale of every resource, while pods/* matches
+// only itself.
 func hasResource(rule rbacv1.PolicyRule, resource string) bool {
 	if slices.Contains(rule.Resources, resource) || slices.Contains(rule.Resources, rbacv1.ResourceAll) {
 		return true
@@ -201,8 +202,8 @@ func isKnown(group, resource string) bool {
 	return known[group][resource] || known[group][anyResource] || slices.ContainsFunc(knownDomains, func(domain string) bool { return inGroup(group, domain) })
 }
 
-// known are the resources in the table by their group, and knownDomains the
-// groups whose resources all are.
+// known has the resources in the table by group; knownDomains are the groups of
+// which every resource is in it.
 var known, knownDomains = func() (map[string]map[string]bool, []string) {
 	groups, domains := map[string]map[string]bool{}, []string(nil)
 	for _, p := range powers {

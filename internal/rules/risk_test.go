@@ -211,7 +211,7 @@ func TestRisksOfCustomKinds(t *testing.T) {
 	}
 }
 
-// TestUnknownKinds: they are named, so that those who decide can ask.
+// TestUnknownKinds: unknown kinds are named, so that people who decide can ask.
 func TestUnknownKinds(t *testing.T) {
 	of := func(rules ...rbacv1.PolicyRule) string {
 		for _, risk := range Risks(rules) {
@@ -238,7 +238,7 @@ func TestUnknownKinds(t *testing.T) {
 	}
 }
 
-// TestRisksFit: there are never more than status.risks may hold.
+// TestRisksFit: there are never more risks than status.risks may hold.
 func TestRisksFit(t *testing.T) {
 	if len(powers) > 60 {
 		t.Errorf("%d kinds of risks", len(powers))
@@ -252,8 +252,8 @@ func TestRisksFit(t *testing.T) {
 	}
 }
 
-// TestRisksOfMuch: a rule of a thousand million permissions takes no longer
-// than its own length asks for.
+// TestRisksOfMuch: a rule of a thousand million permissions takes no longer than its
+// length requires.
 func TestRisksOfMuch(t *testing.T) {
 	var items []string
 	for i := range 30_000 {
@@ -265,8 +265,8 @@ func TestRisksOfMuch(t *testing.T) {
 	}
 }
 
-// TestRisksOfEveryPath: each path of each power is found by a rule that is
-// just it, and by none that only reads.
+// TestRisksOfEveryPath: a rule with just one path of a power is found to give it,
+// and a rule that only reads is not.
 func TestRisksOfEveryPath(t *testing.T) {
 	for _, p := range powers {
 		for _, at := range p.paths {
@@ -343,8 +343,8 @@ func TestRisksOfNames(t *testing.T) {
 	}
 }
 
-// FuzzRisks: more rules never have fewer risks, each kind comes once and in
-// the order of the powers, and what is said is readable and bounded.
+// FuzzRisks: more rules never have fewer risks, each kind comes once and in the
+// order of the powers, and messages are readable and bounded.
 func FuzzRisks(f *testing.F) {
 	f.Add([]byte("abcdefghij"), []byte("klmno"), "name")
 	f.Add([]byte{5, 1, 3, 1, 1}, []byte{}, "\u202e\n"+strings.Repeat("x", 1000))

@@ -57,7 +57,7 @@ var (
 	}
 )
 
-// vocabulary is what fuzzed rules are made of: few enough words that they meet.
+// vocabulary is what fuzzed rules are made of: few words, so that rules overlap.
 var vocabulary = struct{ verbs, groups, resources, names, urls []string }{
 	verbs:     words("get", "list", "create", "patch", "delete", "*", "bind", "impersonate", "impersonate-on:user-info:get", "", "\u202e"),
 	groups:    words("", "apps", "rbac.authorization.k8s.io", "*", "jit.accessbroker.dev", "argoproj.io", "policies.kyverno.io", "iam.aws.upbound.io", "example.com"),
@@ -93,7 +93,7 @@ func rulesFrom(data []byte) []rbacv1.PolicyRule {
 	return rules
 }
 
-// shuffled are the same rules in another order, with some of it repeated.
+// shuffled returns the same rules in another order, with some of them repeated.
 func shuffled(rules []rbacv1.PolicyRule, random *rand.Rand) []rbacv1.PolicyRule {
 	mix := func(items []string) []string {
 		items = slices.Clone(items)

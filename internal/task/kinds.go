@@ -18,9 +18,9 @@ type kind struct {
 	held func(object map[string]any) string
 }
 
-// kinds are those whose end is known: each object of them ends once. What runs
-// again and again is not among them: its last result may be left over from
-// before, and only completeWhen can tell which result is meant.
+// kinds are those whose end is known: each object of them ends once. Kinds that run
+// again and again are not among them: the last result may be left over from before,
+// and only completeWhen can tell which result is meant.
 //
 // docs/policies.md lists them; a test holds the list against this one.
 var kinds = map[schema.GroupKind]kind{
@@ -89,7 +89,7 @@ var runAgain = map[schema.GroupKind]string{
 
 const becameReady = "object.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True' && timestamp(c.lastTransitionTime) > granted)"
 
-// anyKind is the example for a kind of which nothing is known.
+// anyKind is the example for an unknown kind.
 const anyKind = "object.status.phase == 'Done'"
 
 // Known tells whether the end of objects of a kind is known without completeWhen.
@@ -147,7 +147,7 @@ var (
 	}, "status", "phase")
 )
 
-// conditions goes by status.conditions, a failure before a success.
+// conditions reads status.conditions, a failure before a success.
 func conditions(outcomes map[condition]State) func(map[string]any) (State, string) {
 	return func(object map[string]any) (State, string) {
 		state, reason := Running, ""
@@ -161,7 +161,7 @@ func conditions(outcomes map[condition]State) func(map[string]any) (State, strin
 	}
 }
 
-// conditionsOf are the conditions of an object, as far as they are any.
+// conditionsOf yields the conditions of an object, without any that are malformed.
 func conditionsOf(object map[string]any) func(yield func(map[string]any) bool) {
 	return func(yield func(map[string]any) bool) {
 		// The typed accessors of unstructured copy, and panic on what is not JSON.
@@ -175,7 +175,7 @@ func conditionsOf(object map[string]any) func(yield func(map[string]any) bool) {
 	}
 }
 
-// phase goes by one word at a path.
+// phase reads one word at a path.
 func phase(outcomes map[string]State, path ...string) func(map[string]any) (State, string) {
 	return func(object map[string]any) (State, string) {
 		if state, over := outcomes[text(object, path...)]; over {
@@ -185,8 +185,8 @@ func phase(outcomes map[string]State, path ...string) func(map[string]any) (Stat
 	}
 }
 
-// retried takes a failure of Tekton's for final only where nothing tries again:
-// older releases write one for each try.
+// retried takes a failure in Tekton as final only when nothing tries again: older
+// releases write a failure for each try.
 func retried(outcome func(map[string]any) (State, string), stamped bool) func(map[string]any) (State, string) {
 	return func(object map[string]any) (State, string) {
 		state, reason := outcome(object)
@@ -203,7 +203,7 @@ func retried(outcome func(map[string]any) (State, string), stamped bool) func(ma
 	}
 }
 
-// rayJob is over when its deployment is; how it went is the job's own status.
+// rayJob is over when its deployment is; the job's own status says how it went.
 func rayJob(object map[string]any) (State, string) {
 	deployment, job := text(object, "status", "jobDeploymentStatus"), text(object, "status", "jobStatus")
 	switch {
@@ -215,7 +215,7 @@ func rayJob(object map[string]any) (State, string) {
 	return Running, ""
 }
 
-// finished is a Workload of Kueue.
+// finished reads a Workload of Kueue.
 func finished(object map[string]any) (State, string) {
 	state, reason := conditions(map[condition]State{{"Finished", metav1.ConditionTrue}: Completed})(object)
 	if state == Completed && reason == "Failed" {
@@ -251,7 +251,7 @@ func pending(value string, path ...string) func(map[string]any) string {
 	}
 }
 
-// gated is a Pod that the scheduler may not look at yet. One without gates may
+// gated says why the scheduler may not place a Pod yet. A Pod without gates may
 // start at any moment.
 func gated(object map[string]any) string {
 	list, _, _ := unstructured.NestedFieldNoCopy(object, "spec", "schedulingGates")

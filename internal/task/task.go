@@ -1,6 +1,6 @@
-// Package task tells from a task's object whether the task has begun and whether
-// it is over. It is pure: the caller reads the object, and it is the caller who
-// sees that the object is gone or was replaced by another of the same name.
+// Package task tells from a task's object whether the task has begun and whether it
+// is over. It is pure: the caller reads the object, and the caller notices when it
+// is gone or was replaced by another of the same name.
 package task
 
 import (
@@ -27,7 +27,7 @@ const (
 	Running State = "Running"
 	// Completed is a task that did what it was for.
 	Completed State = "Completed"
-	// Failed is a task that will not.
+	// Failed is a task that will not do that any more.
 	Failed State = "Failed"
 )
 
@@ -55,12 +55,12 @@ type Access struct {
 	Granted time.Time
 }
 
-// Evaluate says how far the task has come, and the same in words for people.
-// With completeWhen that expression alone says when it is over, and it is
-// complete then; otherwise the kind decides, if it is Known. A status that is
-// missing or malformed is that of a running task, and so is a deletionTimestamp.
+// Evaluate says how far the task has come, and the same in words for people. With
+// completeWhen, only that expression says when it is over, and then it is complete;
+// otherwise the kind decides, if it is Known. A task whose status is missing or
+// malformed counts as running, and so does one with a deletionTimestamp.
 //
-// An error is that completeWhen cannot be evaluated; the state is then that of a
+// An error means that completeWhen cannot be evaluated; the state is then that of a
 // task that is not over.
 func Evaluate(obj *unstructured.Unstructured, completeWhen *CompleteWhen, access Access) (State, string, error) {
 	if obj == nil {
@@ -79,7 +79,7 @@ func Evaluate(obj *unstructured.Unstructured, completeWhen *CompleteWhen, access
 			state = Completed
 		}
 		if err != nil {
-			// Whoever wrote the expression may not be one who may read the task.
+			// The author of the expression may not be allowed to read the task.
 			failed = fmt.Errorf("completeWhen of %s: %s", name, expression.WithoutValues(err))
 		}
 	case kind.outcome != nil:
@@ -102,8 +102,8 @@ func Evaluate(obj *unstructured.Unstructured, completeWhen *CompleteWhen, access
 	return state, name + " is running", failed
 }
 
-// eval asks the expression. That a task which has just begun has no status yet
-// is no error; that it has one without the field that is asked for is.
+// eval evaluates the expression. It is no error when a task that has just begun has
+// no status yet; a status without a field that the expression reads is one.
 func (c *CompleteWhen) eval(obj *unstructured.Unstructured, access Access) (bool, error) {
 	// The expression is bounded by its own limits; nothing here waits.
 	complete, err := c.program.Eval(context.Background(), map[string]any{
@@ -121,8 +121,8 @@ func (c *CompleteWhen) eval(obj *unstructured.Unstructured, access Access) (bool
 	return false, err
 }
 
-// camelCase is what a reason is by the conventions of the API; anything else
-// is free text, which does not belong into a message.
+// camelCase is the form of a reason by the API conventions; anything else is free
+// text, which does not belong in a message.
 var camelCase = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`)
 
 // qualifiedName is a name as labels have it.

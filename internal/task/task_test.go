@@ -92,7 +92,7 @@ func TestEvaluate(t *testing.T) {
 		"reason is free text":         {job, `{"conditions":[{"type":"Failed","status":"True","reason":"the\nend\u202e"}]}`, Failed, "Job payments/migrate failed"},
 		"reason is too long":          {job, `{"conditions":[{"type":"Failed","status":"True","reason":"` + strings.Repeat("R", 65) + `"}]}`, Failed, "Job payments/migrate failed"},
 
-		// Of a kind that is not known nothing is taken for an end.
+		// Nothing in an object of an unknown kind counts as an end.
 		"phase of an unknown kind":      {neverHeardOfIt, `{"phase":"Succeeded"}`, Running, "Pod payments/migrate is running"},
 		"conditions of an unknown kind": {neverHeardOfIt, `{"conditions":[{"type":"Complete","status":"True"}]}`, Running, "Pod payments/migrate is running"},
 
@@ -113,8 +113,8 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
-// TestEvaluateWaiting: what a queue or a person holds back has not begun, unless it
-// is over.
+// TestEvaluateWaiting: a task that a queue or a person holds back has not begun,
+// unless it is over.
 func TestEvaluateWaiting(t *testing.T) {
 	for name, test := range map[string]struct {
 		object string
@@ -132,7 +132,7 @@ func TestEvaluateWaiting(t *testing.T) {
 		"gated Pod":            {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":[{"name":"kueue.x-k8s.io/admission"}]}`, Waiting, "Pod migrate is held back by the scheduling gate kueue.x-k8s.io/admission"},
 		"gate without a name":  {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":["\u202e"]}`, Waiting, "Pod migrate is held back by a scheduling gate"},
 		"gates gone":           {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":[]},"status":{"phase":"Pending"}`, Running, "Pod migrate is running"},
-		// A Kustomization is suspended by hand to mend what it would undo.
+		// People suspend a Kustomization to repair what it would undo.
 		"unknown kind": {`"apiVersion":"kustomize.toolkit.fluxcd.io/v1","kind":"Kustomization","spec":{"suspend":true}`, Running, "Kustomization migrate is running"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestEvaluateWaiting(t *testing.T) {
 	}
 }
 
-// TestEvaluateRetries: a failed try of Tekton's is no end while it tries again.
+// TestEvaluateRetries: a failed try in Tekton is no end while Tekton tries again.
 func TestEvaluateRetries(t *testing.T) {
 	const failed = `"completionTime":"2026-07-15T12:00:00Z","conditions":[{"type":"Succeeded","status":"False","reason":"Failed"}]`
 	for name, test := range map[string]struct {
@@ -208,7 +208,8 @@ func TestEvaluateCompleteWhen(t *testing.T) {
 	}
 }
 
-// TestEvaluateError: an expression that errs ends nothing, and is told.
+// TestEvaluateError: an expression that errs ends nothing, and its error is
+// returned.
 func TestEvaluateError(t *testing.T) {
 	for name, test := range map[string]struct {
 		expr, object, want string
@@ -240,7 +241,8 @@ func TestEvaluateError(t *testing.T) {
 	}
 }
 
-// TestExamples: what messages tell people to write compiles, and waits.
+// TestExamples: the expressions that messages tell people to write compile, and
+// wait.
 func TestExamples(t *testing.T) {
 	if Known(schema.GroupKind{Group: "argoproj.io", Kind: "Application"}) || Known(schema.GroupKind{Group: "example.com", Kind: "Pod"}) {
 		t.Error("known is what is not")
@@ -262,7 +264,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestEvaluateDeleted: a task on its way out is not over before it is gone,
+// TestEvaluateDeleted: a task that is being deleted is not over before it is gone,
 // unless it was over already.
 func TestEvaluateDeleted(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -284,9 +286,9 @@ func TestEvaluateDeleted(t *testing.T) {
 	}
 }
 
-// FuzzEvaluate: no JSON object, however malformed, makes it panic or gets
+// FuzzEvaluate: no JSON object, however malformed, makes Evaluate panic or return
 // anything but one of the four states, and an expression that is never true
-// lets nothing complete.
+// completes nothing.
 func FuzzEvaluate(f *testing.F) {
 	for _, seed := range []string{
 		`{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"a"},"status":{"conditions":[{"type":"Complete","status":"True"}]}}`,

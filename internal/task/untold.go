@@ -6,8 +6,8 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
-// Untold is an error: nobody can say now whether a task is over. It is told, and
-// it is no end: the deadline holds.
+// Untold is an error: the broker cannot tell now whether a task is over. It is
+// reported, but ends nothing: the deadline holds.
 type Untold struct {
 	// Reason of the condition TaskWatched, and what it says.
 	Reason, Message string
@@ -15,13 +15,13 @@ type Untold struct {
 
 func (e *Untold) Error() string { return e.Message }
 
-// CompleteWhenErrs is Untold for a completeWhen that cannot be evaluated.
+// CompleteWhenErrs makes an Untold of a completeWhen that cannot be evaluated.
 func CompleteWhenErrs(err error) *Untold {
-	return &Untold{Reason: v1alpha1.ReasonCompleteWhenErrs, Message: "it cannot be told whether the task is over: " + err.Error()}
+	return &Untold{Reason: v1alpha1.ReasonCompleteWhenErrs, Message: "the broker cannot tell whether the task is over: " + err.Error()}
 }
 
-// TakeUntold takes what is to be told of the task out of what went wrong; rest is
-// every other error.
+// TakeUntold takes the Untold, if any, out of an error; rest is every other error in
+// it.
 func TakeUntold(err error) (untold *Untold, rest error) {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {

@@ -8,7 +8,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
-// What is to be told of the task is told apart from what went wrong.
+// TakeUntold separates what to report about the task from other errors.
 func TestTakeUntold(t *testing.T) {
 	broken, untold := errors.New("broken"), CompleteWhenErrs(errors.New("no such key"))
 	for name, test := range map[string]struct {
@@ -27,7 +27,7 @@ func TestTakeUntold(t *testing.T) {
 		if (got != nil) != test.told || !errors.Is(rest, test.rest) || (rest == nil) != (test.rest == nil) {
 			t.Errorf("%s: %v, %v", name, got, rest)
 		}
-		if got != nil && (got.Reason != v1alpha1.ReasonCompleteWhenErrs || got.Error() != "it cannot be told whether the task is over: no such key") {
+		if got != nil && (got.Reason != v1alpha1.ReasonCompleteWhenErrs || got.Error() != "the broker cannot tell whether the task is over: no such key") {
 			t.Errorf("%s: it says %s", name, got)
 		}
 	}

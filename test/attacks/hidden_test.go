@@ -114,7 +114,7 @@ func TestHiddenPowers(t *testing.T) {
 		}
 		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndRoleWidened)
 		mustNot(t, alice, ns)
-		if !kit.HasMessage(g.Status.Conditions, "that the grant lists, for none of those that it leaves out") {
+		if !kit.HasMessage(g.Status.Conditions, "that the grant lists, and for none that it leaves out") {
 			t.Errorf("the proof claims too much: %s", kit.Describe(g.Status.Conditions))
 		}
 	})

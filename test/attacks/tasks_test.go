@@ -24,7 +24,7 @@ func TestTasks(t *testing.T) {
 	attack(t, "the broker's own Lease as a task", func(t *testing.T) {
 		newPolicy(t, lab.BrokerNamespace, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
 		request := e.Ask(t, alice, lab.BrokerNamespace, task("coordination.k8s.io/v1", "Lease", "access-broker", "object.spec.holderIdentity == ''"))
-		mustEnd(t, request, v1alpha1.RequestFailed, "Lease is not among the kinds that a task may be of here")
+		mustEnd(t, request, v1alpha1.RequestFailed, "Lease is not listed as a kind of task")
 		mustNot(t, alice, lab.BrokerNamespace)
 		if err := broker.Ready(t.Context()); err != nil {
 			t.Errorf("the broker is not ready any more: %v", err)
@@ -64,7 +64,7 @@ func TestTasks(t *testing.T) {
 	attack(t, "kind whose end nobody knows", func(t *testing.T) {
 		ns, _ := matched(t, nil)
 		request := e.Ask(t, alice, ns, task("batch/v1", "CronJob", "nightly", ""))
-		mustEnd(t, request, v1alpha1.RequestFailed, "is not among the kinds")
+		mustEnd(t, request, v1alpha1.RequestFailed, "is not listed as a kind of task")
 		mustNot(t, alice, ns)
 	})
 	attack(t, "suspended Job that holds access for later", func(t *testing.T) {

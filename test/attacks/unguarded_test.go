@@ -262,7 +262,7 @@ func TestUnguarded(t *testing.T) {
 		})
 	})
 	attack(t, "approval of another request", func(t *testing.T) {
-		uncounted(t, "bob decided about another request", func(r *v1alpha1.AccessRequest) v1alpha1.Decision {
+		uncounted(t, "bob decided on another request", func(r *v1alpha1.AccessRequest) v1alpha1.Decision {
 			d := by(r, "bob", v1alpha1.VerdictApprove)
 			d.RequestUID = "another"
 			return d

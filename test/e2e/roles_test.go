@@ -204,7 +204,7 @@ func TestRoleTooLongToShow(t *testing.T) {
 	if kit.Can(t, alice, ns) {
 		t.Error("alice still has access")
 	}
-	if !kit.HasMessage(ended.Status.Conditions, "that the grant lists, for none of those that it leaves out, and allows none") {
+	if !kit.HasMessage(ended.Status.Conditions, "that the grant lists, and for none that it leaves out, and allows none") {
 		t.Errorf("the proof claims too much: %s", kit.Describe(ended.Status.Conditions))
 	}
 }
@@ -218,7 +218,7 @@ func TestPolicyTellsWhatCannotBeGranted(t *testing.T) {
 		s.Roles = append(s.Roles, v1alpha1.RoleRef{Kind: "ClusterRole", Name: "comes-later"}, v1alpha1.RoleRef{Kind: "Role", Name: "own"})
 	})
 	why := readied(t, p, metav1.ConditionFalse, v1alpha1.ReasonRoleNotGrantable)
-	if want := "ClusterRole comes-later does not exist; Role " + ns + "/own does not exist; whatever else the policy allows can be asked for"; why != want {
+	if want := "ClusterRole comes-later does not exist; Role " + ns + "/own does not exist; everything else that the policy allows can be asked for"; why != want {
 		t.Errorf("it says %q, want %q", why, want)
 	}
 	request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))

@@ -69,7 +69,7 @@ func TestWhatMayNotBeATask(t *testing.T) {
 		{"kind that the broker reads for itself", withTask("rbac.authorization.k8s.io/v1", "RoleBinding", "x", "object.kind == 'x'"), `apiGroups ["rbac.authorization.k8s.io"], resources [rolebindings]`},
 		{"kind that may be read but not watched", withTask("tasks.example.com/v1", "Peek", "x", "object.status.done"), "may not list and watch objects of kind Peek, so it would miss their end"},
 		{"kind that lies in no namespace", withTask("tasks.example.com/v1", "Drain", "x", "object.status.done"), "a Drain lies in none"},
-		{"kind whose end is not known", withTask("tasks.example.com/v1", "Report", "x", ""), "when a Report is over is not known here: say it in completeWhen, for example: object.status.phase == 'Done'"},
+		{"kind whose end is not known", withTask("tasks.example.com/v1", "Report", "x", ""), "the broker does not know when a Report is over: say it in completeWhen, for example: object.status.phase == 'Done'"},
 		{"completeWhen that does not compile, task not there", withTask("batch/v1", "Job", "later", "object.status ="), "task.completeWhen: 1:15: Syntax error"},
 		{"version that is not served", withTask("tasks.example.com/v9", "Report", "x", "object.status.done"), "does not serve Report as tasks.example.com/v9: ask again with apiVersion tasks.example.com/v1"},
 		{"secret", withTask("v1", "Secret", "x", "object.data.password.startsWith('a')"), "Secret cannot be a task, whatever access-broker-task-kinds lists"},
@@ -134,13 +134,13 @@ func TestListOfKindsChanges(t *testing.T) {
 
 	withdraw(t, "fickle.example.com")
 	ended := e.WaitFor(t, waits, v1alpha1.RequestFailed)
-	if !kit.HasMessage(ended.Status.Conditions, "Sync is not among the kinds that a task may be of here") {
+	if !kit.HasMessage(ended.Status.Conditions, "Sync is not listed as a kind of task") {
 		t.Errorf("nobody can tell why: %s", kit.Describe(ended.Status.Conditions))
 	}
 	told := e.WaitUntil(t, held, "what cannot be told", func(r *v1alpha1.AccessRequest) bool {
 		return meta.IsStatusConditionFalse(r.Status.Conditions, v1alpha1.ConditionTaskWatched)
 	})
-	if !kit.HasMessage(told.Status.Conditions, "until that is mended, the access lasts to its deadline") {
+	if !kit.HasMessage(told.Status.Conditions, "until that is fixed, the access lasts until its deadline") {
 		t.Errorf("nobody can tell what comes of it: %s", kit.Describe(told.Status.Conditions))
 	}
 	if !kit.Can(t, alice, ns) {

@@ -66,7 +66,7 @@ func TestSweep(t *testing.T) {
 				t.Errorf("it does not name %s:\n%s", g.Name, output)
 			}
 		}
-		if got := strings.Count(output, "found what is overdue"); got != len(found) {
+		if got := strings.Count(output, "found overdue access"); got != len(found) {
 			t.Errorf("it found %d bindings, want %d:\n%s", got, len(found), output)
 		}
 	}

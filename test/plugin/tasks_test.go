@@ -29,7 +29,7 @@ func TestTask(t *testing.T) {
 	e.WaitUntil(t, request, "what cannot be told", func(r *v1alpha1.AccessRequest) bool {
 		return r.Status.Phase == v1alpha1.RequestActive && kit.HasReason(r.Status.Conditions, v1alpha1.ReasonCompleteWhenErrs)
 	})
-	alice.run(t, "show", "fix", "-n", ns).ok(t, "TaskWatched", "no such key: labels", "until that is mended, the access lasts to its deadline")
+	alice.run(t, "show", "fix", "-n", ns).ok(t, "TaskWatched", "no such key: labels", "until that is fixed, the access lasts until its deadline")
 	e.Patch(t, &corev1.Pod{ObjectMeta: pod.ObjectMeta}, `{"metadata":{"labels":{"done":"no"}}}`)
 	e.WaitUntil(t, request, "the trouble to be over", func(r *v1alpha1.AccessRequest) bool {
 		return !kit.HasReason(r.Status.Conditions, v1alpha1.ReasonCompleteWhenErrs)
