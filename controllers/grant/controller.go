@@ -119,7 +119,7 @@ func (r *Reconciler) over(ctx context.Context, s *step) (*ending, error) {
 		return struck, nil
 	}
 	if end := grant.Expired(s.AccessGrant, s.now); end != nil {
-		r.Metrics.Over(s.Name, end, s.now)
+		r.Metrics.MustEnd(s.Name, end, s.now)
 		return &ending{*end, s.Spec.ExpirationTime.Time}, nil
 	}
 	if s.Status.Phase == v1alpha1.GrantActive {
@@ -134,7 +134,7 @@ func (r *Reconciler) over(ctx context.Context, s *step) (*ending, error) {
 	if end == nil {
 		return nil, err
 	}
-	r.Metrics.Over(s.Name, end, s.now)
+	r.Metrics.MustEnd(s.Name, end, s.now)
 	return &ending{End: *end}, nil
 }
 

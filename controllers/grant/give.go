@@ -33,7 +33,7 @@ func (r *Reconciler) give(ctx context.Context, s *step) (*ending, error) {
 			if end == nil {
 				return nil, err
 			}
-			r.Metrics.Over(s.Name, end, s.now)
+			r.Metrics.MustEnd(s.Name, end, s.now)
 			return &ending{End: *end}, nil
 		}
 		status.Bindings = append(status.Bindings, want.Ref(uid))

@@ -29,7 +29,7 @@ func (r *Reconciler) Judge(ctx context.Context, key reconcile.Request) (reconcil
 		end, err := r.judge(ctx, s)
 		untold, err := task.TakeUntold(err)
 		if end != nil || err == nil {
-			r.Metrics.Over(s.Name, end, s.now)
+			r.Metrics.MustEnd(s.Name, end, s.now)
 		}
 		switch {
 		case err != nil:

@@ -21,9 +21,9 @@ type memory struct {
 
 type remembered struct {
 	uid types.UID
-	// written is the phase that this process wrote last, until the cache shows it. An
+	// lastPhase is the phase that this process wrote last, until the cache shows it. An
 	// older phase in the cache has been dealt with.
-	written v1alpha1.GrantPhase
+	lastPhase v1alpha1.GrantPhase
 	// given is the status with the bindings that now exist, until it is recorded.
 	given *v1alpha1.AccessGrantStatus
 	// struck is why the access was struck, until that is recorded: the cause may be
@@ -79,7 +79,7 @@ func (m *memory) forget(name string) {
 // ahead tells whether this process wrote a later phase to a grant than the cache
 // shows. The cache catches up, which brings another reconcile.
 func (m *memory) ahead(seen *v1alpha1.AccessGrant) bool {
-	written := m.look(seen.Name, seen.UID).written
+	written := m.look(seen.Name, seen.UID).lastPhase
 	if written == "" {
 		return false
 	}
@@ -87,13 +87,13 @@ func (m *memory) ahead(seen *v1alpha1.AccessGrant) bool {
 	if slices.Index(rank, seen.Status.Phase) < slices.Index(rank, written) {
 		return true
 	}
-	m.note(seen.Name, seen.UID, func(r *remembered) { r.written = "" })
+	m.note(seen.Name, seen.UID, func(r *remembered) { r.lastPhase = "" })
 	return false
 }
 
 // wrote notes what was written to a grant.
 func (m *memory) wrote(g *v1alpha1.AccessGrant) {
-	m.note(g.Name, g.UID, func(r *remembered) { r.written, r.given = g.Status.Phase, nil })
+	m.note(g.Name, g.UID, func(r *remembered) { r.lastPhase, r.given = g.Status.Phase, nil })
 }
 
 // written holds the grants that this process wrote, after it had checked them, until

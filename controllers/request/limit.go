@@ -22,8 +22,8 @@ import (
 type counted struct {
 	mu     sync.Mutex
 	unseen map[string]map[types.UID]waits
-	// full is when a requester was last refused because too many requests waited.
-	full map[string]time.Time
+	// lastRefused is when a requester was last refused because too many requests waited.
+	lastRefused map[string]time.Time
 }
 
 type waits struct {
@@ -67,10 +67,10 @@ func (r *Reconciler) waiting(ctx context.Context, request *v1alpha1.AccessReques
 		unseen[request.UID] = waits{client.ObjectKeyFromObject(request), policyName}
 	}
 	if r.counted.unseen == nil {
-		r.counted.unseen, r.counted.full = map[string]map[types.UID]waits{}, map[string]time.Time{}
+		r.counted.unseen, r.counted.lastRefused = map[string]map[types.UID]waits{}, map[string]time.Time{}
 	}
 	if others >= most {
-		r.counted.full[requester] = r.Clock.Now()
+		r.counted.lastRefused[requester] = r.Clock.Now()
 	}
 	r.counted.unseen[requester] = unseen
 	if len(unseen) == 0 {
@@ -87,9 +87,9 @@ const floodFor = time.Minute
 func (r *Reconciler) floods(requester string) bool {
 	r.counted.mu.Lock()
 	defer r.counted.mu.Unlock()
-	since, ok := r.counted.full[requester]
+	since, ok := r.counted.lastRefused[requester]
 	if ok && r.Clock.Now().Sub(since) > floodFor {
-		delete(r.counted.full, requester)
+		delete(r.counted.lastRefused, requester)
 		return false
 	}
 	return ok

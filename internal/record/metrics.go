@@ -137,9 +137,9 @@ func (m *Metrics) Active(name string, now time.Time) {
 	}
 }
 
-// Over notes whether a grant must end before its deadline. After the deadline its
+// MustEnd notes whether a grant must end before its deadline. After the deadline its
 // bindings count as overdue.
-func (m *Metrics) Over(name string, end *grant.End, now time.Time) {
+func (m *Metrics) MustEnd(name string, end *grant.End, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if end == nil || end.Reason == v1alpha1.EndExpired {
