@@ -331,7 +331,7 @@ func (w *world) grantOf(request *v1alpha1.AccessRequest) *v1alpha1.AccessGrant {
 	return g
 }
 
-// can asks, as alice, whether she may delete pods.
+// can asks, as alice, whether alice may delete pods.
 func (w *world) can() bool {
 	w.t.Helper()
 	err := alice.Delete(w.t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "nosuch"}})

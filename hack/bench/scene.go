@@ -34,7 +34,7 @@ type scene struct {
 	profiles string
 
 	// people ask, the approver decides, all with client certificates. alice is
-	// not one of the people: what is measured through her is hers alone.
+	// not one of the people: nobody else adds to what is measured there.
 	people   []person
 	alice    person
 	approver client.Client

@@ -24,19 +24,19 @@ func story(s *lab.Cluster) []act {
 		},
 		do(s.Cast),
 
-		say("ACT ONE. Alice, a developer, has to scale checkout. She holds no role."),
+		say("ACT ONE. Alice, a developer, has to scale checkout and holds no role."),
 		types{who: "alice", command: scale, expect: "alice is refused", refused: true, shows: []string{`User "alice" cannot`}},
-		say("She asks for the role edit in payments, for 20 seconds."),
+		say("Alice asks for the role edit in payments, for 20 seconds."),
 		types{who: "alice", command: `kubectl create -f hack/demo/request.yaml`, expect: "alice has asked"},
 		types{
 			who: "alice", command: `kubectl wait --for=condition=PolicyMatched --timeout=10s areq/fix -n payments`,
-			expect: "a policy lets her ask, and names who decides",
+			expect: "a policy lets Alice ask, and names who decides",
 		},
 		types{
 			who: "alice", command: approve,
 			expect: "nobody can approve their own request", refused: true, shows: []string{"nobody decides on their own request"},
 		},
-		say("Bob is a site reliability engineer. He looks at it and approves."),
+		say("Bob is a site reliability engineer. Bob looks at it and approves."),
 		types{who: "bob", command: `kubectl get areq -n payments`, expect: "bob sees who asks for what", shows: []string{"alice", "edit", "Pending"}},
 		types{who: "bob", command: approve, expect: "bob has approved"},
 		types{

@@ -20,7 +20,7 @@ const rulesNow = "5feceb66"
 // ofBallot changes a ballot from the usual one.
 type ofBallot func(*Ballot)
 
-// newBallot is for a request of alice for herself: group sre and the user zoe may
+// newBallot is for a request of alice for alice: group sre and the user zoe may
 // approve, and two must.
 func newBallot(decisions []v1alpha1.Decision, changes ...ofBallot) Ballot {
 	b := Ballot{
@@ -242,7 +242,7 @@ func FuzzWeigh(f *testing.F) {
 	seed(0x12, 0, 0x17, 0, 0x00, 7)          // alice releases
 	seed(0x12, 0, 0x17, 0, 0x1c, 6)          // dave revokes
 	seed(0x12, 0x18, 0x17, 0x60, 0x2b, 0)    // stale, of another request, by a stranger
-	seed(0x10, 0, 0x11, 0, 0x09, 0, 0x0a, 0) // alice herself, zoe and Zoe
+	seed(0x10, 0, 0x11, 0, 0x09, 0, 0x0a, 0) // alice, zoe and Zoe
 	seed(0x1c, 0x65, 0x0b, 5, 0x2b, 5)       // a Deny of another request and two by strangers
 	f.Fuzz(func(t *testing.T, bits []byte, required, subjects byte, order int64) {
 		ballot := newBallot(decisionsFrom(bits), needs(int(required%4)), givenTo(

@@ -134,7 +134,7 @@ func TestFindOne(t *testing.T) {
 
 		"self, another user":            {nil, list(subjects(user("bob"))), but("allows access for the requester only, not for bob")},
 		"self and another":              {nil, list(subjects(user("alice"), user("bob"))), but("allows access for the requester only, not for bob")},
-		"self, his own group":           {list(forSubjects(v1alpha1.SubjectsSelf)), list(subjects(group("dev"))), but("allows access for the requester only, not for group:dev")},
+		"self, their own group":         {list(forSubjects(v1alpha1.SubjectsSelf)), list(subjects(group("dev"))), but("allows access for the requester only, not for group:dev")},
 		"self, a ServiceAccount":        {list(forSubjects(v1alpha1.SubjectsSelf)), list(subjects(account("payments", "ci"))), but("allows access for the requester only, not for sa:payments/ci")},
 		"self, in other letters":        {nil, list(subjects(user("Alice"))), but("allows access for the requester only, not for Alice")},
 		"accounts, one of the request":  {list(forSubjects(v1alpha1.SubjectsServiceAccounts)), list(subjects(account("payments", "ci"))), allowed("prod-edit", time.Hour)},

@@ -8,7 +8,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/identity"
 )
 
-// onlyAlice makes alice the only approver: a policy that she alone cannot use.
+// onlyAlice makes alice the only approver: a policy that alice alone cannot use.
 var onlyAlice ofPolicy = approvers(user("alice"))
 
 // TestUnmeetable compares what is required with the people who may decide on this
@@ -28,8 +28,8 @@ func TestUnmeetable(t *testing.T) {
 		"the requester alone, by looks": {list(approvers(user("Alice"))), nil, never("1 of Alice, and Alice is the requester")},
 		"one too few":                   {list(approvers(user("alice"), user("bob")), approvals(2)), nil, never("2 of alice, bob, and alice is the requester")},
 		"nothing is asked":              {list(onlyAlice, approvals(0)), nil, usual},
-		"a group, hers maybe":           {list(approvers(user("alice"), group("sre")), approvals(16)), nil, usual},
-		"her own group":                 {list(approvers(group("dev")), approvals(16)), nil, usual},
+		"a group, alice in it":          {list(approvers(user("alice"), group("sre")), approvals(16)), nil, usual},
+		"alice's group":                 {list(approvers(group("dev")), approvals(16)), nil, usual},
 		"an account for itself":         {append(list(approvers(bot)), requesters(group("dev"))), asBot, refused(`no policy lets system:serviceaccount:ops:bot (group dev) request ClusterRole edit in payments; closest is "prod-edit", which could never be met for this request: it needs 1 of sa:ops/bot, and sa:ops/bot is the requester`)},
 		"an account, named as a user":   {list(approvers(user("system:serviceaccount:ops:bot"))), asBot, refused(`no policy lets system:serviceaccount:ops:bot (group dev) request ClusterRole edit in payments; closest is "prod-edit", which could never be met for this request: it needs 1 of system:serviceaccount:ops:bot, and system:serviceaccount:ops:bot is the requester`)},
 

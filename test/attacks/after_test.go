@@ -37,7 +37,7 @@ func TestStandingAccess(t *testing.T) {
 		kit.Eventually(t, "alice to hold something", func(context.Context) (bool, error) { return kit.Can(t, alice, ns), nil })
 		newPolicy(t, ns, nil)
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
-		standing(t, request.Status.Conditions, "old-habit") // bob sees it before he approves
+		standing(t, request.Status.Conditions, "old-habit") // bob sees it before approving
 		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
@@ -197,7 +197,7 @@ func TestNotStopped(t *testing.T) {
 		kit.MustDecide(t, mallory, request, v1alpha1.VerdictRelease)
 		g := e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
 		if !kit.CanDo(t, dave, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "delete", Resource: "pods"}) {
-			t.Fatal("dave holds nothing by his group")
+			t.Fatal("dave holds nothing by group alone")
 		}
 		if meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionStandingAccess) {
 			t.Errorf("it was found out: mend the page: %s", kit.Describe(g.Status.Conditions))

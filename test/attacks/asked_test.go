@@ -44,7 +44,7 @@ func TestRules(t *testing.T) {
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		must(t, alice, ns)
 		if kit.CanDo(t, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "get", Resource: "pods"}) {
-			t.Error("alice has more than she asked for")
+			t.Error("alice has more than was asked for")
 		}
 		g := e.GrantOf(t, request)
 		role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: g.Name}}

@@ -88,7 +88,7 @@ func double(t *testing.T, name, username string) {
 	})
 }
 
-// invisible decides under a name with a character that is not seen: he cannot.
+// invisible decides under a name with a character that is not seen, and cannot.
 func invisible(t *testing.T, name, username string) {
 	t.Helper()
 	refused(t, name, "status.decisions[0].username", func(t *testing.T) error {

@@ -1,5 +1,5 @@
 // Package attacks tries to get, keep or hide access that nobody approved: each
-// test is one attack, by somebody with credentials of his own, on a real API
+// test is one attack, by somebody with credentials of their own, on a real API
 // server and the real broker. docs/threat-model.md lists them all by name.
 package attacks
 
@@ -34,8 +34,8 @@ var (
 	metrics string
 	// The cast: alice and dave ask (group dev), bob, carol and erin approve
 	// (group sre). mallory may ask and write decisions everywhere, as far as
-	// RBAC goes, but no policy names her. nora administers the namespaces that
-	// she is given. stolen has the broker's own token.
+	// RBAC goes, but no policy names them. nora administers the namespaces that
+	// nora is given. stolen has the broker's own token.
 	alice, dave, bob, carol, erin, mallory, nora, stolen client.Client
 )
 
@@ -241,7 +241,7 @@ func bindingOf(g *v1alpha1.AccessGrant, ns string) *rbacv1.RoleBinding {
 }
 
 // grantByHand is the grant of a request as its forger would write it, true to
-// the request as far as he can see.
+// the request as far as they can see.
 func grantByHand(request *v1alpha1.AccessRequest, duration time.Duration) *v1alpha1.AccessGrant {
 	g := &v1alpha1.AccessGrant{}
 	g.Name = grant.Name(request.Name, request.UID)

@@ -97,12 +97,12 @@ func countsNoMore(t *testing.T, request *v1alpha1.AccessRequest) {
 			over = err
 			return true, nil
 		}
-		return false, err // what she read is older than what the broker wrote
+		return false, err // what carol read is older than what the broker wrote
 	})
 	if over != nil {
 		return
 	}
-	// Nor does carol's, when she decided before the broker had looked again.
+	// Nor does carol's, when carol decided before the broker had looked again.
 	current := says(t, request, "bob approved before the role changed, or something it is for was replaced, and must approve again")
 	if current.Status.Phase != v1alpha1.RequestPending {
 		t.Errorf("the request is %s", current.Status.Phase)

@@ -80,7 +80,7 @@ func decides(t *testing.T, request *v1alpha1.AccessRequest, decisions ...v1alpha
 	writes(t, request, func(s *v1alpha1.AccessRequestStatus) { s.Decisions = append(s.Decisions, decisions...) })
 }
 
-// writes lets mallory write a status as she likes.
+// writes lets mallory write any status.
 func writes(t *testing.T, request *v1alpha1.AccessRequest, edit func(*v1alpha1.AccessRequestStatus)) {
 	t.Helper()
 	kit.Eventually(t, "mallory's update", func(ctx context.Context) (bool, error) {
@@ -94,7 +94,7 @@ func writes(t *testing.T, request *v1alpha1.AccessRequest, edit func(*v1alpha1.A
 	})
 }
 
-// asks is a request of alice, who says herself who she is.
+// asks is a request of alice, whose client says who asks.
 func asks(t *testing.T, ns string, edit func(*v1alpha1.AccessRequestSpec)) *v1alpha1.AccessRequest {
 	t.Helper()
 	return e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
@@ -245,7 +245,7 @@ func TestUnguarded(t *testing.T) {
 		decides(t, request, forge(request))
 		says(t, request, why)
 		mustNot(t, alice, ns)
-		decides(t, request, by(request, "erin", v1alpha1.VerdictApprove)) // and hers counts
+		decides(t, request, by(request, "erin", v1alpha1.VerdictApprove)) // and erin's counts
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 	}
 	attack(t, "requester approves", func(t *testing.T) {

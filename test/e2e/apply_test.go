@@ -74,7 +74,7 @@ func TestRequesterApplies(t *testing.T) {
 				t.Errorf("the request is %+v", after)
 			}
 			if !kit.Can(t, alice, ns) {
-				t.Error("alice has lost her access")
+				t.Error("alice has lost the access")
 			}
 		})
 	}

@@ -158,7 +158,7 @@ func TestSubjects(t *testing.T) {
 			if kit.Can(t, alice, ns) {
 				t.Error("the requester, who is no subject, has access")
 			}
-			// A subject may give back what was asked for him.
+			// A subject may give back what was asked for them.
 			if tc.subject.Kind == "User" {
 				kit.MustDecide(t, tc.holder, request, v1alpha1.VerdictRelease)
 			} else {
@@ -230,7 +230,7 @@ func TestStartTime(t *testing.T) {
 	}
 }
 
-// An approver who was taken out of the policy after he approved does not count
+// An approver who was taken out of the policy after they approved does not count
 // when the time has come.
 func TestDecisionsAreWeighedAnewAtTheStart(t *testing.T) {
 	t.Parallel()

@@ -27,13 +27,13 @@ const (
 	// keeps busy.
 	served = 10 * time.Second
 
-	// ahead is how many of alice's he has to overtake: were he in line behind
+	// ahead is how many of alice's requests dave's has to overtake: if it were in line behind
 	// them, it would be none.
 	ahead = 15
 )
 
-// One user floods the broker: no more of her requests wait than the policy
-// allows, and others are served before her.
+// One user floods the broker: no more of their requests wait than the policy
+// allows, and others are served before them.
 func TestFloodOfRequests(t *testing.T) {
 	c := take(t)
 	c.StartBroker(t, "broker", "--audit-log-path=/dev/null", "--log-level=error")
@@ -85,7 +85,7 @@ func TestFloodOfRequests(t *testing.T) {
 		t.Errorf("dave waited %s", slowest)
 	}
 	if overtaken < ahead {
-		t.Errorf("dave waited in line behind the flood: he overtook %d", overtaken)
+		t.Errorf("dave waited in line behind the flood and overtook %d", overtaken)
 	}
 	kit.Within(t, kit.Patience+time.Duration(*flood)*20*time.Millisecond, "an answer to every request", func(context.Context) (bool, error) {
 		return len(c.answers(t, ns).unseen) == 0, nil

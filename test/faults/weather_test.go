@@ -115,7 +115,7 @@ func TestBadWeather(t *testing.T) {
 		for _, w := range all {
 			w.look(t)
 		}
-		// bob approves as soon as he is told that he may.
+		// bob approves as soon as the message says that bob may.
 		for _, w := range long {
 			if !approved[w] && w.current(t).Status.Policy != nil {
 				kit.MustDecide(t, c.bob, w.request, v1alpha1.VerdictApprove)

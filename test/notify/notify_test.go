@@ -146,7 +146,7 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 }
 
 // The message in the chat says all that an approver needs, and what it tells
-// him to type works as it stands.
+// them to type works as it stands.
 func TestChat(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
