@@ -379,11 +379,11 @@ func leftOut(requesters []v1alpha1.Subject, user v1alpha1.UserInfo) string {
 // unseen is what a condition reads of the requester that the stored copy leaves
 // out: a condition such as !('contractors' in groups) must not hold for it.
 func unseen(condition *expression.Program, user v1alpha1.UserInfo) string {
-	if user.OmittedGroups > 0 && condition.ReadsAt("request", "spec", "requester", "groups") {
+	if user.OmittedGroups > 0 && condition.Reads("request", "spec", "requester", "groups") {
 		return fmt.Sprintf("the requester's groups, of which %d are more or longer than a request keeps", user.OmittedGroups)
 	}
 	for _, key := range user.OmittedExtra {
-		if condition.ReadsAt("request", "spec", "requester", "extra", key) {
+		if condition.Reads("request", "spec", "requester", "extra", key) {
 			return fmt.Sprintf("%q of the requester's extra, which requests do not keep: an administrator can add it to keptExtra", key)
 		}
 	}
