@@ -34,6 +34,8 @@ const (
 	lastSave = 3 * time.Second
 )
 
+var log = logf.Log.WithName("notify")
+
 // notifier runs on the leader. It never returns an error: that would end the
 // broker, which has accesses to end.
 type notifier struct {
@@ -85,7 +87,6 @@ func (*notifier) NeedLeaderElection() bool { return true }
 
 // Start tells the sinks until the context ends.
 func (n *notifier) Start(ctx context.Context) error {
-	log := logf.Log.WithName("notify")
 	if err := n.untilDone(ctx, n.load); err != nil {
 		return nil // the context ended
 	}
@@ -113,10 +114,7 @@ func (n *notifier) Start(ctx context.Context) error {
 			if err := n.save(ctx); err != nil && ctx.Err() == nil {
 				log.Error(err, "the cursor is not saved; saving it will be tried again")
 			}
-			select {
-			case <-ctx.Done():
-			case <-n.clock.After(saveEvery):
-			}
+			sleep(ctx, n.clock, saveEvery)
 		}
 		workers.Wait()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSave)
@@ -136,12 +134,16 @@ func (n *notifier) untilDone(ctx context.Context, try func(context.Context) erro
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		logf.Log.WithName("notify").Error(err, "will be tried again")
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-n.clock.After(backoff(failures)):
-		}
+		log.Error(err, "will be tried again")
+		sleep(ctx, n.clock, backoff(failures))
+	}
+}
+
+// sleep waits, no longer than the context lasts.
+func sleep(ctx context.Context, clk clock.Clock, wait time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-clk.After(wait):
 	}
 }
 
@@ -172,11 +174,8 @@ func (n *notifier) handler(ctx context.Context) toolscache.ResourceEventHandlerD
 // changed takes note of what is new of an object.
 func (n *notifier) changed(ctx context.Context, before, after client.Object) {
 	given := n.grantOf(ctx, after)
-	known := map[string]bool{}
-	for _, t := range transitions(before, given) {
-		known[t.id] = true
-	}
-	fresh := slices.DeleteFunc(transitions(after, given), func(t transition) bool { return known[t.id] })
+	known := transitions(before, given)
+	fresh := slices.DeleteFunc(transitions(after, given), func(t transition) bool { return has(known, t) })
 	for _, q := range n.queues {
 		q.add(after, fresh, false)
 	}
@@ -186,13 +185,9 @@ func (n *notifier) changed(ctx context.Context, before, after client.Object) {
 // before: an API server that does not select by field sends it so.
 func (n *notifier) ended(ctx context.Context, before, after client.Object) {
 	given := n.grantOf(ctx, after)
-	all := transitions(after, given)
-	known := map[string]bool{}
-	for _, t := range transitions(before, given) {
-		known[t.id] = t != last(all)
-	}
+	known, all := transitions(before, given), transitions(after, given)
 	for _, q := range n.queues {
-		q.take(after, all, func(t transition) bool { return known[t.id] })
+		q.take(after, all, func(t transition) bool { return t != last(all) && has(known, t) })
 	}
 }
 
@@ -288,7 +283,7 @@ func (n *notifier) load(ctx context.Context) error {
 		}
 		var err error
 		if q.cursor, err = decodeCursor(text, now); err != nil {
-			logf.Log.WithName("notify").Error(err, "the cursor cannot be read; everything that is stored will be sent again", "sink", q.sink.Name)
+			log.Error(err, "the cursor cannot be read; everything that is stored will be sent again", "sink", q.sink.Name)
 			q.cursor = newCursor(time.Time{})
 		}
 	}

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,11 @@ type transition struct {
 
 func newTransition(uid types.UID, eventType, phase string, at time.Time) transition {
 	return transition{eventType: eventType, phase: phase, at: at, id: fmt.Sprintf("%s.%s.%d", uid, strings.ToLower(phase), at.Unix())}
+}
+
+// has tells whether a transition is one of all.
+func has(all []transition, t transition) bool {
+	return slices.ContainsFunc(all, func(known transition) bool { return known.id == t.id })
 }
 
 // ofRequest lists a request's transitions so far, in order. given is its grant, or
