@@ -5,7 +5,8 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
@@ -60,7 +61,7 @@ func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w.field("Grant", r.Status.GrantName)
 	w.decisions(r)
 	w.risks(r)
-	if c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionStandingAccess); c != nil && c.Status == "True" {
+	if c := conditionOf(r.Status.Conditions, v1alpha1.ConditionStandingAccess); c.Status == metav1.ConditionTrue {
 		w.heading("Access that they have anyway")
 		w.item(c.Message)
 	}
@@ -97,11 +98,7 @@ func selected(r *v1alpha1.AccessRequest) string {
 	if r.Status.Pins == nil {
 		return ", chosen when the access is given"
 	}
-	names := make([]string, len(r.Status.Pins.Namespaces))
-	for i, ns := range r.Status.Pins.Namespaces {
-		names[i] = ns.Name
-	}
-	return ", now " + several(names)
+	return ", now " + several(each(r.Status.Pins.Namespaces, func(ns v1alpha1.GrantNamespace) string { return ns.Name }))
 }
 
 func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
@@ -140,13 +137,14 @@ func policyOf(r *v1alpha1.AccessRequest) string {
 }
 
 func approvals(required *int32) string {
-	switch {
-	case required == nil || *required == 1:
-		return "1 approval"
-	case *required == 0:
+	switch n := ptr.Deref(required, 1); n {
+	case 0:
 		return "no approval"
+	case 1:
+		return "1 approval"
+	default:
+		return fmt.Sprintf("%d approvals", n)
 	}
-	return fmt.Sprintf("%d approvals", *required)
 }
 
 func (w *writer) decisions(r *v1alpha1.AccessRequest) {

@@ -88,13 +88,10 @@ when the time is up, the task is done, or somebody says stop.`,
 		o.newRequestCommand(),
 		o.newListCommand(),
 		o.newShowCommand(),
-		o.newApproveCommand(),
-		o.newDenyCommand(),
-		o.newReleaseCommand(),
-		o.newRevokeCommand(),
 		o.newPoliciesCommand(),
 		o.newAuditCommand(),
 	)
+	root.AddCommand(each(verdicts, o.newDecideCommand)...)
 	o.completeGlobalFlags(root)
 	return root
 }

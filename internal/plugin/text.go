@@ -70,6 +70,20 @@ type table struct {
 	rows   [][]string
 }
 
+// cell is one value of a row, with the header of its column.
+type cell struct{ header, value string }
+
+// tableOf has a row for each item, all with the same columns.
+func tableOf[T any](items []T, row func(*T) []cell) table {
+	var t table
+	for i := range items {
+		cells := row(&items[i])
+		t.header = each(cells, func(c cell) string { return c.header })
+		t.rows = append(t.rows, each(cells, func(c cell) string { return c.value }))
+	}
+	return t
+}
+
 // maxCell keeps one long reason from making a table unreadable.
 const maxCell = 60
 
