@@ -69,10 +69,8 @@ func Setup(ctx context.Context, mgr manager.Manager, config *Config, namespace s
 	pending := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "access_broker_notifications_pending", Help: "Transitions that a sink has not been told of yet.",
 	}, []string{"sink"})
-	for _, collector := range []prometheus.Collector{sent, pending} {
-		if err := metrics.Registry.Register(collector); err != nil {
-			return fmt.Errorf("metrics: %w", err)
-		}
+	if err := errors.Join(metrics.Registry.Register(sent), metrics.Registry.Register(pending)); err != nil {
+		return fmt.Errorf("metrics: %w", err)
 	}
 	for _, sink := range config.Sinks {
 		q := newQueue(sink, config.Source, clk, sent, pending)

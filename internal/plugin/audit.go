@@ -209,23 +209,14 @@ func (r record) row() []string {
 }
 
 func writeCSV(w io.Writer, grants []v1alpha1.AccessGrant, headers bool) error {
-	out := csv.NewWriter(w)
+	var rows [][]string
 	if headers {
-		if err := out.Write(recordColumns); err != nil {
-			return err
-		}
+		rows = append(rows, recordColumns)
 	}
 	for i := range grants {
-		row := recordOf(&grants[i]).row()
-		for n, cell := range row {
-			row[n] = text.Cell(cell)
-		}
-		if err := out.Write(row); err != nil {
-			return err
-		}
+		rows = append(rows, each(recordOf(&grants[i]).row(), text.Cell))
 	}
-	out.Flush()
-	return out.Error()
+	return csv.NewWriter(w).WriteAll(rows)
 }
 
 // writeLines writes a JSON object a line.

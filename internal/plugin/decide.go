@@ -76,7 +76,7 @@ func (o *options) newDecideCommand(d deciding) *cobra.Command {
 		Long:        d.long,
 		Example:     d.example,
 		Annotations: map[string]string{roleAnnotation: d.role},
-		Args:        nameOnly,
+		Args:        oneName("request", 1),
 		ValidArgsFunction: o.completeRequests(func(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 			return !r.Status.Phase.Ended() && d.open(r, me)
 		}),

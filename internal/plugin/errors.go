@@ -77,19 +77,21 @@ var (
 // that the command needs.
 func explain(err error, role string) string {
 	message := text.Lines(err.Error())
-	if e := (*ended)(nil); errors.As(err, &e) {
-		return message
-	}
-	if e := (*hinted)(nil); errors.As(err, &e) {
-		return message + "\n" + e.hint
-	}
-	if e := (*url.Error)(nil); errors.As(err, &e) && !errors.Is(err, context.Canceled) {
-		return "cannot reach the API server: " + clean(e.Err.Error()) + "\nIs the cluster up, and is it the right --context?"
-	}
-	var status apierrors.APIStatus
+	var (
+		over        *ended
+		advised     *hinted
+		unreachable *url.Error
+		status      apierrors.APIStatus
+	)
 	switch {
+	case errors.As(err, &over):
+		return message
+	case errors.As(err, &advised):
+		return message + "\n" + advised.hint
 	case errors.Is(err, context.Canceled):
 		return "interrupted"
+	case errors.As(err, &unreachable):
+		return "cannot reach the API server: " + clean(unreachable.Err.Error()) + "\nIs the cluster up, and is it the right --context?"
 	case clientcmd.IsEmptyConfig(err):
 		return "there is no kubeconfig\nSet KUBECONFIG, or use --kubeconfig."
 	case !errors.As(err, &status):

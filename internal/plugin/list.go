@@ -92,10 +92,10 @@ func nothing(namespace string, toApprove bool) string {
 	if toApprove {
 		what = "Nothing waits for your decision"
 	}
-	if namespace == metav1.NamespaceAll {
-		return what + "."
+	if namespace != metav1.NamespaceAll {
+		what += " in namespace " + clean(namespace)
 	}
-	return what + " in namespace " + clean(namespace) + "."
+	return what + "."
 }
 
 // requestTable lists requests, the newest last.

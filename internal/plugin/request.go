@@ -77,12 +77,7 @@ Exit status with --wait:
   # Tonight, by the policy break-glass
   kubectl access request admin -n payments --start 2026-05-04T22:00:00Z --policy break-glass --reason "planned failover"`,
 		Annotations: map[string]string{roleAnnotation: "access-requester"},
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usagef(cmd, "name one role; you named %d", len(args))
-			}
-			return nil
-		},
+		Args:        oneName("role", 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				a.role = args[0]

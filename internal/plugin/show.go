@@ -17,7 +17,7 @@ func (o *options) newShowCommand() *cobra.Command {
 		Short:       "Show a request in one page: who, what exactly, the risks, who decides",
 		Example:     `  kubectl access show edit-x7k2p -n payments`,
 		Annotations: map[string]string{roleAnnotation: "access-requester, or access-approver to decide,"},
-		Args:        nameOnly,
+		Args:        oneName("request", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := o.connect()
 			if err != nil {
