@@ -97,21 +97,20 @@ func (c *cluster) request(ctx context.Context, name string) (*v1alpha1.AccessReq
 
 // requests of a namespace, or of all when it is "".
 func (c *cluster) requests(ctx context.Context, namespace string) ([]v1alpha1.AccessRequest, error) {
-	var all []v1alpha1.AccessRequest
 	list := &v1alpha1.AccessRequestList{}
-	err := c.pages(ctx, list, func() { all = append(all, list.Items...) }, client.InNamespace(namespace))
-	return all, err
+	return pages(ctx, c, list, &list.Items, client.InNamespace(namespace))
 }
 
-// pages reads a list in parts, and calls each when list holds the next.
-func (c *cluster) pages(ctx context.Context, list client.ObjectList, each func(), options ...client.ListOption) error {
+// pages reads a list in parts, whose items are those of the part that was read.
+func pages[T any](ctx context.Context, c *cluster, list client.ObjectList, items *[]T, options ...client.ListOption) ([]T, error) {
+	var all []T
 	for {
 		if err := c.List(ctx, list, append(options, client.Limit(pageSize), client.Continue(list.GetContinue()))...); err != nil {
-			return err
+			return all, err
 		}
-		each()
+		all = append(all, *items...)
 		if list.GetContinue() == "" {
-			return nil
+			return all, nil
 		}
 	}
 }
@@ -135,10 +134,8 @@ func (c *cluster) policiesForMe(ctx context.Context) ([]v1alpha1.AccessPolicy, e
 }
 
 func (c *cluster) grants(ctx context.Context) ([]v1alpha1.AccessGrant, error) {
-	var all []v1alpha1.AccessGrant
 	list := &v1alpha1.AccessGrantList{}
-	err := c.pages(ctx, list, func() { all = append(all, list.Items...) })
-	return all, err
+	return pages(ctx, c, list, &list.Items)
 }
 
 // each returns what a function makes of each item.

@@ -94,11 +94,8 @@ func (o *options) completeRoles(cmd *cobra.Command, args []string, _ string) ([]
 	}
 	return o.lookUp(cmd, func(ctx context.Context, c *cluster) ([]string, error) {
 		policies, err := c.policiesForMe(ctx)
-		var words []string
-		for _, p := range policies {
-			words = append(words, each(p.Spec.Roles, roleArgument)...)
-		}
-		return words, err
+		roles := each(policies, func(p v1alpha1.AccessPolicy) []string { return each(p.Spec.Roles, roleArgument) })
+		return slices.Concat(roles...), err
 	})
 }
 

@@ -40,7 +40,7 @@ func (w *writer) item(value string) { fmt.Fprintf(w, "  %s\n", clean(value)) }
 func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w := &writer{style: s}
 	phase := phaseOf(r)
-	fmt.Fprintf(w, "%s in namespace %s: %s\n\n", s.paint(bold, clean(r.Name)), clean(r.Namespace), s.paint(colourOf(phase), clean(phase)))
+	fmt.Fprintf(w, "%s in namespace %s: %s\n\n", s.paint(bold, clean(r.Name)), clean(r.Namespace), s.paint(colours[phase], clean(phase)))
 	w.field("State", progress(r, now))
 	w.field("Who asks", person(r.Spec.Requester.Username, r.Spec.Requester.Groups)+", "+ago(r.CreationTimestamp.Time, now)+" ago")
 	subjects := identity.Subjects(&r.Spec)

@@ -50,17 +50,11 @@ func (s style) paint(colour, word string) string {
 	return "\x1b[" + colour + "m" + word + "\x1b[0m"
 }
 
-// colourOf a phase of a request or of a grant.
-func colourOf(phase string) string {
-	switch phase {
-	case "Active":
-		return green
-	case "Pending", "Approved":
-		return yellow
-	case "Denied", "Revoked", "Failed", "Lapsed":
-		return red
-	}
-	return ""
+// colours of the phases of a request or of a grant; the others have none.
+var colours = map[string]string{
+	"Active":  green,
+	"Pending": yellow, "Approved": yellow,
+	"Denied": red, "Revoked": red, "Failed": red, "Lapsed": red,
 }
 
 // table is aligned on a terminal; elsewhere its cells are whole and separated
@@ -120,7 +114,7 @@ func (t table) write(w io.Writer, s style, headers bool) {
 		for i, cell := range cells {
 			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+3)
 			if t.header[i] == "PHASE" && !isHeader {
-				cell = s.paint(colourOf(cell), cell)
+				cell = s.paint(colours[cell], cell)
 			}
 			b.WriteString(cell + padding)
 		}
