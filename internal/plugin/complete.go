@@ -119,12 +119,10 @@ func (o *options) completeNamespaces(cmd *cobra.Command, _ []string, typed strin
 			return each(list.Items, func(ns corev1.Namespace) string { return before + ns.Name }), nil
 		}
 		policies, err := c.policiesForMe(ctx)
-		var names []string
-		for _, p := range policies {
-			named := ptr.Deref(p.Spec.Namespaces, v1alpha1.PolicyNamespaces{}).Names
-			names = append(names, each(named, func(name string) string { return before + name })...)
-		}
-		return names, err
+		named := each(policies, func(p v1alpha1.AccessPolicy) []string {
+			return ptr.Deref(p.Spec.Namespaces, v1alpha1.PolicyNamespaces{}).Names
+		})
+		return each(slices.Concat(named...), func(name string) string { return before + name }), err
 	})
 }
 

@@ -215,16 +215,14 @@ func (w *writer) worst(r *v1alpha1.AccessRequest) {
 	if len(known) == 0 && r.Status.RulesHash != "" { // else the broker has not looked yet
 		w.field("Risks", rules.NoneKnown.Message)
 	}
+	label := "Risks"
 	for i, risk := range known {
-		label, message := "", clean(risk.Message)
-		if i == 0 {
-			label = "Risks"
-		}
 		if more := len(known) - i; i == maxWorst-1 && more > 1 {
-			fmt.Fprintf(w, "%-12s%s\n", label, fmt.Sprintf("and %d more, below", more))
+			w.field(label, fmt.Sprintf("and %d more, below", more))
 			return
 		}
-		fmt.Fprintf(w, "%-12s%s %s\n", label, w.style.paint(red, "!"), message)
+		fmt.Fprintf(w, "%-12s%s %s\n", label, w.style.paint(red, "!"), clean(risk.Message))
+		label = ""
 	}
 }
 

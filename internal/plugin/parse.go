@@ -136,11 +136,8 @@ func parseSelector(word string) (*v1alpha1.NamespaceSelector, error) {
 	if err != nil {
 		return nil, err
 	}
-	selector := &v1alpha1.NamespaceSelector{}
+	selector := &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{}}
 	for key, value := range parsed.MatchLabels {
-		if selector.MatchLabels == nil {
-			selector.MatchLabels = map[string]v1alpha1.LabelValue{}
-		}
 		selector.MatchLabels[key] = v1alpha1.LabelValue(value)
 	}
 	for _, e := range parsed.MatchExpressions {

@@ -86,15 +86,12 @@ func (t table) write(w io.Writer, s style, headers bool) {
 	if headers {
 		lines = append(lines, t.header)
 	}
+	shown := clean
+	if s.terminal {
+		shown = func(value string) string { return text.Fit(clean(value), maxCell) }
+	}
 	for _, row := range t.rows {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			cells[i] = clean(cell)
-			if s.terminal {
-				cells[i] = text.Fit(cells[i], maxCell)
-			}
-		}
-		lines = append(lines, cells)
+		lines = append(lines, each(row, shown))
 	}
 	if !s.terminal {
 		for _, cells := range lines {
