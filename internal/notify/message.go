@@ -136,9 +136,7 @@ func grantData(g *v1alpha1.AccessGrant, t transition) Data {
 	}
 	if v1alpha1.GrantPhase(t.phase) == v1alpha1.GrantEnded {
 		d.EndReason, d.EndedBy = string(g.Status.EndReason), g.Status.EndedBy
-		if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessGiven); c != nil {
-			d.Message = c.Message
-		}
+		d.Message = ptr.Deref(meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessGiven), metav1.Condition{}).Message
 	}
 	return d
 }

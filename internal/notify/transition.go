@@ -62,10 +62,7 @@ func ofRequest(r *v1alpha1.AccessRequest, given *v1alpha1.AccessGrant) []transit
 		out = append(out, newTransition(r.UID, requestType(phase), string(phase), at))
 	}
 	condition := func(kind string) metav1.Condition {
-		if c := meta.FindStatusCondition(r.Status.Conditions, kind); c != nil {
-			return *c
-		}
-		return metav1.Condition{LastTransitionTime: r.CreationTimestamp}
+		return ptr.Deref(meta.FindStatusCondition(r.Status.Conditions, kind), metav1.Condition{LastTransitionTime: r.CreationTimestamp})
 	}
 	matched, approved := condition(v1alpha1.ConditionPolicyMatched), condition(v1alpha1.ConditionApproved)
 	granted, ended := condition(v1alpha1.ConditionGranted), condition(v1alpha1.ConditionEnded)

@@ -143,7 +143,11 @@ func grantTable(grants []v1alpha1.AccessGrant, now time.Time, wide bool) table {
 			{"APPROVED BY", g.Spec.Summary.Approvers},
 		}
 		if wide {
-			row = append(row, cell{"POLICY", g.Spec.PolicyRef.Name}, cell{"TICKET", g.Spec.Ticket}, cell{"REASON", g.Spec.Reason}, cell{"GRANT", g.Name})
+			row = append(row,
+				cell{"POLICY", g.Spec.PolicyRef.Name},
+				cell{"TICKET", g.Spec.Ticket},
+				cell{"REASON", g.Spec.Reason},
+				cell{"GRANT", g.Name})
 		}
 		return row
 	})

@@ -142,7 +142,8 @@ func parseSelector(word string) (*v1alpha1.NamespaceSelector, error) {
 	}
 	for _, e := range parsed.MatchExpressions {
 		values := each(e.Values, func(value string) v1alpha1.LabelValue { return v1alpha1.LabelValue(value) })
-		selector.MatchExpressions = append(selector.MatchExpressions, v1alpha1.NamespaceSelectorRequirement{Key: e.Key, Operator: e.Operator, Values: values})
+		requirement := v1alpha1.NamespaceSelectorRequirement{Key: e.Key, Operator: e.Operator, Values: values}
+		selector.MatchExpressions = append(selector.MatchExpressions, requirement)
 	}
 	return selector, nil
 }
