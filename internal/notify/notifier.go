@@ -185,7 +185,7 @@ func (n *notifier) ended(ctx context.Context, before, after client.Object) {
 	given := n.grantOf(ctx, after)
 	known, all := transitions(before, given), transitions(after, given)
 	for _, q := range n.queues {
-		q.take(after, all, func(t transition) bool { return t != last(all) && has(known, t) })
+		q.take(after, all, func(t transition) bool { return t != all[len(all)-1] && has(known, t) })
 	}
 }
 
@@ -213,7 +213,7 @@ func (n *notifier) catchUp(ctx context.Context) error {
 	for _, kind := range []client.ObjectList{&v1alpha1.AccessRequestList{}, &v1alpha1.AccessGrantList{}} {
 		err := cached.EachEnded(ctx, n.live, kind, func(o client.Object) error {
 			all := transitions(o, nil)
-			if len(all) == 0 || !slices.ContainsFunc(n.queues, func(q *queue) bool { return !q.past(last(all).at) }) {
+			if len(all) == 0 || !slices.ContainsFunc(n.queues, func(q *queue) bool { return !q.past(all[len(all)-1].at) }) {
 				return nil
 			}
 			all = transitions(o, n.grantOf(ctx, o))
@@ -227,13 +227,6 @@ func (n *notifier) catchUp(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func last(all []transition) (t transition) {
-	if len(all) > 0 {
-		t = all[len(all)-1]
-	}
-	return t
 }
 
 func (n *notifier) transitions(ctx context.Context, o client.Object) []transition {
