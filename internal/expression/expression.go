@@ -73,7 +73,6 @@ var language = sync.OnceValues(func() (*cel.Env, error) {
 type Program struct {
 	program cel.Program
 	source  *celast.SourceInfo
-	reads   map[string]bool
 	// selects are the paths that the expression reads, each a variable and keys
 	// in it, as far as the keys are literal.
 	selects [][]string
@@ -81,13 +80,10 @@ type Program struct {
 	keys map[int64][]string
 }
 
-// Reads tells whether the expression reads a variable.
-func (p *Program) Reads(variable string) bool { return p.reads[variable] }
-
-// ReadsAt tells whether the expression may read the value at a path, which is a
+// Reads tells whether the expression may read the value at a path, which is a
 // variable and keys in it: the value itself, a part of it, or a whole that
 // contains it.
-func (p *Program) ReadsAt(path ...string) bool {
+func (p *Program) Reads(path ...string) bool {
 	return slices.ContainsFunc(p.selects, func(keys []string) bool {
 		n := min(len(keys), len(path))
 		return slices.Equal(keys[:n], path[:n])
@@ -135,13 +131,11 @@ func Compile(expr string, vars ...string) (_ *Program, err error) {
 	if err != nil {
 		return nil, errors.New(printable(err.Error()))
 	}
-	reads := map[string]bool{}
 	var selects [][]string
 	for _, name := range celast.MatchDescendants(root, celast.KindMatcher(celast.IdentKind)) {
-		reads[name.AsIdent()] = true
 		selects = append(selects, slices.Concat([]string{name.AsIdent()}, selectedFrom(name)))
 	}
-	return &Program{program: program, source: tree.SourceInfo(), reads: reads, selects: selects, keys: keysOf(root)}, nil
+	return &Program{program: program, source: tree.SourceInfo(), selects: selects, keys: keysOf(root)}, nil
 }
 
 // Eval evaluates the program over the variables it was compiled with: JSON

@@ -39,17 +39,23 @@ func calculator() *types.SizeCalculator {
 func (in *input) NativeToValue(value any) ref.Val {
 	switch v := value.(type) {
 	case map[string]any:
-		return &object{Mapper: types.NewStringInterfaceMap(in, v), whole: whole{in, v}, length: len(v)}
+		return &object{Mapper: types.NewStringInterfaceMap(in, v), whole: whole{in, v, len(v)}}
 	case []any:
-		return &list{Lister: types.NewDynamicList(in, v), whole: whole{in, v}, length: len(v)}
+		return &list{Lister: types.NewDynamicList(in, v), whole: whole{in, v, len(v)}}
 	}
 	return in.Adapter.NativeToValue(value)
 }
 
 // whole is a map or list that is read as a whole.
 type whole struct {
-	in  *input
-	raw any
+	in     *input
+	raw    any
+	length int
+}
+
+// AggregateSize implements types.AggregateSizeVisitor.
+func (w whole) AggregateSize(types.AggregateSizer) uint32 {
+	return uint32(min(w.length, valueLimit) + 1) //nolint:gosec // bounded by valueLimit
 }
 
 // charge stops the evaluation when the value is larger than any may be, or
@@ -72,11 +78,8 @@ func (w whole) plain() ref.Val {
 }
 
 func plain(value ref.Val) ref.Val {
-	switch v := value.(type) {
-	case *object:
-		return v.plain()
-	case *list:
-		return v.plain()
+	if of, ok := value.(interface{ plain() ref.Val }); ok {
+		return of.plain()
 	}
 	return value
 }
@@ -85,11 +88,7 @@ func plain(value ref.Val) ref.Val {
 type object struct {
 	traits.Mapper
 	whole
-	length int
 }
-
-// AggregateSize implements types.AggregateSizeVisitor.
-func (o *object) AggregateSize(types.AggregateSizer) uint32 { return entries(o.length) }
 
 // Equal implements ref.Val.
 func (o *object) Equal(other ref.Val) ref.Val {
@@ -107,11 +106,7 @@ func (o *object) ConvertToNative(to reflect.Type) (any, error) { return o.plain(
 type list struct {
 	traits.Lister
 	whole
-	length int
 }
-
-// AggregateSize implements types.AggregateSizeVisitor.
-func (l *list) AggregateSize(types.AggregateSizer) uint32 { return entries(l.length) }
 
 // Equal implements ref.Val.
 func (l *list) Equal(other ref.Val) ref.Val {
@@ -124,7 +119,3 @@ func (l *list) Equal(other ref.Val) ref.Val {
 
 // ConvertToNative implements ref.Val.
 func (l *list) ConvertToNative(to reflect.Type) (any, error) { return l.plain().ConvertToNative(to) }
-
-func entries(length int) uint32 {
-	return uint32(min(length, valueLimit) + 1) //nolint:gosec // bounded by valueLimit
-}

@@ -6,6 +6,7 @@ package notify
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -73,9 +74,7 @@ func Load(path string) (*Config, error) {
 	if err := yaml.UnmarshalStrict(content, c); err != nil {
 		return nil, fmt.Errorf("notification config %s: %w", path, err)
 	}
-	if c.Source == "" {
-		c.Source = defaultSource
-	}
+	c.Source = cmp.Or(c.Source, defaultSource)
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("notification config %s: %w", path, err)
 	}
@@ -93,9 +92,7 @@ func (c *Config) validate() error {
 	seen := map[string]bool{}
 	for i := range c.Sinks {
 		s := &c.Sinks[i]
-		if s.Format == "" {
-			s.Format = FormatCloudEvents
-		}
+		s.Format = cmp.Or(s.Format, FormatCloudEvents)
 		if seen[s.Name] {
 			errs = append(errs, fmt.Errorf("sink %q: another sink has this name", s.Name))
 		}

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -67,10 +68,7 @@ type storedCursor struct {
 
 func (c *cursor) encode() string {
 	ids := slices.SortedFunc(maps.Keys(c.told), func(a, b string) int {
-		if n := c.told[b].Compare(c.told[a]); n != 0 {
-			return n
-		}
-		return strings.Compare(a, b)
+		return cmp.Or(c.told[b].Compare(c.told[a]), strings.Compare(a, b))
 	})
 	content, err := json.Marshal(storedCursor{Since: c.since.UTC(), Told: ids[:min(len(ids), maxRemembered)]})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -86,14 +87,12 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 		Scope:     text.Scope(r.Namespace, r.Spec.Scope),
 		StartTime: r.Spec.StartTime,
 		Reason:    text.Trim(r.Spec.Reason), Ticket: text.Trim(r.Spec.Ticket),
+		Policy:            ptr.Deref(r.Status.Policy, v1alpha1.PolicyRef{}).Name,
 		RequiredApprovals: r.Status.RequiredApprovals,
 		Decisions:         decisionsOf(r.Status.Decisions),
 	}
 	if r.Spec.Duration != nil {
 		d.Duration = text.Duration(r.Spec.Duration.Duration)
-	}
-	if r.Status.Policy != nil {
-		d.Policy = r.Status.Policy.Name
 	}
 	say := func(kind string, status metav1.ConditionStatus) (reason string) {
 		if c := meta.FindStatusCondition(r.Status.Conditions, kind); c != nil && c.Status == status {
@@ -137,9 +136,7 @@ func grantData(g *v1alpha1.AccessGrant, t transition) Data {
 	}
 	if v1alpha1.GrantPhase(t.phase) == v1alpha1.GrantEnded {
 		d.EndReason, d.EndedBy = string(g.Status.EndReason), g.Status.EndedBy
-		if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessGiven); c != nil {
-			d.Message = c.Message
-		}
+		d.Message = ptr.Deref(meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessGiven), metav1.Condition{}).Message
 	}
 	return d
 }
@@ -265,8 +262,5 @@ func rulesText(asked []v1alpha1.PolicyRule) string {
 	if shown.Left > 0 {
 		out = append(out, fmt.Sprintf("and %d more permissions", shown.Left))
 	}
-	if len(out) == 0 {
-		return ""
-	}
-	return " (" + strings.Join(out, "; ") + ")"
+	return parenthesis(strings.Join(out, "; "))
 }

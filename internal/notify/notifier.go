@@ -34,6 +34,8 @@ const (
 	lastSave = 3 * time.Second
 )
 
+var log = logf.Log.WithName("notify")
+
 // notifier runs on the leader. It never returns an error: that would end the
 // broker, which has accesses to end.
 type notifier struct {
@@ -67,10 +69,8 @@ func Setup(ctx context.Context, mgr manager.Manager, config *Config, namespace s
 	pending := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "access_broker_notifications_pending", Help: "Transitions that a sink has not been told of yet.",
 	}, []string{"sink"})
-	for _, collector := range []prometheus.Collector{sent, pending} {
-		if err := metrics.Registry.Register(collector); err != nil {
-			return fmt.Errorf("metrics: %w", err)
-		}
+	if err := errors.Join(metrics.Registry.Register(sent), metrics.Registry.Register(pending)); err != nil {
+		return fmt.Errorf("metrics: %w", err)
 	}
 	for _, sink := range config.Sinks {
 		q := newQueue(sink, config.Source, clk, sent, pending)
@@ -85,7 +85,6 @@ func (*notifier) NeedLeaderElection() bool { return true }
 
 // Start tells the sinks until the context ends.
 func (n *notifier) Start(ctx context.Context) error {
-	log := logf.Log.WithName("notify")
 	if err := n.untilDone(ctx, n.load); err != nil {
 		return nil // the context ended
 	}
@@ -113,10 +112,7 @@ func (n *notifier) Start(ctx context.Context) error {
 			if err := n.save(ctx); err != nil && ctx.Err() == nil {
 				log.Error(err, "the cursor is not saved; saving it will be tried again")
 			}
-			select {
-			case <-ctx.Done():
-			case <-n.clock.After(saveEvery):
-			}
+			sleep(ctx, n.clock, saveEvery)
 		}
 		workers.Wait()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSave)
@@ -136,12 +132,16 @@ func (n *notifier) untilDone(ctx context.Context, try func(context.Context) erro
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		logf.Log.WithName("notify").Error(err, "will be tried again")
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-n.clock.After(backoff(failures)):
-		}
+		log.Error(err, "will be tried again")
+		sleep(ctx, n.clock, backoff(failures))
+	}
+}
+
+// sleep waits, no longer than the context lasts.
+func sleep(ctx context.Context, clk clock.Clock, wait time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-clk.After(wait):
 	}
 }
 
@@ -172,11 +172,8 @@ func (n *notifier) handler(ctx context.Context) toolscache.ResourceEventHandlerD
 // changed takes note of what is new of an object.
 func (n *notifier) changed(ctx context.Context, before, after client.Object) {
 	given := n.grantOf(ctx, after)
-	known := map[string]bool{}
-	for _, t := range transitions(before, given) {
-		known[t.id] = true
-	}
-	fresh := slices.DeleteFunc(transitions(after, given), func(t transition) bool { return known[t.id] })
+	known := transitions(before, given)
+	fresh := slices.DeleteFunc(transitions(after, given), func(t transition) bool { return has(known, t) })
 	for _, q := range n.queues {
 		q.add(after, fresh, false)
 	}
@@ -186,13 +183,9 @@ func (n *notifier) changed(ctx context.Context, before, after client.Object) {
 // before: an API server that does not select by field sends it so.
 func (n *notifier) ended(ctx context.Context, before, after client.Object) {
 	given := n.grantOf(ctx, after)
-	all := transitions(after, given)
-	known := map[string]bool{}
-	for _, t := range transitions(before, given) {
-		known[t.id] = t != last(all)
-	}
+	known, all := transitions(before, given), transitions(after, given)
 	for _, q := range n.queues {
-		q.take(after, all, func(t transition) bool { return known[t.id] })
+		q.take(after, all, func(t transition) bool { return t != all[len(all)-1] && has(known, t) })
 	}
 }
 
@@ -220,7 +213,7 @@ func (n *notifier) catchUp(ctx context.Context) error {
 	for _, kind := range []client.ObjectList{&v1alpha1.AccessRequestList{}, &v1alpha1.AccessGrantList{}} {
 		err := cached.EachEnded(ctx, n.live, kind, func(o client.Object) error {
 			all := transitions(o, nil)
-			if len(all) == 0 || !slices.ContainsFunc(n.queues, func(q *queue) bool { return !q.past(last(all).at) }) {
+			if len(all) == 0 || !slices.ContainsFunc(n.queues, func(q *queue) bool { return !q.past(all[len(all)-1].at) }) {
 				return nil
 			}
 			all = transitions(o, n.grantOf(ctx, o))
@@ -234,13 +227,6 @@ func (n *notifier) catchUp(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func last(all []transition) (t transition) {
-	if len(all) > 0 {
-		t = all[len(all)-1]
-	}
-	return t
 }
 
 func (n *notifier) transitions(ctx context.Context, o client.Object) []transition {
@@ -288,7 +274,7 @@ func (n *notifier) load(ctx context.Context) error {
 		}
 		var err error
 		if q.cursor, err = decodeCursor(text, now); err != nil {
-			logf.Log.WithName("notify").Error(err, "the cursor cannot be read; everything that is stored will be sent again", "sink", q.sink.Name)
+			log.Error(err, "the cursor cannot be read; everything that is stored will be sent again", "sink", q.sink.Name)
 			q.cursor = newCursor(time.Time{})
 		}
 	}

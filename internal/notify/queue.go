@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/cached"
@@ -84,7 +82,7 @@ func (q *queue) take(o client.Object, transitions []transition, maybeTold func(t
 		q.hold(e, o)
 	}
 	for _, t := range transitions {
-		if !q.sink.wants(t.eventType) || maybeTold(t) && q.cursor.has(t) || e != nil && e.has(t) {
+		if !q.sink.wants(t.eventType) || maybeTold(t) && q.cursor.has(t) || e != nil && has(e.transitions, t) {
 			continue
 		}
 		if e == nil {
@@ -113,10 +111,6 @@ func (q *queue) hold(e *entry, o client.Object) {
 		name.SetUID(o.GetUID())
 		e.object = nameOnly{name}
 	}
-}
-
-func (e *entry) has(t transition) bool {
-	return slices.ContainsFunc(e.transitions, func(known transition) bool { return known.id == t.id })
 }
 
 // emptyOf is an empty object of the same kind.
@@ -239,9 +233,9 @@ func (q *queue) encode() string {
 func (q *queue) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, q.work.ShutDown)
 	defer stop()
-	log := logf.Log.WithName("notify").WithValues("sink", q.sink.Name)
+	log := log.WithValues("sink", q.sink.Name)
 	failures := 0
-	for {
+	for ctx.Err() == nil {
 		uid, shutdown := q.work.Get()
 		if shutdown {
 			return
@@ -260,11 +254,7 @@ func (q *queue) run(ctx context.Context) {
 		wait := pause(failures, err)
 		failures++
 		log.Info("not delivered, will be tried again", "id", id, "error", err.Error(), "failures", failures, "wait", text.Duration(wait))
-		select {
-		case <-ctx.Done():
-			return
-		case <-q.clock.After(wait):
-		}
+		sleep(ctx, q.clock, wait)
 	}
 }
 

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,11 @@ func newTransition(uid types.UID, eventType, phase string, at time.Time) transit
 	return transition{eventType: eventType, phase: phase, at: at, id: fmt.Sprintf("%s.%s.%d", uid, strings.ToLower(phase), at.Unix())}
 }
 
+// has tells whether a transition is one of all.
+func has(all []transition, t transition) bool {
+	return slices.ContainsFunc(all, func(known transition) bool { return known.id == t.id })
+}
+
 // ofRequest lists a request's transitions so far, in order. given is its grant, or
 // nil: it knows when the access was given.
 func ofRequest(r *v1alpha1.AccessRequest, given *v1alpha1.AccessGrant) []transition {
@@ -56,10 +62,7 @@ func ofRequest(r *v1alpha1.AccessRequest, given *v1alpha1.AccessGrant) []transit
 		out = append(out, newTransition(r.UID, requestType(phase), string(phase), at))
 	}
 	condition := func(kind string) metav1.Condition {
-		if c := meta.FindStatusCondition(r.Status.Conditions, kind); c != nil {
-			return *c
-		}
-		return metav1.Condition{LastTransitionTime: r.CreationTimestamp}
+		return ptr.Deref(meta.FindStatusCondition(r.Status.Conditions, kind), metav1.Condition{LastTransitionTime: r.CreationTimestamp})
 	}
 	matched, approved := condition(v1alpha1.ConditionPolicyMatched), condition(v1alpha1.ConditionApproved)
 	granted, ended := condition(v1alpha1.ConditionGranted), condition(v1alpha1.ConditionEnded)

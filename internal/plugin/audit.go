@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
@@ -42,12 +42,9 @@ In -o csv a text that a spreadsheet would take for a formula begins with a '.
 		Annotations: map[string]string{roleAnnotation: "access-auditor"},
 		Args:        noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			printer, err := out.printer()
-			if err != nil {
-				return err
-			}
 			now := time.Now()
 			if since != "" {
+				var err error
 				if f.since, err = parseSince(since, now); err != nil {
 					return usagef(cmd, "--since: %w", err)
 				}
@@ -63,9 +60,6 @@ In -o csv a text that a spreadsheet would take for a formula begins with a '.
 			}
 			grants = keep(grants, f.match)
 			slices.SortStableFunc(grants, func(a, b v1alpha1.AccessGrant) int { return given(&a).Compare(given(&b)) })
-			if printer != nil {
-				return out.list(printer, &v1alpha1.AccessGrantList{Items: grants}, o.Out)
-			}
 			return o.writeAudit(grants, now, out)
 		},
 	}
@@ -87,12 +81,8 @@ func (o *options) writeAudit(grants []v1alpha1.AccessGrant, now time.Time, out *
 	case "jsonl":
 		return writeLines(o.Out, grants)
 	}
-	if len(grants) == 0 {
-		fmt.Fprintln(o.ErrOut, "No such access is on record.")
-		return nil
-	}
-	grantTable(grants, now, out.format() == "wide").write(o.Out, styleOf(o.Out), !out.noHeaders)
-	return nil
+	return o.printList(out, &v1alpha1.AccessGrantList{Items: grants}, grantTable(grants, now, out.format() == "wide"),
+		"No such access is on record.")
 }
 
 // auditFilter picks grants; what is empty picks all.
@@ -136,26 +126,31 @@ func given(g *v1alpha1.AccessGrant) time.Time {
 }
 
 func grantTable(grants []v1alpha1.AccessGrant, now time.Time, wide bool) table {
-	t := table{header: []string{"GIVEN", "REQUESTER", "SUBJECTS", "ROLE", "SCOPE", "PHASE", "ENDED", "WHY", "APPROVED BY"}}
-	if wide {
-		t.header = append(t.header, "POLICY", "TICKET", "REASON", "GRANT")
-	}
-	for i := range grants {
-		g := &grants[i]
+	return tableOf(grants, func(g *v1alpha1.AccessGrant) []cell {
 		end := left(g.Spec.ExpirationTime.Time, now)
 		if g.Status.EndedTime != nil {
 			end = text.Moment(g.Status.EndedTime.Time)
 		}
-		row := []string{
-			text.Moment(given(g)), g.Spec.Requester.Username, g.Spec.Summary.Subjects, g.Spec.Summary.Role, g.Spec.Summary.Scope,
-			string(g.Status.Phase), end, string(g.Status.EndReason), g.Spec.Summary.Approvers,
+		row := []cell{
+			{"GIVEN", text.Moment(given(g))},
+			{"REQUESTER", g.Spec.Requester.Username},
+			{"SUBJECTS", g.Spec.Summary.Subjects},
+			{"ROLE", g.Spec.Summary.Role},
+			{"SCOPE", g.Spec.Summary.Scope},
+			{"PHASE", string(g.Status.Phase)},
+			{"ENDED", end},
+			{"WHY", string(g.Status.EndReason)},
+			{"APPROVED BY", g.Spec.Summary.Approvers},
 		}
 		if wide {
-			row = append(row, g.Spec.PolicyRef.Name, g.Spec.Ticket, g.Spec.Reason, g.Name)
+			row = append(row,
+				cell{"POLICY", g.Spec.PolicyRef.Name},
+				cell{"TICKET", g.Spec.Ticket},
+				cell{"REASON", g.Spec.Reason},
+				cell{"GRANT", g.Name})
 		}
-		t.rows = append(t.rows, row)
-	}
-	return t
+		return row
+	})
 }
 
 // record is one grant for programs. The order is that of the columns.
@@ -191,27 +186,19 @@ var recordColumns = []string{
 func recordOf(g *v1alpha1.AccessGrant) record {
 	r := record{
 		Given: text.Moment(given(g)), Requester: g.Spec.Requester.Username, Role: g.Spec.Summary.Role, Cluster: g.Spec.Cluster,
-		Phase: cmp.Or(string(g.Status.Phase), string(v1alpha1.GrantPending)), Expires: text.Moment(g.Spec.ExpirationTime.Time),
+		Subjects:   each(g.Spec.Subjects, func(s v1alpha1.GrantSubject) string { return text.Subject(s.Subject) }),
+		Namespaces: each(g.Spec.Namespaces, func(n v1alpha1.GrantNamespace) string { return n.Name }),
+		ApprovedBy: each(g.Spec.Decisions, func(d v1alpha1.Decision) string { return d.Username }),
+		Phase:      cmp.Or(string(g.Status.Phase), string(v1alpha1.GrantPending)), Expires: text.Moment(g.Spec.ExpirationTime.Time),
 		EndReason: string(g.Status.EndReason), EndedBy: g.Status.EndedBy,
-		Policy: g.Spec.PolicyRef.Name, Ticket: g.Spec.Ticket, Reason: g.Spec.Reason,
+		Removed: string(conditionOf(g.Status.Conditions, v1alpha1.ConditionAccessRemoved).Status),
+		Policy:  g.Spec.PolicyRef.Name, Ticket: g.Spec.Ticket, Reason: g.Spec.Reason,
 		Request: g.Spec.RequestRef.Namespace + "/" + g.Spec.RequestRef.Name, Grant: g.Name,
-	}
-	for _, s := range g.Spec.Subjects {
-		r.Subjects = append(r.Subjects, text.Subject(s.Subject))
-	}
-	for _, n := range g.Spec.Namespaces {
-		r.Namespaces = append(r.Namespaces, n.Name)
-	}
-	for _, d := range g.Spec.Decisions {
-		r.ApprovedBy = append(r.ApprovedBy, d.Username)
 	}
 	if g.Status.EndedTime != nil {
 		r.Ended = text.Moment(g.Status.EndedTime.Time)
 	}
-	if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessRemoved); c != nil {
-		r.Removed = string(c.Status)
-	}
-	if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionStandingAccess); c != nil && c.Status == "True" {
+	if c := conditionOf(g.Status.Conditions, v1alpha1.ConditionStandingAccess); c.Status == metav1.ConditionTrue {
 		r.Standing = c.Message
 	}
 	return r
@@ -226,23 +213,14 @@ func (r record) row() []string {
 }
 
 func writeCSV(w io.Writer, grants []v1alpha1.AccessGrant, headers bool) error {
-	out := csv.NewWriter(w)
+	var rows [][]string
 	if headers {
-		if err := out.Write(recordColumns); err != nil {
-			return err
-		}
+		rows = append(rows, recordColumns)
 	}
 	for i := range grants {
-		row := recordOf(&grants[i]).row()
-		for n, cell := range row {
-			row[n] = text.Cell(cell)
-		}
-		if err := out.Write(row); err != nil {
-			return err
-		}
+		rows = append(rows, each(recordOf(&grants[i]).row(), text.Cell))
 	}
-	out.Flush()
-	return out.Error()
+	return csv.NewWriter(w).WriteAll(rows)
 }
 
 // writeLines writes a JSON object a line.

@@ -71,11 +71,8 @@ func (c *cluster) me(ctx context.Context) (v1alpha1.UserInfo, error) {
 		return v1alpha1.UserInfo{}, fmt.Errorf("ask the API server who you are: %w", err)
 	}
 	user := review.Status.UserInfo
-	me := v1alpha1.UserInfo{Username: user.Username, UID: user.UID, Groups: user.Groups}
+	me := v1alpha1.UserInfo{Username: user.Username, UID: user.UID, Groups: user.Groups, Extra: map[string]v1alpha1.ExtraValue{}}
 	for key, values := range user.Extra {
-		if me.Extra == nil {
-			me.Extra = map[string]v1alpha1.ExtraValue{}
-		}
 		me.Extra[key] = v1alpha1.ExtraValue(values)
 	}
 	return me, nil
@@ -98,27 +95,22 @@ func (c *cluster) request(ctx context.Context, name string) (*v1alpha1.AccessReq
 	return request, err
 }
 
-// requests of a namespace, or of all.
-func (c *cluster) requests(ctx context.Context, everywhere bool) ([]v1alpha1.AccessRequest, error) {
-	var all []v1alpha1.AccessRequest
-	namespace := c.namespace
-	if everywhere {
-		namespace = ""
-	}
+// requests of a namespace, or of all when it is "".
+func (c *cluster) requests(ctx context.Context, namespace string) ([]v1alpha1.AccessRequest, error) {
 	list := &v1alpha1.AccessRequestList{}
-	err := c.pages(ctx, list, func() { all = append(all, list.Items...) }, client.InNamespace(namespace))
-	return all, err
+	return pages(ctx, c, list, &list.Items, client.InNamespace(namespace))
 }
 
-// pages reads a list in parts, and calls each when list holds the next.
-func (c *cluster) pages(ctx context.Context, list client.ObjectList, each func(), options ...client.ListOption) error {
+// pages reads a list in parts, whose items are those of the part that was read.
+func pages[T any](ctx context.Context, c *cluster, list client.ObjectList, items *[]T, options ...client.ListOption) ([]T, error) {
+	var all []T
 	for {
 		if err := c.List(ctx, list, append(options, client.Limit(pageSize), client.Continue(list.GetContinue()))...); err != nil {
-			return err
+			return all, err
 		}
-		each()
+		all = append(all, *items...)
 		if list.GetContinue() == "" {
-			return nil
+			return all, nil
 		}
 	}
 }
@@ -129,11 +121,30 @@ func (c *cluster) policies(ctx context.Context) ([]v1alpha1.AccessPolicy, error)
 	return list.Items, err
 }
 
+// policiesForMe are those that let me ask.
+func (c *cluster) policiesForMe(ctx context.Context) ([]v1alpha1.AccessPolicy, error) {
+	me, err := c.me(ctx)
+	if err != nil {
+		return nil, err
+	}
+	policies, err := c.policies(ctx)
+	return keep(policies, func(p *v1alpha1.AccessPolicy) bool {
+		return identity.Among(p.Spec.Requesters, me.Username, me.Groups)
+	}), err
+}
+
 func (c *cluster) grants(ctx context.Context) ([]v1alpha1.AccessGrant, error) {
-	var all []v1alpha1.AccessGrant
 	list := &v1alpha1.AccessGrantList{}
-	err := c.pages(ctx, list, func() { all = append(all, list.Items...) })
-	return all, err
+	return pages(ctx, c, list, &list.Items)
+}
+
+// each returns what a function makes of each item.
+func each[T, R any](items []T, f func(T) R) []R {
+	var out []R
+	for _, item := range items {
+		out = append(out, f(item))
+	}
+	return out
 }
 
 // keep returns those for which the condition holds.

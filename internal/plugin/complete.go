@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/text"
@@ -41,12 +43,7 @@ func (o *options) completeGlobalFlags(root *cobra.Command) {
 		if err != nil {
 			return nil, noFiles
 		}
-		var names []string
-		for name := range config.Contexts {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		return names, noFiles
+		return slices.Sorted(maps.Keys(config.Contexts)), noFiles
 	})
 	for _, free := range []string{"as", "as-group"} {
 		complete(root, free, fixed())
@@ -55,20 +52,14 @@ func (o *options) completeGlobalFlags(root *cobra.Command) {
 
 // lookUp asks the cluster for words to offer, no longer than people wait for Tab.
 // An error offers nothing.
-func (o *options) lookUp(cmd *cobra.Command, find func(context.Context, *cluster, v1alpha1.UserInfo) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+func (o *options) lookUp(cmd *cobra.Command, find func(context.Context, *cluster) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 	defer cancel()
+	var found []string
 	c, err := o.connect()
-	if err != nil {
-		cobra.CompDebugln(err.Error(), false)
-		return nil, noFiles
+	if err == nil {
+		found, err = find(ctx, c)
 	}
-	me, err := c.me(ctx)
-	if err != nil {
-		cobra.CompDebugln(err.Error(), false)
-		return nil, noFiles
-	}
-	found, err := find(ctx, c, me)
 	if err != nil {
 		cobra.CompDebugln(err.Error(), false)
 	}
@@ -82,15 +73,16 @@ func (o *options) completeRequests(offer func(*v1alpha1.AccessRequest, v1alpha1.
 		if len(args) > 0 {
 			return nil, noFiles
 		}
-		return o.lookUp(cmd, func(ctx context.Context, c *cluster, me v1alpha1.UserInfo) ([]string, error) {
-			requests, err := c.requests(ctx, false)
-			var words []string
-			for i := range requests {
-				if r := &requests[i]; offer(r, me) {
-					words = append(words, described(r.Name, r.Spec.Requester.Username+", "+text.Role(r.Spec.RoleRef)+" in "+text.Scope(r.Namespace, r.Spec.Scope)+", "+phaseOf(r)))
-				}
+		return o.lookUp(cmd, func(ctx context.Context, c *cluster) ([]string, error) {
+			me, err := c.me(ctx)
+			if err != nil {
+				return nil, err
 			}
-			return words, err
+			requests, err := c.requests(ctx, c.namespace)
+			open := keep(requests, func(r *v1alpha1.AccessRequest) bool { return offer(r, me) })
+			return each(open, func(r v1alpha1.AccessRequest) string {
+				return described(r.Name, r.Spec.Requester.Username+", "+text.Role(r.Spec.RoleRef)+" in "+text.Scope(r.Namespace, r.Spec.Scope)+", "+phaseOf(&r))
+			}), err
 		})
 	}
 }
@@ -100,27 +92,20 @@ func (o *options) completeRoles(cmd *cobra.Command, args []string, _ string) ([]
 	if len(args) > 0 {
 		return nil, noFiles
 	}
-	return o.lookUp(cmd, func(ctx context.Context, c *cluster, me v1alpha1.UserInfo) ([]string, error) {
-		policies, err := c.policies(ctx)
-		var words []string
-		for _, p := range forMe(policies, me) {
-			for _, role := range p.Spec.Roles {
-				words = append(words, roleArgument(role))
-			}
-		}
-		return words, err
+	return o.lookUp(cmd, func(ctx context.Context, c *cluster) ([]string, error) {
+		policies, err := c.policiesForMe(ctx)
+		roles := each(policies, func(p v1alpha1.AccessPolicy) []string { return each(p.Spec.Roles, roleArgument) })
+		return slices.Concat(roles...), err
 	})
 }
 
 // completePolicies offers the policies that let me ask.
 func (o *options) completePolicies(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return o.lookUp(cmd, func(ctx context.Context, c *cluster, me v1alpha1.UserInfo) ([]string, error) {
-		policies, err := c.policies(ctx)
-		var words []string
-		for _, p := range forMe(policies, me) {
-			words = append(words, described(p.Name, offered(&p.Spec)+" in "+covered(&p.Spec)+", at most "+text.Duration(p.Spec.MaxDuration.Duration)))
-		}
-		return words, err
+	return o.lookUp(cmd, func(ctx context.Context, c *cluster) ([]string, error) {
+		policies, err := c.policiesForMe(ctx)
+		return each(policies, func(p v1alpha1.AccessPolicy) string {
+			return described(p.Name, offered(&p.Spec)+" in "+covered(&p.Spec)+", at most "+text.Duration(p.Spec.MaxDuration.Duration))
+		}), err
 	})
 }
 
@@ -128,25 +113,16 @@ func (o *options) completePolicies(cmd *cobra.Command, _ []string, _ string) ([]
 // the ones that policies name. In a list it completes the last.
 func (o *options) completeNamespaces(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 	before := typed[:strings.LastIndex(typed, ",")+1]
-	return o.lookUp(cmd, func(ctx context.Context, c *cluster, me v1alpha1.UserInfo) ([]string, error) {
-		var names []string
+	return o.lookUp(cmd, func(ctx context.Context, c *cluster) ([]string, error) {
 		list := &corev1.NamespaceList{}
-		err := c.List(ctx, list)
-		for i := range list.Items {
-			names = append(names, before+list.Items[i].Name)
+		if err := c.List(ctx, list); err == nil {
+			return each(list.Items, func(ns corev1.Namespace) string { return before + ns.Name }), nil
 		}
-		if err == nil {
-			return names, nil
-		}
-		policies, err := c.policies(ctx)
-		for _, p := range forMe(policies, me) {
-			if p.Spec.Namespaces != nil {
-				for _, name := range p.Spec.Namespaces.Names {
-					names = append(names, before+name)
-				}
-			}
-		}
-		return names, err
+		policies, err := c.policiesForMe(ctx)
+		named := each(policies, func(p v1alpha1.AccessPolicy) []string {
+			return ptr.Deref(p.Spec.Namespaces, v1alpha1.PolicyNamespaces{}).Names
+		})
+		return each(slices.Concat(named...), func(name string) string { return before + name }), err
 	})
 }
 

@@ -23,83 +23,66 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-func (o *options) newApproveCommand() *cobra.Command {
-	return o.newDecideCommand(deciding{
-		verdict: v1alpha1.VerdictApprove, done: "approved", review: true, open: waitsForMe,
-	}, &cobra.Command{
-		Use:   "approve NAME",
-		Short: "Approve a request",
-		Long: `Approve a request after you have seen it.
-
-You approve what is shown: if the role or the request has changed by the time
-the approval arrives, the approval does not count. On a terminal you are asked
-to confirm; a script, whose input is not a terminal, is not asked.`,
-		Example: `  kubectl access approve edit-x7k2p -n payments -m "go ahead"
-
-  # Without the question
-  kubectl access approve edit-x7k2p -n payments --yes`,
-		Annotations: map[string]string{roleAnnotation: "access-approver"},
-	})
-}
-
-func (o *options) newDenyCommand() *cobra.Command {
-	return o.newDecideCommand(deciding{
-		verdict: v1alpha1.VerdictDeny, done: "denied", review: true, open: deniable,
-	}, &cobra.Command{
-		Use:         "deny NAME",
-		Short:       "Deny a request",
-		Long:        "Deny a request. One Deny ends it, no matter who has approved.",
-		Example:     `  kubectl access deny edit-x7k2p -n payments -m "use the read-only role"`,
-		Annotations: map[string]string{roleAnnotation: "access-approver"},
-	})
-}
-
-func (o *options) newRevokeCommand() *cobra.Command {
-	return o.newDecideCommand(deciding{
-		verdict: v1alpha1.VerdictRevoke, done: "revoked", open: revocable,
-	}, &cobra.Command{
-		Use:         "revoke NAME",
-		Short:       "Take access away, as an approver",
-		Example:     `  kubectl access revoke edit-x7k2p -n payments -m "the incident is over"`,
-		Annotations: map[string]string{roleAnnotation: "access-approver"},
-	})
-}
-
-func (o *options) newReleaseCommand() *cobra.Command {
-	return o.newDecideCommand(deciding{
-		verdict: v1alpha1.VerdictRelease, done: "released", open: mine,
-	}, &cobra.Command{
-		Use:         "release NAME",
-		Short:       "Give access back, or withdraw a request",
-		Example:     `  kubectl access release edit-x7k2p -n payments`,
-		Annotations: map[string]string{roleAnnotation: "access-requester"},
-	})
-}
-
-// deciding is what the four verdicts differ in.
+// deciding is a verdict, and what its command differs in.
 type deciding struct {
 	verdict v1alpha1.Verdict
 	done    string
 	// review: the request is shown first, and an approval is confirmed.
 	review bool
 	// open tells which requests to offer in completion.
-	open func(*v1alpha1.AccessRequest, v1alpha1.UserInfo) bool
+	open                       func(*v1alpha1.AccessRequest, v1alpha1.UserInfo) bool
+	role, short, long, example string
 }
 
-func (o *options) newDecideCommand(d deciding, cmd *cobra.Command) *cobra.Command {
+var verdicts = []deciding{
+	{
+		verdict: v1alpha1.VerdictApprove, done: "approved", review: true, open: waitsForMe, role: "access-approver",
+		short: "Approve a request",
+		long: `Approve a request after you have seen it.
+
+You approve what is shown: if the role or the request has changed by the time
+the approval arrives, the approval does not count. On a terminal you are asked
+to confirm; a script, whose input is not a terminal, is not asked.`,
+		example: `  kubectl access approve edit-x7k2p -n payments -m "go ahead"
+
+  # Without the question
+  kubectl access approve edit-x7k2p -n payments --yes`,
+	},
+	{
+		verdict: v1alpha1.VerdictDeny, done: "denied", review: true, open: deniable, role: "access-approver",
+		short:   "Deny a request",
+		long:    "Deny a request. One Deny ends it, no matter who has approved.",
+		example: `  kubectl access deny edit-x7k2p -n payments -m "use the read-only role"`,
+	},
+	{
+		verdict: v1alpha1.VerdictRevoke, done: "revoked", open: revocable, role: "access-approver",
+		short:   "Take access away, as an approver",
+		example: `  kubectl access revoke edit-x7k2p -n payments -m "the incident is over"`,
+	},
+	{
+		verdict: v1alpha1.VerdictRelease, done: "released", open: mine, role: "access-requester",
+		short:   "Give access back, or withdraw a request",
+		example: `  kubectl access release edit-x7k2p -n payments`,
+	},
+}
+
+func (o *options) newDecideCommand(d deciding) *cobra.Command {
 	var comment string
 	var yes bool
 	var out *output
-	cmd.Args = nameOnly
-	cmd.ValidArgsFunction = o.completeRequests(func(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
-		return !r.Status.Phase.Ended() && d.open(r, me)
-	})
+	cmd := &cobra.Command{
+		Use:         strings.ToLower(string(d.verdict)) + " NAME",
+		Short:       d.short,
+		Long:        d.long,
+		Example:     d.example,
+		Annotations: map[string]string{roleAnnotation: d.role},
+		Args:        oneName("request", 1),
+		ValidArgsFunction: o.completeRequests(func(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+			return !r.Status.Phase.Ended() && d.open(r, me)
+		}),
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		printer, err := out.printer()
-		if err != nil {
-			return err
-		}
 		if err := checkLine("--comment", comment, maxComment); err != nil {
 			return usagef(cmd, "%w", err)
 		}
@@ -115,7 +98,7 @@ func (o *options) newDecideCommand(d deciding, cmd *cobra.Command) *cobra.Comman
 			return fmt.Errorf("%s is over: %s", request.Name, progress(request, time.Now()))
 		}
 		if d.review {
-			if err := o.review(ctx, request, d.verdict, yes, printer != nil); err != nil {
+			if err := o.review(ctx, request, d.verdict, yes, out.printer != nil); err != nil {
 				return err
 			}
 		}
@@ -127,8 +110,8 @@ func (o *options) newDecideCommand(d deciding, cmd *cobra.Command) *cobra.Comman
 		if err != nil {
 			return err
 		}
-		if printer != nil {
-			return printer.PrintObj(decided, o.Out)
+		if out.printer != nil {
+			return out.printer.PrintObj(decided, o.Out)
 		}
 		done := d.done
 		if already {
@@ -172,13 +155,8 @@ func (o *options) review(ctx context.Context, request *v1alpha1.AccessRequest, v
 // confirmation repeats what matters most of a request: the page above it may be
 // longer than the screen.
 func confirmation(r *v1alpha1.AccessRequest, now time.Time) string {
-	known := knownRisks(r)
 	risks := "with no known risk, which does not mean that there is none"
-	if len(known) > 0 {
-		var kinds []string
-		for _, risk := range known {
-			kinds = append(kinds, risk.Kind)
-		}
+	if kinds := each(knownRisks(r), func(risk v1alpha1.Risk) string { return risk.Kind }); len(kinds) > 0 {
 		risks = "with these risks: " + text.List(kinds, maxConfirmed)
 	}
 	return fmt.Sprintf("Approve %s in %s for %s, %s, %s?", text.Role(r.Spec.RoleRef), whereOf(r),

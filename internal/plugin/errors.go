@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -76,19 +77,21 @@ var (
 // that the command needs.
 func explain(err error, role string) string {
 	message := text.Lines(err.Error())
-	if e := (*ended)(nil); errors.As(err, &e) {
-		return message
-	}
-	if e := (*hinted)(nil); errors.As(err, &e) {
-		return message + "\n" + e.hint
-	}
-	if e := (*url.Error)(nil); errors.As(err, &e) && !errors.Is(err, context.Canceled) {
-		return "cannot reach the API server: " + clean(e.Err.Error()) + "\nIs the cluster up, and is it the right --context?"
-	}
-	var status apierrors.APIStatus
+	var (
+		over        *ended
+		advised     *hinted
+		unreachable *url.Error
+		status      apierrors.APIStatus
+	)
 	switch {
+	case errors.As(err, &over):
+		return message
+	case errors.As(err, &advised):
+		return message + "\n" + advised.hint
 	case errors.Is(err, context.Canceled):
 		return "interrupted"
+	case errors.As(err, &unreachable):
+		return "cannot reach the API server: " + clean(unreachable.Err.Error()) + "\nIs the cluster up, and is it the right --context?"
 	case clientcmd.IsEmptyConfig(err):
 		return "there is no kubeconfig\nSet KUBECONFIG, or use --kubeconfig."
 	case !errors.As(err, &status):
@@ -118,13 +121,20 @@ func explain(err error, role string) string {
 
 // invalid lists what is wrong, field by field.
 func invalid(err error, message string) string {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil || len(status.Status().Details.Causes) == 0 {
+	lines := each(causes(err), func(cause metav1.StatusCause) string {
+		return clean(cause.Field + ": " + valueNoise.ReplaceAllString(cause.Message, ""))
+	})
+	if len(lines) == 0 {
 		return message
 	}
-	var lines []string
-	for _, cause := range status.Status().Details.Causes {
-		lines = append(lines, clean(cause.Field+": "+valueNoise.ReplaceAllString(cause.Message, "")))
-	}
 	return "the API server does not accept this:\n  " + strings.Join(lines, "\n  ")
+}
+
+// causes are all that the API server finds wrong with an object.
+func causes(err error) []metav1.StatusCause {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return nil
+	}
+	return status.Status().Details.Causes
 }

@@ -75,7 +75,7 @@ func printed(t *testing.T, s string, width int) map[string]string {
 	out := map[string]string{
 		"page": page(r, now, style{}), "page of names": page(named, now, style{terminal: true}),
 		"next":     next(named, v1alpha1.UserInfo{Username: "bob", Groups: []string{s}}) + next(named, v1alpha1.UserInfo{Username: s}),
-		"question": clean(confirmation(r, now)), "nothing": nothing(s, false, true),
+		"question": clean(confirmation(r, now)), "nothing": nothing(s, true),
 	}
 	for _, terminal := range []bool{false, true} {
 		var b strings.Builder

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
@@ -43,10 +46,6 @@ searched, and a message says so. With -A this is an error.`,
 			if toApprove && all {
 				return usagef(cmd, "use --to-approve or --all, not both: a request that has ended waits for nobody")
 			}
-			printer, err := out.printer()
-			if err != nil {
-				return err
-			}
 			c, err := o.connect()
 			if err != nil {
 				return err
@@ -56,33 +55,29 @@ searched, and a message says so. With -A this is an error.`,
 				return err
 			}
 			// Without -n and -A: everywhere, if I may.
-			ask := everywhere || *o.config.Namespace == ""
-			requests, err := c.requests(cmd.Context(), ask)
-			if ask && !everywhere && apierrors.IsForbidden(err) {
-				ask = false
-				if requests, err = c.requests(cmd.Context(), ask); err == nil {
+			namespace := metav1.NamespaceAll
+			if !everywhere && *o.config.Namespace != "" {
+				namespace = c.namespace
+			}
+			requests, err := c.requests(cmd.Context(), namespace)
+			if namespace == metav1.NamespaceAll && !everywhere && apierrors.IsForbidden(err) {
+				namespace = c.namespace
+				if requests, err = c.requests(cmd.Context(), namespace); err == nil {
 					fmt.Fprintf(o.ErrOut, "You may not list requests in all namespaces: only namespace %s is searched. -n names another.\n", clean(c.namespace))
 				}
 			}
 			if err != nil {
 				return err
 			}
-			everywhere := ask
 			requests = keep(requests, func(r *v1alpha1.AccessRequest) bool {
 				if toApprove {
 					return waitsForMe(r, me)
 				}
 				return mine(r, me) && (all || !r.Status.Phase.Ended())
 			})
-			if printer != nil {
-				return out.list(printer, &v1alpha1.AccessRequestList{Items: requests}, o.Out)
-			}
-			if len(requests) == 0 {
-				fmt.Fprintln(o.ErrOut, nothing(c.namespace, everywhere, toApprove))
-				return nil
-			}
-			requestTable(requests, time.Now(), everywhere, toApprove, out.format() == "wide").write(o.Out, styleOf(o.Out), !out.noHeaders)
-			return nil
+			return o.printList(out, &v1alpha1.AccessRequestList{Items: requests},
+				requestTable(requests, time.Now(), namespace == metav1.NamespaceAll, toApprove, out.format() == "wide"),
+				nothing(namespace, toApprove))
 		},
 	}
 	out = newOutput(cmd, "", "wide")
@@ -92,72 +87,50 @@ searched, and a message says so. With -A this is an error.`,
 	return cmd
 }
 
-func nothing(namespace string, everywhere, toApprove bool) string {
+func nothing(namespace string, toApprove bool) string {
 	what := "You have no requests"
 	if toApprove {
 		what = "Nothing waits for your decision"
 	}
-	if everywhere {
-		return what + "."
+	if namespace != metav1.NamespaceAll {
+		what += " in namespace " + clean(namespace)
 	}
-	return what + " in namespace " + clean(namespace) + "."
+	return what + "."
 }
 
 // requestTable lists requests, the newest last.
 func requestTable(requests []v1alpha1.AccessRequest, now time.Time, everywhere, toApprove, wide bool) table {
-	slices.SortStableFunc(requests, func(a, b v1alpha1.AccessRequest) int {
+	byAge := slices.SortedStableFunc(slices.Values(requests), func(a, b v1alpha1.AccessRequest) int {
 		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
 	})
-	var t table
-	if everywhere {
-		t.header = append(t.header, "NAMESPACE")
-	}
-	t.header = append(t.header, "NAME", "REQUESTER", "ROLE", "SCOPE", "FOR", "PHASE", "AGE")
-	if toApprove {
-		t.header = append(t.header, "REASON")
-	} else {
-		t.header = append(t.header, "EXPIRES")
-	}
-	if wide {
-		t.header = append(t.header, "SUBJECTS", "POLICY", "TICKET")
-		if !toApprove {
-			t.header = append(t.header, "REASON")
-		}
-		t.header = append(t.header, "STATE")
-	}
-	for i := range requests {
-		r := &requests[i]
-		var row []string
-		if everywhere {
-			row = append(row, r.Namespace)
-		}
-		row = append(row, r.Name, r.Spec.Requester.Username, text.Role(r.Spec.RoleRef), text.Scope(r.Namespace, r.Spec.Scope), durationOf(&r.Spec), phaseOf(r), ago(r.CreationTimestamp.Time, now))
-		if toApprove {
-			row = append(row, r.Spec.Reason)
-		} else {
-			row = append(row, expiresOf(r, now))
-		}
-		if wide {
-			policy := ""
-			if r.Status.Policy != nil {
-				policy = r.Status.Policy.Name
+	return tableOf(byAge, func(r *v1alpha1.AccessRequest) []cell {
+		var row []cell
+		add := func(when bool, header, value string) {
+			if when {
+				row = append(row, cell{header, value})
 			}
-			row = append(row, strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ","), policy, r.Spec.Ticket)
-			if !toApprove {
-				row = append(row, r.Spec.Reason)
-			}
-			row = append(row, progress(r, now))
 		}
-		t.rows = append(t.rows, row)
-	}
-	return t
+		add(everywhere, "NAMESPACE", r.Namespace)
+		add(true, "NAME", r.Name)
+		add(true, "REQUESTER", r.Spec.Requester.Username)
+		add(true, "ROLE", text.Role(r.Spec.RoleRef))
+		add(true, "SCOPE", text.Scope(r.Namespace, r.Spec.Scope))
+		add(true, "FOR", durationOf(&r.Spec))
+		add(true, "PHASE", phaseOf(r))
+		add(true, "AGE", ago(r.CreationTimestamp.Time, now))
+		add(toApprove, "REASON", r.Spec.Reason)
+		add(!toApprove, "EXPIRES", expiresOf(r, now))
+		add(wide, "SUBJECTS", strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ","))
+		add(wide, "POLICY", ptr.Deref(r.Status.Policy, v1alpha1.PolicyRef{}).Name)
+		add(wide, "TICKET", r.Spec.Ticket)
+		add(wide && !toApprove, "REASON", r.Spec.Reason)
+		add(wide, "STATE", progress(r, now))
+		return row
+	})
 }
 
 func phaseOf(r *v1alpha1.AccessRequest) string {
-	if r.Status.Phase == "" {
-		return string(v1alpha1.RequestPending)
-	}
-	return string(r.Status.Phase)
+	return string(cmp.Or(r.Status.Phase, v1alpha1.RequestPending))
 }
 
 func durationOf(spec *v1alpha1.AccessRequestSpec) string {

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ type output struct {
 	*genericclioptions.PrintFlags
 	own       []string
 	noHeaders bool
+	// printer for a format of kubectl's; nil for the command's own formats and
+	// without -o.
+	printer printers.ResourcePrinter
 }
 
 // newOutput adds the flags of output to a command. done is what the command
@@ -30,6 +34,10 @@ func newOutput(cmd *cobra.Command, done string, own ...string) *output {
 		cmd.Flags().BoolVar(&out.noHeaders, "no-headers", false, "Leave the headers out of tables.")
 	}
 	complete(cmd, "output", fixed(append([]string{"json", "yaml", "name"}, own...)...))
+	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
+		out.printer, err = out.choose()
+		return err
+	}
 	for _, rare := range []string{"allow-missing-template-keys", "show-managed-fields", "template"} {
 		cmd.Flag(rare).Hidden = true
 	}
@@ -43,12 +51,9 @@ func (o *output) formats() string {
 	return strings.Join(append(slices.Clone(o.own), "json", "yaml", "name", "jsonpath=…", "go-template=…"), ", ")
 }
 
-// printer for the format; nil for the command's own formats and without -o.
-func (o *output) printer() (printers.ResourcePrinter, error) {
-	if !o.OutputFlagSpecified() && *o.TemplatePrinterFlags.TemplateArgument == "" {
-		return nil, nil
-	}
-	if slices.Contains(o.own, o.format()) {
+func (o *output) choose() (printers.ResourcePrinter, error) {
+	unasked := !o.OutputFlagSpecified() && *o.TemplatePrinterFlags.TemplateArgument == ""
+	if unasked || slices.Contains(o.own, o.format()) {
 		return nil, nil
 	}
 	printer, err := o.ToPrinter()
@@ -58,9 +63,23 @@ func (o *output) printer() (printers.ResourcePrinter, error) {
 	return printer, err
 }
 
+// printList prints a list in the format of -o or, without one, as a table. When
+// there is nothing in it, a message on standard error says so.
+func (o *options) printList(out *output, list runtime.Object, t table, nothing string) error {
+	switch {
+	case out.printer != nil:
+		return out.list(list, o.Out)
+	case len(t.rows) == 0:
+		fmt.Fprintln(o.ErrOut, nothing)
+	default:
+		t.write(o.Out, styleOf(o.Out), !out.noHeaders)
+	}
+	return nil
+}
+
 // list prints a list; -o name prints one object a line, as kubectl does. The API
 // server leaves out the kind of the objects in a list: it is filled in here.
-func (o *output) list(printer printers.ResourcePrinter, list runtime.Object, w io.Writer) error {
+func (o *output) list(list runtime.Object, w io.Writer) error {
 	err := meta.EachListItem(list, func(item runtime.Object) error {
 		gvk, err := apiutil.GVKForObject(item, scheme)
 		if err != nil {
@@ -68,12 +87,12 @@ func (o *output) list(printer printers.ResourcePrinter, list runtime.Object, w i
 		}
 		item.GetObjectKind().SetGroupVersionKind(gvk)
 		if o.format() == "name" {
-			return printer.PrintObj(item, w)
+			return o.printer.PrintObj(item, w)
 		}
 		return nil
 	})
 	if err != nil || o.format() == "name" {
 		return err
 	}
-	return printer.PrintObj(list, w)
+	return o.printer.PrintObj(list, w)
 }

@@ -5,7 +5,8 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
@@ -39,7 +40,7 @@ func (w *writer) item(value string) { fmt.Fprintf(w, "  %s\n", clean(value)) }
 func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w := &writer{style: s}
 	phase := phaseOf(r)
-	fmt.Fprintf(w, "%s in namespace %s: %s\n\n", s.paint(bold, clean(r.Name)), clean(r.Namespace), s.paint(colourOf(phase), clean(phase)))
+	fmt.Fprintf(w, "%s in namespace %s: %s\n\n", s.paint(bold, clean(r.Name)), clean(r.Namespace), s.paint(colours[phase], clean(phase)))
 	w.field("State", progress(r, now))
 	w.field("Who asks", person(r.Spec.Requester.Username, r.Spec.Requester.Groups)+", "+ago(r.CreationTimestamp.Time, now)+" ago")
 	subjects := identity.Subjects(&r.Spec)
@@ -60,7 +61,7 @@ func page(r *v1alpha1.AccessRequest, now time.Time, s style) string {
 	w.field("Grant", r.Status.GrantName)
 	w.decisions(r)
 	w.risks(r)
-	if c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionStandingAccess); c != nil && c.Status == "True" {
+	if c := conditionOf(r.Status.Conditions, v1alpha1.ConditionStandingAccess); c.Status == metav1.ConditionTrue {
 		w.heading("Access that they have anyway")
 		w.item(c.Message)
 	}
@@ -97,11 +98,7 @@ func selected(r *v1alpha1.AccessRequest) string {
 	if r.Status.Pins == nil {
 		return ", chosen when the access is given"
 	}
-	names := make([]string, len(r.Status.Pins.Namespaces))
-	for i, ns := range r.Status.Pins.Namespaces {
-		names[i] = ns.Name
-	}
-	return ", now " + several(names)
+	return ", now " + several(each(r.Status.Pins.Namespaces, func(ns v1alpha1.GrantNamespace) string { return ns.Name }))
 }
 
 func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
@@ -140,13 +137,14 @@ func policyOf(r *v1alpha1.AccessRequest) string {
 }
 
 func approvals(required *int32) string {
-	switch {
-	case required == nil || *required == 1:
-		return "1 approval"
-	case *required == 0:
+	switch n := ptr.Deref(required, 1); n {
+	case 0:
 		return "no approval"
+	case 1:
+		return "1 approval"
+	default:
+		return fmt.Sprintf("%d approvals", n)
 	}
-	return fmt.Sprintf("%d approvals", *required)
 }
 
 func (w *writer) decisions(r *v1alpha1.AccessRequest) {
@@ -217,16 +215,14 @@ func (w *writer) worst(r *v1alpha1.AccessRequest) {
 	if len(known) == 0 && r.Status.RulesHash != "" { // else the broker has not looked yet
 		w.field("Risks", rules.NoneKnown.Message)
 	}
+	label := "Risks"
 	for i, risk := range known {
-		label, message := "", clean(risk.Message)
-		if i == 0 {
-			label = "Risks"
-		}
 		if more := len(known) - i; i == maxWorst-1 && more > 1 {
-			fmt.Fprintf(w, "%-12s%s\n", label, fmt.Sprintf("and %d more, below", more))
+			w.field(label, fmt.Sprintf("and %d more, below", more))
 			return
 		}
-		fmt.Fprintf(w, "%-12s%s %s\n", label, w.style.paint(red, "!"), message)
+		fmt.Fprintf(w, "%-12s%s %s\n", label, w.style.paint(red, "!"), clean(risk.Message))
+		label = ""
 	}
 }
 

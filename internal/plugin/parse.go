@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -90,13 +91,11 @@ func parseSince(word string, now time.Time) (time.Time, error) {
 // parseRole reads NAME, Role/NAME or ClusterRole/NAME. kind is that of a bare
 // name, "" for a ClusterRole.
 func parseRole(word, kind string) (*v1alpha1.RoleRef, error) {
-	ref := &v1alpha1.RoleRef{Name: word}
 	given, name, qualified := strings.Cut(word, "/")
-	if qualified {
-		ref.Name = name
-	} else if given = kind; given == "" {
-		given = v1alpha1.ClusterRoleKind
+	if !qualified {
+		given, name = cmp.Or(kind, v1alpha1.ClusterRoleKind), word
 	}
+	ref := &v1alpha1.RoleRef{Name: name}
 	for _, known := range []string{v1alpha1.RoleKind, v1alpha1.ClusterRoleKind} {
 		if strings.EqualFold(given, known) {
 			ref.Kind = known
@@ -137,18 +136,13 @@ func parseSelector(word string) (*v1alpha1.NamespaceSelector, error) {
 	if err != nil {
 		return nil, err
 	}
-	selector := &v1alpha1.NamespaceSelector{}
+	selector := &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{}}
 	for key, value := range parsed.MatchLabels {
-		if selector.MatchLabels == nil {
-			selector.MatchLabels = map[string]v1alpha1.LabelValue{}
-		}
 		selector.MatchLabels[key] = v1alpha1.LabelValue(value)
 	}
 	for _, e := range parsed.MatchExpressions {
-		requirement := v1alpha1.NamespaceSelectorRequirement{Key: e.Key, Operator: e.Operator}
-		for _, value := range e.Values {
-			requirement.Values = append(requirement.Values, v1alpha1.LabelValue(value))
-		}
+		values := each(e.Values, func(value string) v1alpha1.LabelValue { return v1alpha1.LabelValue(value) })
+		requirement := v1alpha1.NamespaceSelectorRequirement{Key: e.Key, Operator: e.Operator, Values: values}
 		selector.MatchExpressions = append(selector.MatchExpressions, requirement)
 	}
 	return selector, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -83,18 +84,17 @@ when the time is up, the task is done, or somebody says stop.`,
 	root.SetErr(streams.ErrOut)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%w", err) })
 	o.config.AddFlags(root.PersistentFlags())
-	root.PersistentFlags().VisitAll(hideRareFlag)
+	// All flags of kubectl work; help stays readable with these.
+	shown := []string{"namespace", "context", "kubeconfig", "as", "as-group"}
+	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = !slices.Contains(shown, f.Name) })
 	root.AddCommand(
 		o.newRequestCommand(),
 		o.newListCommand(),
 		o.newShowCommand(),
-		o.newApproveCommand(),
-		o.newDenyCommand(),
-		o.newReleaseCommand(),
-		o.newRevokeCommand(),
 		o.newPoliciesCommand(),
 		o.newAuditCommand(),
 	)
+	root.AddCommand(each(verdicts, o.newDecideCommand)...)
 	o.completeGlobalFlags(root)
 	return root
 }
@@ -115,21 +115,14 @@ func (w visibleWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// hideRareFlag keeps help readable: all flags of kubectl work, only these are shown.
-func hideRareFlag(f *pflag.Flag) {
-	switch f.Name {
-	case "namespace", "context", "kubeconfig", "as", "as-group":
-	default:
-		f.Hidden = true
+// oneName accepts one name of a kind of thing, or none where least is 0.
+func oneName(what string, least int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > 1 {
+			return usagef(cmd, "name one %s; you named %d", what, len(args))
+		}
+		return nil
 	}
-}
-
-// nameOnly accepts the name of one request.
-func nameOnly(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return usagef(cmd, "name one request; you named %d", len(args))
-	}
-	return nil
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {

@@ -6,10 +6,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -27,35 +27,20 @@ func (o *options) newPoliciesCommand() *cobra.Command {
 		Annotations: map[string]string{roleAnnotation: "access-requester"},
 		Args:        noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			printer, err := out.printer()
-			if err != nil {
-				return err
-			}
 			c, err := o.connect()
 			if err != nil {
 				return err
 			}
-			policies, err := c.policies(ctx)
+			find := c.policiesForMe
+			if all {
+				find = c.policies
+			}
+			policies, err := find(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if !all {
-				me, err := c.me(ctx)
-				if err != nil {
-					return err
-				}
-				policies = forMe(policies, me)
-			}
-			if printer != nil {
-				return out.list(printer, &v1alpha1.AccessPolicyList{Items: policies}, o.Out)
-			}
-			if len(policies) == 0 {
-				fmt.Fprintln(o.ErrOut, "No policy lets you ask for anything; --all lists the policies for others, too.")
-				return nil
-			}
-			policyTable(policies, out.format() == "wide").write(o.Out, styleOf(o.Out), !out.noHeaders)
-			return nil
+			return o.printList(out, &v1alpha1.AccessPolicyList{Items: policies}, policyTable(policies, out.format() == "wide"),
+				"No policy lets you ask for anything; --all lists the policies for others, too.")
 		},
 	}
 	out = newOutput(cmd, "", "wide")
@@ -63,47 +48,39 @@ func (o *options) newPoliciesCommand() *cobra.Command {
 	return cmd
 }
 
-// forMe are the policies that let me ask.
-func forMe(policies []v1alpha1.AccessPolicy, me v1alpha1.UserInfo) []v1alpha1.AccessPolicy {
-	return keep(policies, func(p *v1alpha1.AccessPolicy) bool {
-		return identity.Among(p.Spec.Requesters, me.Username, me.Groups)
+func policyTable(policies []v1alpha1.AccessPolicy, wide bool) table {
+	return tableOf(policies, func(p *v1alpha1.AccessPolicy) []cell {
+		row := []cell{
+			{"POLICY", p.Name},
+			{"ROLES", offered(&p.Spec)},
+			{"WHERE", covered(&p.Spec)},
+			{"AT MOST", text.Duration(p.Spec.MaxDuration.Duration)},
+			{"APPROVALS", needed(&p.Spec)},
+			{"FROM", strings.Join(text.Subjects(p.Spec.Approvers), ",")},
+			{"READY", readiness(p)},
+		}
+		if wide {
+			row = append(row,
+				cell{"REQUESTERS", strings.Join(text.Subjects(p.Spec.Requesters), ",")},
+				cell{"FOR WHOM", string(p.Spec.Subjects)},
+				cell{"TASK", string(p.Spec.Task)},
+				cell{"CONDITIONS", strings.Join(each(p.Spec.Conditions, inWords), "; ")})
+		}
+		return row
 	})
 }
 
-func policyTable(policies []v1alpha1.AccessPolicy, wide bool) table {
-	t := table{header: []string{"POLICY", "ROLES", "WHERE", "AT MOST", "APPROVALS", "FROM", "READY"}}
-	if wide {
-		t.header = append(t.header, "REQUESTERS", "FOR WHOM", "TASK", "CONDITIONS")
+func inWords(c v1alpha1.PolicyCondition) string {
+	if c.Message == "" {
+		return c.Name
 	}
-	for i := range policies {
-		p := &policies[i]
-		row := []string{
-			p.Name, offered(&p.Spec), covered(&p.Spec), text.Duration(p.Spec.MaxDuration.Duration),
-			needed(&p.Spec), strings.Join(text.Subjects(p.Spec.Approvers), ","), readiness(p),
-		}
-		if wide {
-			var conditions []string
-			for _, c := range p.Spec.Conditions {
-				condition := c.Name
-				if c.Message != "" {
-					condition += ": " + text.Trim(c.Message)
-				}
-				conditions = append(conditions, condition)
-			}
-			row = append(row, strings.Join(text.Subjects(p.Spec.Requesters), ","), string(p.Spec.Subjects), string(p.Spec.Task), strings.Join(conditions, "; "))
-		}
-		t.rows = append(t.rows, row)
-	}
-	return t
+	return c.Name + ": " + text.Trim(c.Message)
 }
 
 // offered are the roles of a policy, ClusterRoles by their bare name as
 // `request` takes them.
 func offered(spec *v1alpha1.AccessPolicySpec) string {
-	var names []string
-	for _, role := range spec.Roles {
-		names = append(names, roleArgument(role))
-	}
+	names := each(spec.Roles, roleArgument)
 	if len(spec.Rules) > 0 {
 		names = append(names, "--rules")
 	}
@@ -132,21 +109,18 @@ func covered(spec *v1alpha1.AccessPolicySpec) string {
 }
 
 func needed(spec *v1alpha1.AccessPolicySpec) string {
-	if spec.RequiredApprovals != nil && *spec.RequiredApprovals == 0 {
-		return "none"
+	if n := ptr.Deref(spec.RequiredApprovals, 1); n > 0 {
+		return fmt.Sprint(n)
 	}
-	if spec.RequiredApprovals == nil {
-		return "1"
-	}
-	return fmt.Sprint(*spec.RequiredApprovals)
+	return "none"
 }
 
 func readiness(p *v1alpha1.AccessPolicy) string {
-	c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
-	switch {
-	case c == nil:
+	c := conditionOf(p.Status.Conditions, v1alpha1.ConditionReady)
+	switch c.Status {
+	case "":
 		return "Unknown"
-	case c.Status == "True":
+	case metav1.ConditionTrue:
 		return "True"
 	}
 	return string(c.Status) + ": " + c.Message

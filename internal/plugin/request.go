@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -77,12 +77,7 @@ Exit status with --wait:
   # Tonight, by the policy break-glass
   kubectl access request admin -n payments --start 2026-05-04T22:00:00Z --policy break-glass --reason "planned failover"`,
 		Annotations: map[string]string{roleAnnotation: "access-requester"},
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usagef(cmd, "name one role; you named %d", len(args))
-			}
-			return nil
-		},
+		Args:        oneName("role", 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				a.role = args[0]
@@ -123,10 +118,6 @@ Exit status with --wait:
 
 func (o *options) runRequest(cmd *cobra.Command, a ask, out *output) error {
 	ctx := cmd.Context()
-	printer, err := out.printer()
-	if err != nil {
-		return err
-	}
 	spec, err := a.spec(time.Now())
 	if err != nil {
 		return usagef(cmd, "%w", err)
@@ -145,18 +136,18 @@ func (o *options) runRequest(cmd *cobra.Command, a ask, out *output) error {
 	if err := c.ask(ctx, request); err != nil {
 		return err
 	}
-	if printer == nil {
+	if out.printer == nil {
 		fmt.Fprintf(o.Out, "accessrequest.%s/%s created\n", v1alpha1.GroupVersion.Group, request.Name)
 	}
 	if a.wait {
-		last, waitErr := o.wait(ctx, c, request, a.timeout)
-		if printer != nil {
-			err = printer.PrintObj(last, o.Out)
+		last, err := o.wait(ctx, c, request, a.timeout)
+		if out.printer != nil {
+			err = errors.Join(err, out.printer.PrintObj(last, o.Out))
 		}
-		return errors.Join(waitErr, err)
+		return err
 	}
-	if printer != nil {
-		return printer.PrintObj(request, o.Out)
+	if out.printer != nil {
+		return out.printer.PrintObj(request, o.Out)
 	}
 	if styleOf(o.Out).terminal {
 		fmt.Fprintf(o.ErrOut, "'kubectl access show %s -n %s' says whom to ask.\n", request.Name, request.Namespace)
@@ -183,11 +174,7 @@ func (c *cluster) ask(ctx context.Context, request *v1alpha1.AccessRequest) erro
 // requesterMissing tells whether a request was refused because nothing filled
 // in its requester.
 func requesterMissing(err error) bool {
-	var status apierrors.APIStatus
-	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
-		return false
-	}
-	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool {
+	return slices.ContainsFunc(causes(err), func(c metav1.StatusCause) bool {
 		return c.Type == metav1.CauseTypeFieldValueRequired && c.Field == "spec.requester"
 	})
 }
@@ -244,18 +231,13 @@ func (a ask) spec(now time.Time) (v1alpha1.AccessRequestSpec, error) {
 }
 
 func (a ask) scope() (*v1alpha1.Scope, error) {
-	given := 0
-	for _, is := range []bool{len(a.namespaces) > 0, a.selector != "", a.cluster} {
-		if is {
-			given++
-		}
-	}
+	named, selected := len(a.namespaces) > 0, a.selector != ""
 	switch {
-	case given > 1:
+	case named && selected, named && a.cluster, selected && a.cluster:
 		return nil, errors.New("--namespaces, --selector and --cluster exclude each other")
-	case len(a.namespaces) > 0:
+	case named:
 		return &v1alpha1.Scope{Namespaces: slices.Compact(slices.Sorted(slices.Values(a.namespaces)))}, nil
-	case a.selector != "":
+	case selected:
 		selector, err := parseSelector(a.selector)
 		if err != nil {
 			return nil, fmt.Errorf("--selector: %w", err)
@@ -301,10 +283,7 @@ var notInName = regexp.MustCompile(`[^a-z0-9]+`)
 func namePrefix(spec *v1alpha1.AccessRequestSpec) string {
 	name := "rules"
 	if spec.RoleRef != nil {
-		name = strings.Trim(notInName.ReplaceAllString(strings.ToLower(spec.RoleRef.Name), "-"), "-")
-	}
-	if name == "" {
-		name = "role"
+		name = cmp.Or(strings.Trim(notInName.ReplaceAllString(strings.ToLower(spec.RoleRef.Name), "-"), "-"), "role")
 	}
 	return strings.TrimRight(name[:min(len(name), 40)], "-") + "-"
 }

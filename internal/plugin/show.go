@@ -12,19 +12,13 @@ import (
 func (o *options) newShowCommand() *cobra.Command {
 	var out *output
 	cmd := &cobra.Command{
-		Use:     "show NAME",
-		Aliases: []string{"describe", "get"},
-		Short:   "Show a request in one page: who, what exactly, the risks, who decides",
-		Example: `  kubectl access show edit-x7k2p -n payments`,
-		Annotations: map[string]string{
-			roleAnnotation: "access-requester, or access-approver to decide,",
-		},
-		Args: nameOnly,
+		Use:         "show NAME",
+		Aliases:     []string{"describe", "get"},
+		Short:       "Show a request in one page: who, what exactly, the risks, who decides",
+		Example:     `  kubectl access show edit-x7k2p -n payments`,
+		Annotations: map[string]string{roleAnnotation: "access-requester, or access-approver to decide,"},
+		Args:        oneName("request", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			printer, err := out.printer()
-			if err != nil {
-				return err
-			}
 			c, err := o.connect()
 			if err != nil {
 				return err
@@ -33,8 +27,8 @@ func (o *options) newShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if printer != nil {
-				return printer.PrintObj(request, o.Out)
+			if out.printer != nil {
+				return out.printer.PrintObj(request, o.Out)
 			}
 			me, err := c.me(cmd.Context())
 			if err != nil {

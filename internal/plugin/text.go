@@ -50,17 +50,11 @@ func (s style) paint(colour, word string) string {
 	return "\x1b[" + colour + "m" + word + "\x1b[0m"
 }
 
-// colourOf a phase of a request or of a grant.
-func colourOf(phase string) string {
-	switch phase {
-	case "Active":
-		return green
-	case "Pending", "Approved":
-		return yellow
-	case "Denied", "Revoked", "Failed", "Lapsed":
-		return red
-	}
-	return ""
+// colours of the phases of a request or of a grant; the others have none.
+var colours = map[string]string{
+	"Active":  green,
+	"Pending": yellow, "Approved": yellow,
+	"Denied": red, "Revoked": red, "Failed": red, "Lapsed": red,
 }
 
 // table is aligned on a terminal; elsewhere its cells are whole and separated
@@ -68,6 +62,20 @@ func colourOf(phase string) string {
 type table struct {
 	header []string
 	rows   [][]string
+}
+
+// cell is one value of a row, with the header of its column.
+type cell struct{ header, value string }
+
+// tableOf has a row for each item, all with the same columns.
+func tableOf[T any](items []T, row func(*T) []cell) table {
+	var t table
+	for i := range items {
+		cells := row(&items[i])
+		t.header = each(cells, func(c cell) string { return c.header })
+		t.rows = append(t.rows, each(cells, func(c cell) string { return c.value }))
+	}
+	return t
 }
 
 // maxCell keeps one long reason from making a table unreadable.
@@ -78,15 +86,12 @@ func (t table) write(w io.Writer, s style, headers bool) {
 	if headers {
 		lines = append(lines, t.header)
 	}
+	shown := clean
+	if s.terminal {
+		shown = func(value string) string { return text.Fit(clean(value), maxCell) }
+	}
 	for _, row := range t.rows {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			cells[i] = clean(cell)
-			if s.terminal {
-				cells[i] = text.Fit(cells[i], maxCell)
-			}
-		}
-		lines = append(lines, cells)
+		lines = append(lines, each(row, shown))
 	}
 	if !s.terminal {
 		for _, cells := range lines {
@@ -106,7 +111,7 @@ func (t table) write(w io.Writer, s style, headers bool) {
 		for i, cell := range cells {
 			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+3)
 			if t.header[i] == "PHASE" && !isHeader {
-				cell = s.paint(colourOf(cell), cell)
+				cell = s.paint(colours[cell], cell)
 			}
 			b.WriteString(cell + padding)
 		}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -92,13 +93,13 @@ func (c *cluster) followOnce(ctx context.Context, request *v1alpha1.AccessReques
 
 // progress says in one line how far a request has come and what it waits for.
 func progress(r *v1alpha1.AccessRequest, now time.Time) string {
-	approved := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionApproved)
+	approved := conditionOf(r.Status.Conditions, v1alpha1.ConditionApproved)
 	switch {
 	case r.Status.Phase.Ended():
-		return string(r.Status.Phase) + ": " + cmp.Or(message(r, v1alpha1.ConditionEnded), "nothing more is known")
+		return string(r.Status.Phase) + ": " + cmp.Or(conditionOf(r.Status.Conditions, v1alpha1.ConditionEnded).Message, "nothing more is known")
 	case r.Status.Phase == v1alpha1.RequestActive:
 		active := "Active"
-		if granted := message(r, v1alpha1.ConditionGranted); granted != "" {
+		if granted := conditionOf(r.Status.Conditions, v1alpha1.ConditionGranted).Message; granted != "" {
 			active += ": " + granted
 		}
 		if until := r.Status.ExpirationTime; until != nil {
@@ -107,35 +108,32 @@ func progress(r *v1alpha1.AccessRequest, now time.Time) string {
 		return active
 	case r.Status.Phase == "":
 		return "Pending: waiting for the broker"
-	case approved == nil:
-		return string(r.Status.Phase) + ": " + cmp.Or(message(r, v1alpha1.ConditionPolicyMatched), "waiting for the broker")
+	case approved.Status == "":
+		return string(r.Status.Phase) + ": " + cmp.Or(conditionOf(r.Status.Conditions, v1alpha1.ConditionPolicyMatched).Message, "waiting for the broker")
 	case approved.Status == metav1.ConditionFalse:
 		return string(r.Status.Phase) + ": waiting for approval, " + approved.Message
 	}
 	return string(r.Status.Phase) + ": " + approved.Message
 }
 
-func message(r *v1alpha1.AccessRequest, condition string) string {
-	if c := meta.FindStatusCondition(r.Status.Conditions, condition); c != nil {
-		return c.Message
-	}
-	return ""
+// conditionOf is the condition of a type, empty where there is none.
+func conditionOf(all []metav1.Condition, of string) metav1.Condition {
+	return ptr.Deref(meta.FindStatusCondition(all, of), metav1.Condition{})
+}
+
+// exitStatuses are those of the ends that a script may want to tell apart.
+var exitStatuses = map[v1alpha1.RequestPhase]int{
+	v1alpha1.RequestDenied: exitDenied,
+	v1alpha1.RequestLapsed: exitLapsed,
+	v1alpha1.RequestFailed: exitFailed,
 }
 
 // outcome is nil for active access, else the end and its exit status.
 func outcome(r *v1alpha1.AccessRequest, now time.Time) error {
-	status := exitOver
-	switch r.Status.Phase {
-	case v1alpha1.RequestActive:
+	if r.Status.Phase == v1alpha1.RequestActive {
 		return nil
-	case v1alpha1.RequestDenied:
-		status = exitDenied
-	case v1alpha1.RequestLapsed:
-		status = exitLapsed
-	case v1alpha1.RequestFailed:
-		status = exitFailed
 	}
-	return &ended{status, progress(r, now)}
+	return &ended{cmp.Or(exitStatuses[r.Status.Phase], exitOver), progress(r, now)}
 }
 
 // liveLine shows, on a terminal, each line in place of the one before.

@@ -376,11 +376,11 @@ func leftOut(requesters []v1alpha1.Subject, user v1alpha1.UserInfo) string {
 // unseen names what a condition reads of the requester and the stored copy leaves
 // out: a condition such as !('contractors' in groups) must not hold for that reason.
 func unseen(condition *expression.Program, user v1alpha1.UserInfo) string {
-	if user.OmittedGroups > 0 && condition.ReadsAt("request", "spec", "requester", "groups") {
+	if user.OmittedGroups > 0 && condition.Reads("request", "spec", "requester", "groups") {
 		return fmt.Sprintf("the requester's groups, of which a request does not keep %d: they are too many or too long", user.OmittedGroups)
 	}
 	for _, key := range user.OmittedExtra {
-		if condition.ReadsAt("request", "spec", "requester", "extra", key) {
+		if condition.Reads("request", "spec", "requester", "extra", key) {
 			return fmt.Sprintf("%q of the requester's extra, which requests do not keep: an administrator can add it to keptExtra", key)
 		}
 	}

@@ -1,5 +1,7 @@
 package rules
 
+import "slices"
+
 // The kinds of other projects that people run in clusters, by what their writer can
 // do with them: their controllers act with permissions of their own for anyone who
 // writes an object. Kinds that are not listed are WriteUnknownKinds.
@@ -26,36 +28,37 @@ var customRBAC = []path{
 }
 
 // customAdmission decides what may be written, or changes and makes objects itself.
-var customAdmission = []path{
+var customAdmission = slices.Concat(whole(write,
+	"policies.kyverno.io", "constraints.gatekeeper.sh", "mutations.gatekeeper.sh", "policies.kubewarden.io",
+), []path{
 	{write, "kyverno.io", []string{"clusterpolicies", "policies", "policyexceptions", "cleanuppolicies", "clustercleanuppolicies", "globalcontextentries"}},
-	{write, "policies.kyverno.io", []string{anyResource}},
 	{write, "templates.gatekeeper.sh", []string{"constrainttemplates"}},
-	{write, "constraints.gatekeeper.sh", []string{anyResource}},
-	{write, "mutations.gatekeeper.sh", []string{anyResource}},
 	{write, "expansion.gatekeeper.sh", []string{"expansiontemplate"}},
 	{write, "externaldata.gatekeeper.sh", []string{"providers"}},
 	{write, "config.gatekeeper.sh", []string{"configs"}},
-	{write, "policies.kubewarden.io", []string{anyResource}},
 	{write, "policy.sigstore.dev", []string{"clusterimagepolicies"}},
 	{write, "security.openshift.io", []string{"securitycontextconstraints"}},
-}
+})
 
 // customNodes reaches the machines that pods run on.
-var customNodes = []path{
+var customNodes = slices.Concat(whole(change,
+	"bootstrap.cluster.x-k8s.io", "kops.k8s.io", "rke.cattle.io",
+), []path{
 	{change, "machineconfiguration.openshift.io", []string{"machineconfigs", "machineconfigpools", "kubeletconfigs", "containerruntimeconfigs", "machineosconfigs"}},
 	{change, "tuned.openshift.io", []string{"tuneds", "profiles"}},
 	{change, "performance.openshift.io", []string{"performanceprofiles"}},
 	{change, "upgrade.cattle.io", []string{"plans"}},
 	{change, "karpenter.k8s.aws", []string{"ec2nodeclasses"}},
 	{change, "karpenter.azure.com", []string{"aksnodeclasses"}},
-	{change, "bootstrap.cluster.x-k8s.io", []string{anyResource}},
-	{change, "kops.k8s.io", []string{anyResource}},
-	{change, "rke.cattle.io", []string{anyResource}},
-}
+})
 
 // customDeployment is applied by deployers, most of which run as cluster
 // administrators.
-var customDeployment = []path{
+var customDeployment = slices.Concat(whole(write,
+	"fleet.cattle.io", "addons.cluster.x-k8s.io", "configmanagement.gke.io", "lib.projectsveltos.io",
+	"apps.open-cluster-management.io", "policy.karmada.io", "work.karmada.io", "core.oam.dev", "kro.run",
+	"metacontroller.k8s.io", "kubernetes.m.crossplane.io", "helm.m.crossplane.io",
+), []path{
 	{write, "argoproj.io", []string{"applications", "applicationsets", "appprojects"}},
 	{write, "kustomize.toolkit.fluxcd.io", []string{"kustomizations"}},
 	{write, "helm.toolkit.fluxcd.io", []string{"helmreleases"}},
@@ -67,62 +70,41 @@ var customDeployment = []path{
 	{write, "fluxcd.controlplane.io", []string{"fluxinstances", "resourcesets", "resourcesetinputproviders"}},
 	{write, "helm.cattle.io", []string{"helmcharts", "helmchartconfigs"}},
 	{write, "k3s.cattle.io", []string{"addons"}},
-	{write, "fleet.cattle.io", []string{anyResource}},
 	{write, "catalog.cattle.io", []string{"apps", "clusterrepos", "operations"}},
 	{write, "operators.coreos.com", []string{
 		"subscriptions", "installplans", "clusterserviceversions", "catalogsources", "operatorgroups", "operators",
 	}},
 	{write, "olm.operatorframework.io", []string{"clusterextensions", "clustercatalogs"}},
-	{write, "addons.cluster.x-k8s.io", []string{anyResource}},
 	{write, "kappctrl.k14s.io", []string{"apps"}},
 	{write, "packaging.carvel.dev", []string{"packageinstalls", "packagerepositories"}},
 	{write, "configsync.gke.io", []string{"rootsyncs", "reposyncs"}},
-	{write, "configmanagement.gke.io", []string{anyResource}},
 	{write, "config.projectsveltos.io", []string{"profiles", "clusterprofiles"}},
-	{write, "lib.projectsveltos.io", []string{anyResource}},
 	{write, "work.open-cluster-management.io", []string{"manifestworks", "manifestworkreplicasets"}},
-	{write, "apps.open-cluster-management.io", []string{anyResource}},
 	{write, "policy.open-cluster-management.io", []string{"policies", "configurationpolicies", "policysets"}},
-	{write, "policy.karmada.io", []string{anyResource}},
-	{write, "work.karmada.io", []string{anyResource}},
-	{write, "core.oam.dev", []string{anyResource}},
-	{write, "kro.run", []string{anyResource}},
-	{write, "metacontroller.k8s.io", []string{anyResource}},
 	{write, "kubernetes.crossplane.io", []string{"objects", "observedobjectcollections", "providerconfigs"}},
-	{write, "kubernetes.m.crossplane.io", []string{anyResource}},
 	{write, "helm.crossplane.io", []string{"releases", "providerconfigs"}},
-	{write, "helm.m.crossplane.io", []string{anyResource}},
 	{write, "template.openshift.io", []string{"templateinstances", "brokertemplateinstances"}},
-}
+})
 
 // customInfrastructure becomes something outside the cluster.
-var customInfrastructure = []path{
-	{write, "*.crossplane.io", []string{anyResource}},
-	{write, "*.upbound.io", []string{anyResource}},
-	{write, "*.cnrm.cloud.google.com", []string{anyResource}},
-	{write, "*.services.k8s.aws", []string{anyResource}},
-	{write, "*.azure.com", []string{anyResource}},
-	{write, "cluster.x-k8s.io", []string{anyResource}},
-	{write, "controlplane.cluster.x-k8s.io", []string{anyResource}},
-	{write, "infrastructure.cluster.x-k8s.io", []string{anyResource}},
-	{write, "ipam.cluster.x-k8s.io", []string{anyResource}},
+var customInfrastructure = slices.Concat(whole(write,
+	"*.crossplane.io", "*.upbound.io", "*.cnrm.cloud.google.com", "*.services.k8s.aws", "*.azure.com",
+	"cluster.x-k8s.io", "controlplane.cluster.x-k8s.io", "infrastructure.cluster.x-k8s.io", "ipam.cluster.x-k8s.io",
+	"hive.openshift.io", "hypershift.openshift.io", "metal3.io", "rke-machine-config.cattle.io", "core.gardener.cloud",
+	"app.terraform.io", "pulumi.com", "auto.pulumi.com",
+), []path{
 	{write, "machine.openshift.io", []string{"machines", "machinesets", "controlplanemachinesets", "machinehealthchecks"}},
-	{write, "hive.openshift.io", []string{anyResource}},
-	{write, "hypershift.openshift.io", []string{anyResource}},
-	{write, "metal3.io", []string{anyResource}},
 	{write, "karpenter.sh", []string{"nodepools", "nodeclaims"}},
 	{write, "provisioning.cattle.io", []string{"clusters"}},
-	{write, "rke-machine-config.cattle.io", []string{anyResource}},
-	{write, "core.gardener.cloud", []string{anyResource}},
-	{write, "app.terraform.io", []string{anyResource}},
 	{write, "infra.contrib.fluxcd.io", []string{"terraforms"}},
-	{write, "pulumi.com", []string{anyResource}},
-	{write, "auto.pulumi.com", []string{anyResource}},
 	{write, "cloudcredential.openshift.io", []string{"credentialsrequests"}},
-}
+})
 
 // customWorkflows runs commands: workflows, pipelines, builds.
-var customWorkflows = []path{
+var customWorkflows = slices.Concat(whole(change,
+	"operator.tekton.dev", "kpack.io", "jenkins.io", "actions.github.com", "actions.summerwind.dev", "kargo.akuity.io",
+	"litmuschaos.io", "chaos-mesh.org", "tests.testkube.io", "testworkflows.testkube.io", "executor.testkube.io",
+), []path{
 	{change, "argoproj.io", []string{
 		"workflows", "cronworkflows", "workflowtemplates", "clusterworkflowtemplates", "workfloweventbindings", "workflowtasksets",
 		"sensors", "eventsources", "eventbus", "analysistemplates", "clusteranalysistemplates", "analysisruns", "experiments",
@@ -135,35 +117,26 @@ var customWorkflows = []path{
 	}},
 	{change, "resolution.tekton.dev", []string{"resolutionrequests"}},
 	{change, "pipelinesascode.tekton.dev", []string{"repositories"}},
-	{change, "operator.tekton.dev", []string{anyResource}},
 	{change, "build.openshift.io", []string{
 		"builds", "buildconfigs", "builds/clone", "buildconfigs/instantiate", "buildconfigs/instantiatebinary", "buildconfigs/webhooks",
 	}},
 	{change, "shipwright.io", []string{"builds", "buildruns", "buildstrategies", "clusterbuildstrategies"}},
-	{change, "kpack.io", []string{anyResource}},
-	{change, "jenkins.io", []string{anyResource}},
-	{change, "actions.github.com", []string{anyResource}},
-	{change, "actions.summerwind.dev", []string{anyResource}},
 	{change, "apps.gitlab.com", []string{"runners"}},
-	{change, "kargo.akuity.io", []string{anyResource}},
-	{change, "litmuschaos.io", []string{anyResource}},
-	{change, "chaos-mesh.org", []string{anyResource}},
 	{change, "k6.io", []string{"testruns", "privateloadzones", "k6s"}},
-	{change, "tests.testkube.io", []string{anyResource}},
-	{change, "testworkflows.testkube.io", []string{anyResource}},
-	{change, "executor.testkube.io", []string{anyResource}},
 	{change, "tf.galleybytes.com", []string{"terraforms"}},
-}
+})
 
 // customWorkloads becomes pods or virtual machines by a template that its writer
 // chooses.
-var customWorkloads = []path{
+var customWorkloads = slices.Concat(whole(change,
+	"apps.kruise.io", "kueue.x-k8s.io", "pipelines.kubeflow.org", "serving.kserve.io", "kubernetes.dask.org",
+	"operator.knative.dev", "cdi.kubevirt.io", "agones.dev", "controller.devfile.io", "operator.victoriametrics.com",
+	"camel.apache.org",
+), []path{
 	{change, "argoproj.io", []string{"rollouts"}},
 	{change, "apps.openshift.io", []string{"deploymentconfigs", "deploymentconfigs/instantiate", "deploymentconfigs/rollback"}},
-	{change, "apps.kruise.io", []string{anyResource}},
 	{change, "jobset.x-k8s.io", []string{"jobsets"}},
 	{change, "leaderworkerset.x-k8s.io", []string{"leaderworkersets"}},
-	{change, "kueue.x-k8s.io", []string{anyResource}},
 	{change, "batch.volcano.sh", []string{"jobs", "cronjobs"}},
 	{change, "flow.volcano.sh", []string{"jobflows", "jobtemplates"}},
 	{change, "kubeflow.org", []string{
@@ -171,32 +144,23 @@ var customWorkloads = []path{
 		"trials", "poddefaults", "scheduledworkflows", "viewers", "pvcviewers", "tensorboards",
 	}},
 	{change, "tensorboard.kubeflow.org", []string{"tensorboards"}},
-	{change, "pipelines.kubeflow.org", []string{anyResource}},
 	{change, "trainer.kubeflow.org", []string{"trainjobs", "trainingruntimes", "clustertrainingruntimes"}},
-	{change, "serving.kserve.io", []string{anyResource}},
 	{change, "ray.io", []string{"rayclusters", "rayjobs", "rayservices", "raycronjobs"}},
 	{change, "sparkoperator.k8s.io", []string{"sparkapplications", "scheduledsparkapplications", "sparkconnects"}},
 	{change, "spark.apache.org", []string{"sparkapplications", "sparkclusters"}},
 	{change, "flink.apache.org", []string{"flinkdeployments", "flinksessionjobs", "flinkbluegreendeployments", "flinkstatesnapshots"}},
-	{change, "kubernetes.dask.org", []string{anyResource}},
 	{change, "keda.sh", []string{"scaledjobs"}},
 	{change, "serving.knative.dev", []string{"services", "configurations", "revisions"}},
 	{change, "sources.knative.dev", []string{"containersources", "sinkbindings"}},
 	{change, "sinks.knative.dev", []string{"jobsinks"}},
-	{change, "operator.knative.dev", []string{anyResource}},
 	{change, "kubevirt.io", []string{
 		"virtualmachines", "virtualmachineinstances", "virtualmachineinstancereplicasets", "virtualmachineinstancemigrations", "kubevirts",
 	}},
 	{change, "pool.kubevirt.io", []string{"virtualmachinepools"}},
-	{change, "cdi.kubevirt.io", []string{anyResource}},
-	{change, "agones.dev", []string{anyResource}},
 	{change, "workspace.devfile.io", []string{"devworkspaces", "devworkspacetemplates"}},
-	{change, "controller.devfile.io", []string{anyResource}},
 	{change, "opentelemetry.io", []string{"opentelemetrycollectors", "instrumentations", "targetallocators", "opampbridges"}},
 	{change, "monitoring.coreos.com", []string{"prometheuses", "prometheusagents", "alertmanagers", "thanosrulers"}},
-	{change, "operator.victoriametrics.com", []string{anyResource}},
-	{change, "camel.apache.org", []string{anyResource}},
-}
+})
 
 // customConsoles gives a way into running workloads.
 var customConsoles = []path{
@@ -208,77 +172,55 @@ var customConsoles = []path{
 }
 
 // customSecrets carries secrets from a store into the cluster, or out to one.
-var customSecrets = []path{
+var customSecrets = slices.Concat(whole(write,
+	"generators.external-secrets.io", "secrets.hashicorp.com", "redhatcop.redhat.io", "secretgen.carvel.dev",
+	"secretgen.k14s.io", "secrets.infisical.com", "spv.no",
+), []path{
 	{write, "external-secrets.io", []string{
 		"externalsecrets", "secretstores", "clustersecretstores", "clusterexternalsecrets", "pushsecrets", "clusterpushsecrets",
 	}},
-	{write, "generators.external-secrets.io", []string{anyResource}},
 	{write, "kubernetes-client.io", []string{"externalsecrets"}},
 	{write, "secrets-store.csi.x-k8s.io", []string{"secretproviderclasses", "secretproviderclasspodstatuses"}},
 	{write, "secret-sync.x-k8s.io", []string{"secretsyncs"}},
-	{write, "secrets.hashicorp.com", []string{anyResource}},
-	{write, "redhatcop.redhat.io", []string{anyResource}},
 	{write, "ricoberger.de", []string{"vaultsecrets"}},
 	{write, "bitnami.com", []string{"sealedsecrets"}},
 	{write, "isindir.github.com", []string{"sopssecrets"}},
-	{write, "secretgen.carvel.dev", []string{anyResource}},
-	{write, "secretgen.k14s.io", []string{anyResource}},
 	{write, "onepassword.com", []string{"onepassworditems"}},
-	{write, "secrets.infisical.com", []string{anyResource}},
 	{write, "secrets.doppler.com", []string{"dopplersecrets"}},
 	{write, "k8s.bitwarden.com", []string{"bitwardensecrets"}},
-	{write, "spv.no", []string{anyResource}},
 	{write, "digitalis.io", []string{"valssecrets", "dbsecrets"}},
 	{write, "servicebinding.io", []string{"servicebindings", "clusterworkloadresourcemappings"}},
 	{write, "binding.operators.coreos.com", []string{"servicebindings", "bindablekinds"}},
-}
+})
 
 // customBackups copies namespaces out and in.
-var customBackups = []path{
+var customBackups = slices.Concat(whole(write,
+	"oadp.openshift.io", "k8up.io", "cr.kanister.io", "config.kio.kasten.io", "actions.kio.kasten.io",
+	"apps.kio.kasten.io", "stash.appscode.com", "core.kubestash.com", "stork.libopenstorage.org",
+	"triliovault.trilio.io",
+), []path{
 	{write, "velero.io", []string{
 		"backups", "restores", "schedules", "backupstoragelocations", "volumesnapshotlocations", "backuprepositories",
 		"podvolumebackups", "podvolumerestores", "datauploads", "datadownloads", "downloadrequests", "deletebackuprequests", "serverstatusrequests",
 	}},
-	{write, "oadp.openshift.io", []string{anyResource}},
-	{write, "k8up.io", []string{anyResource}},
-	{write, "cr.kanister.io", []string{anyResource}},
-	{write, "config.kio.kasten.io", []string{anyResource}},
-	{write, "actions.kio.kasten.io", []string{anyResource}},
-	{write, "apps.kio.kasten.io", []string{anyResource}},
-	{write, "stash.appscode.com", []string{anyResource}},
-	{write, "core.kubestash.com", []string{anyResource}},
 	{write, "resources.cattle.io", []string{"backups", "restores"}},
-	{write, "stork.libopenstorage.org", []string{anyResource}},
-	{write, "triliovault.trilio.io", []string{anyResource}},
 	{write, "volsync.backube", []string{"replicationsources", "replicationdestinations"}},
 	{write, "gemini.fairwinds.com", []string{"snapshotgroups"}},
-}
+})
 
 // customTraffic says where connections go.
-var customTraffic = []path{
-	{change, "gateway.networking.k8s.io", []string{anyResource}},
-	{change, "gateway.networking.x-k8s.io", []string{anyResource}},
-	{change, "gateway.envoyproxy.io", []string{anyResource}},
-	{change, "networking.istio.io", []string{anyResource}},
+var customTraffic = slices.Concat(whole(change,
+	"gateway.networking.k8s.io", "gateway.networking.x-k8s.io", "gateway.envoyproxy.io", "networking.istio.io",
+	"traefik.io", "traefik.containo.us", "configuration.konghq.com", "projectcontour.io", "getambassador.io",
+	"k8s.nginx.org", "gateway.nginx.org", "gloo.solo.io", "gateway.solo.io", "consul.hashicorp.com", "specs.smi-spec.io",
+	"networking.internal.knative.dev", "flagger.app", "metallb.io", "submariner.io", "elbv2.k8s.aws",
+), []path{
 	{change, "extensions.istio.io", []string{"wasmplugins"}},
 	{change, "telemetry.istio.io", []string{"telemetries"}},
 	{change, "route.openshift.io", []string{"routes", "routes/custom-host", "routes/status"}},
-	{change, "traefik.io", []string{anyResource}},
-	{change, "traefik.containo.us", []string{anyResource}},
-	{change, "configuration.konghq.com", []string{anyResource}},
-	{change, "projectcontour.io", []string{anyResource}},
-	{change, "getambassador.io", []string{anyResource}},
-	{change, "k8s.nginx.org", []string{anyResource}},
-	{change, "gateway.nginx.org", []string{anyResource}},
-	{change, "gloo.solo.io", []string{anyResource}},
-	{change, "gateway.solo.io", []string{anyResource}},
-	{change, "consul.hashicorp.com", []string{anyResource}},
 	{change, "linkerd.io", []string{"serviceprofiles"}},
 	{change, "split.smi-spec.io", []string{"trafficsplits"}},
-	{change, "specs.smi-spec.io", []string{anyResource}},
 	{change, "serving.knative.dev", []string{"routes", "domainmappings"}},
-	{change, "networking.internal.knative.dev", []string{anyResource}},
-	{change, "flagger.app", []string{anyResource}},
 	{change, "externaldns.k8s.io", []string{"dnsendpoints"}},
 	{change, "externaldns.nginx.org", []string{"dnsendpoints"}},
 	{change, "cilium.io", []string{
@@ -286,27 +228,22 @@ var customTraffic = []path{
 		"ciliumloadbalancerippools", "ciliuml2announcementpolicies", "ciliumbgppeeringpolicies", "ciliumbgpclusterconfigs",
 		"ciliumbgppeerconfigs", "ciliumbgpadvertisements", "ciliumbgpnodeconfigoverrides", "ciliumendpoints", "ciliumidentities", "ciliumnodes",
 	}},
-	{change, "metallb.io", []string{anyResource}},
 	{change, "k8s.cni.cncf.io", []string{"network-attachment-definitions"}},
 	{change, "multicluster.x-k8s.io", []string{"serviceexports", "serviceimports"}},
-	{change, "submariner.io", []string{anyResource}},
-	{change, "elbv2.k8s.aws", []string{anyResource}},
-}
+})
 
 // customNetworkPolicies says which connections there may be.
-var customNetworkPolicies = []path{
+var customNetworkPolicies = slices.Concat(whole(write,
+	"crd.projectcalico.org", "projectcalico.org", "crd.antrea.io", "policy.linkerd.io",
+), []path{
 	{write, "policy.networking.k8s.io", []string{"adminnetworkpolicies", "baselineadminnetworkpolicies", "clusternetworkpolicies"}},
 	{write, "cilium.io", []string{"ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies", "ciliumcidrgroups"}},
-	{write, "crd.projectcalico.org", []string{anyResource}},
-	{write, "projectcalico.org", []string{anyResource}},
-	{write, "crd.antrea.io", []string{anyResource}},
 	{write, "k8s.ovn.org", []string{"egressfirewalls", "egressips", "egressqoses", "egressservices", "adminpolicybasedexternalroutes"}},
 	{write, "network.openshift.io", []string{"netnamespaces", "egressnetworkpolicies", "hostsubnets", "clusternetworks"}},
 	{write, "security.istio.io", []string{"authorizationpolicies", "peerauthentications", "requestauthentications"}},
-	{write, "policy.linkerd.io", []string{anyResource}},
 	{write, "networking.gke.io", []string{"fqdnnetworkpolicies", "networkloggings"}},
 	{write, "networking.k8s.aws", []string{"applicationnetworkpolicies", "clusternetworkpolicies", "policyendpoints"}},
-}
+})
 
 // customCertificates makes certificates and trust in them, or identities.
 var customCertificates = []path{
@@ -322,20 +259,15 @@ var customCertificates = []path{
 }
 
 // customTelemetry says what is collected, with whose token, and where it goes.
-var customTelemetry = []path{
+var customTelemetry = slices.Concat(whole(change,
+	"azmonitoring.coreos.com", "monitoring.googleapis.com", "monitoring.grafana.com", "logging.banzaicloud.io",
+	"logging-extensions.banzaicloud.io", "telemetry.kube-logging.dev", "fluentbit.fluent.io", "fluentd.fluent.io",
+	"logging.openshift.io",
+), []path{
 	{change, "monitoring.coreos.com", []string{"servicemonitors", "podmonitors", "probes", "scrapeconfigs", "alertmanagerconfigs"}},
-	{change, "azmonitoring.coreos.com", []string{anyResource}},
-	{change, "monitoring.googleapis.com", []string{anyResource}},
-	{change, "monitoring.grafana.com", []string{anyResource}},
-	{change, "logging.banzaicloud.io", []string{anyResource}},
-	{change, "logging-extensions.banzaicloud.io", []string{anyResource}},
-	{change, "telemetry.kube-logging.dev", []string{anyResource}},
-	{change, "fluentbit.fluent.io", []string{anyResource}},
-	{change, "fluentd.fluent.io", []string{anyResource}},
-	{change, "logging.openshift.io", []string{anyResource}},
 	{change, "observability.openshift.io", []string{"clusterlogforwarders"}},
 	{change, "cilium.io", []string{"tracingpolicies", "tracingpoliciesnamespaced"}},
-}
+})
 
 // customData is gone for good when it is deleted.
 var customData = []path{

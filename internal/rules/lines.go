@@ -45,12 +45,15 @@ type Shown struct {
 // dangerous then comes first, in the order of the powers.
 func Show(rules []rbacv1.PolicyRule, limit Limit) Shown {
 	allowed := merged(Normalize(rules))
-	shown := fill(allowed.buckets(nil), limit)
+	shown := fill(allowed.buckets(unranked), limit)
 	if shown.Left > 0 {
 		shown = fill(allowed.buckets(rank), limit)
 	}
 	return shown
 }
+
+// unranked are all permissions as long as all of them fit.
+func unranked(rbacv1.PolicyRule) int { return 0 }
 
 // rank is how dangerous a permission is: the first power that it gives.
 func rank(rule rbacv1.PolicyRule) int {
@@ -208,7 +211,7 @@ func parseLine(line string) ([]rbacv1.PolicyRule, error) {
 		}
 	}
 	paths := rbacv1.PolicyRule{Verbs: verbs}
-	groups := map[string]*rbacv1.PolicyRule{}
+	resources := map[string][]string{} // by their group
 	for _, item := range strings.Split(fields[1], ",") {
 		if url, isURL := strings.CutPrefix(item, notAPath); isURL || strings.HasPrefix(item, "/") || strings.HasPrefix(item, `"/`) {
 			path, err := unquote(url)
@@ -222,14 +225,11 @@ func parseLine(line string) ([]rbacv1.PolicyRule, error) {
 		if err != nil {
 			return nil, err
 		}
-		if groups[group] == nil {
-			groups[group] = &rbacv1.PolicyRule{Verbs: verbs, APIGroups: []string{group}, ResourceNames: names}
-		}
-		groups[group].Resources = append(groups[group].Resources, resource)
+		resources[group] = append(resources[group], resource)
 	}
 	var rules []rbacv1.PolicyRule
-	for _, rule := range groups {
-		rules = append(rules, *rule)
+	for group, inGroup := range resources {
+		rules = append(rules, rbacv1.PolicyRule{Verbs: verbs, APIGroups: []string{group}, Resources: inGroup, ResourceNames: names})
 	}
 	if paths.NonResourceURLs != nil {
 		rules = append(rules, paths)

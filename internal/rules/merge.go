@@ -3,6 +3,7 @@ package rules
 import (
 	"cmp"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -24,6 +25,7 @@ type permission struct {
 	item
 	names string // as they are written; empty for all
 	verbs []string
+	rank  int // what comes first has the lowest
 }
 
 // allowed is what rules allow, merged or, if that is too much, rule by rule.
@@ -73,7 +75,7 @@ func merged(rules []rbacv1.PolicyRule) allowed {
 			left = without(left, verbs[key{item: wider}])
 		}
 		if len(left) > 0 {
-			out.permissions = append(out.permissions, permission{k.item, k.names, left})
+			out.permissions = append(out.permissions, permission{item: k.item, names: k.names, verbs: left})
 		}
 	}
 	return out
@@ -160,24 +162,17 @@ func without(verbs, those []string) []string {
 	return slices.DeleteFunc(slices.Clone(verbs), func(verb string) bool { _, found := slices.BinarySearch(those, verb); return found })
 }
 
-// buckets puts together what has the same verbs and names, in the order in which
-// people look things up, or first by rank when there is one.
+// buckets puts together what has the same rank, verbs and names, by the rank and
+// then in the order in which people look things up.
 func (a allowed) buckets(rank func(rbacv1.PolicyRule) int) []bucket {
 	if a.rules != nil {
 		return ofRules(a.rules, rank)
 	}
-	type ranked struct {
-		permission
-		rank int
+	list := slices.Clone(a.permissions)
+	for i, p := range list {
+		list[i].rank = rank(p.rule(a.names[p.names]))
 	}
-	list := make([]ranked, len(a.permissions))
-	for i, p := range a.permissions {
-		list[i] = ranked{permission: p}
-		if rank != nil {
-			list[i].rank = rank(p.rule(a.names[p.names]))
-		}
-	}
-	slices.SortFunc(list, func(p, q ranked) int {
+	slices.SortFunc(list, func(p, q permission) int {
 		return cmp.Or(cmp.Compare(p.rank, q.rank), p.compare(q.item), strings.Compare(p.names, q.names))
 	})
 	type holder struct {
@@ -206,15 +201,14 @@ type gathered struct{ verbs, names, items []string }
 
 // ofRules makes a bucket of each rule as it is, its items made one by one.
 func ofRules(rules []rbacv1.PolicyRule, rank func(rbacv1.PolicyRule) int) []bucket {
-	if rank != nil {
-		ranks := make(map[int][]rbacv1.PolicyRule, len(powers))
-		for _, rule := range rules {
-			ranks[rank(rule)] = append(ranks[rank(rule)], rule)
-		}
-		rules = nil
-		for i := range len(powers) + 1 {
-			rules = append(rules, ranks[i]...)
-		}
+	byRank := map[int][]rbacv1.PolicyRule{}
+	for _, rule := range rules {
+		at := rank(rule)
+		byRank[at] = append(byRank[at], rule)
+	}
+	rules = nil
+	for _, at := range slices.Sorted(maps.Keys(byRank)) {
+		rules = append(rules, byRank[at]...)
 	}
 	out := make([]bucket, len(rules))
 	for i, rule := range rules {

@@ -70,6 +70,15 @@ type path struct {
 // anyResource stands for every resource of a group, when all are alike.
 const anyResource = "?"
 
+// whole are the paths over everything in some groups.
+func whole(verbs []string, groups ...string) []path {
+	paths := make([]path, len(groups))
+	for i, group := range groups {
+		paths[i] = path{verbs, group, []string{anyResource}}
+	}
+	return paths
+}
+
 // heldBy tells whether rules give the power, and the names that it is limited
 // to when every rule that gives it is.
 func (p power) heldBy(rules []rbacv1.PolicyRule) (held bool, names []string) {
@@ -199,28 +208,26 @@ func isKnown(group, resource string) bool {
 	if group == rbacv1.APIGroupAll {
 		return false
 	}
-	return known[group][resource] || known[group][anyResource] || slices.ContainsFunc(knownDomains, func(domain string) bool { return inGroup(group, domain) })
+	return known[item{group: group, resource: resource}] || known[item{group: group, resource: anyResource}] ||
+		slices.ContainsFunc(knownDomains, func(domain string) bool { return inGroup(group, domain) })
 }
 
 // known has the resources in the table by group; knownDomains are the groups of
 // which every resource is in it.
-var known, knownDomains = func() (map[string]map[string]bool, []string) {
-	groups, domains := map[string]map[string]bool{}, []string(nil)
+var known, knownDomains = func() (map[item]bool, []string) {
+	resources, domains := map[item]bool{}, []string(nil)
 	for _, p := range powers {
 		for _, at := range p.paths {
 			if strings.HasPrefix(at.group, "*.") {
 				domains = append(domains, at.group)
 				continue
 			}
-			if groups[at.group] == nil {
-				groups[at.group] = map[string]bool{}
-			}
 			for _, resource := range at.resources {
-				groups[at.group][resource] = true
+				resources[item{group: at.group, resource: resource}] = true
 			}
 		}
 	}
-	return groups, domains
+	return resources, domains
 }()
 
 // How much of the words of a rule a sentence quotes.

@@ -7,6 +7,47 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
+// The kinds of risks in the table, the most dangerous first.
+const (
+	DoAnything              = "DoAnything"
+	Escalate                = "Escalate"
+	Impersonate             = "Impersonate"
+	ChangeRBAC              = "ChangeRBAC"
+	ChangeAdmission         = "ChangeAdmission"
+	ControlNodes            = "ControlNodes"
+	RunOnNodes              = "RunOnNodes"
+	IssueCertificates       = "IssueCertificates"
+	ExtendAPI               = "ExtendAPI"
+	DeployAnything          = "DeployAnything"
+	ChangeNodes             = "ChangeNodes"
+	CreatePersistentVolumes = "CreatePersistentVolumes"
+	ControlBroker           = "ControlBroker"
+	ProvisionInfrastructure = "ProvisionInfrastructure"
+	MintTokens              = "MintTokens"
+	RunPods                 = "RunPods"
+	RunWorkflows            = "RunWorkflows"
+	RunWorkloads            = "RunWorkloads"
+	RunPrivileged           = "RunPrivileged"
+	ReadSecrets             = "ReadSecrets"
+	SyncSecrets             = "SyncSecrets"
+	CreateSecrets           = "CreateSecrets"
+	RestoreBackups          = "RestoreBackups"
+	Exec                    = "Exec"
+	DebugPods               = "DebugPods"
+	ChangeServiceAccounts   = "ChangeServiceAccounts"
+	ChangeConfiguration     = "ChangeConfiguration"
+	ReadVolumes             = "ReadVolumes"
+	ReachPods               = "ReachPods"
+	RedirectTraffic         = "RedirectTraffic"
+	ChangeNetworkPolicies   = "ChangeNetworkPolicies"
+	ObtainCertificates      = "ObtainCertificates"
+	CollectTelemetry        = "CollectTelemetry"
+	ChangeNamespaces        = "ChangeNamespaces"
+	DeleteNamespaces        = "DeleteNamespaces"
+	DestroyData             = "DestroyData"
+	Persist                 = "Persist"
+)
+
 // rule allows verbs on resources of a group, on those of the names if given.
 func rule(verbs, resources []string, group string, names ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{Verbs: verbs, APIGroups: []string{group}, Resources: resources, ResourceNames: names}
