@@ -135,6 +135,10 @@ push: ## Build the images and push them, e.g. make push VERSION=v1.0.0 REPO=regi
 test-image: ## Build the images twice and look into them
 	@cd hack/image && go test -count=1 -timeout 40m $(ARGS) ./...
 
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in the programs; needs the database
+	@hack/tools/vuln.sh
+
 .PHONY: verify-generated
 verify-generated: ## Fail when a generated file is stale
 	@hack/tools/verify-generated.sh
