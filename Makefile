@@ -26,7 +26,8 @@ MIN_COVERAGE ?= 90
 
 # The broker's image, as `make install-yaml` writes it.
 IMAGE ?= access-broker:latest
-# Where `make push` pushes the broker's image; the plugin's goes beside it.
+# Where `make push` pushes the broker's image, and which image the files of a
+# release name; the plugin's image goes beside it.
 REPO ?=
 PLUGIN_REPO ?= $(patsubst %/,%,$(dir $(REPO)))/kubectl-access
 # Where the files of a release go.
@@ -130,6 +131,16 @@ push: ## Build the images and push them, e.g. make push VERSION=v1.0.0 REPO=regi
 	@$(MAKE) --no-print-directory image
 	@bin/image push '$(DIST)/access-broker-$(VERSION).tar' '$(REPO):$(VERSION)'
 	@bin/image push '$(DIST)/kubectl-access-$(VERSION).tar' '$(PLUGIN_REPO):$(VERSION)'
+
+.PHONY: release
+release: ## Write all files of a release to dist/, e.g. make release VERSION=v1.0.0 REPO=registry.example.com/team/access-broker
+	@go run ./hack/release -version '$(VERSION)' -repository '$(REPO)' check
+	@$(MAKE) --no-print-directory image plugin
+	@image='access-broker:$(VERSION)'; \
+	  [[ -z '$(REPO)' ]] || image='$(REPO):$(VERSION)@'"$$(bin/image digest '$(DIST)/access-broker-$(VERSION).tar')"; \
+	  $(MAKE) --no-print-directory install-yaml IMAGE="$$image"
+	@go run ./hack/release -version '$(VERSION)' -repository '$(REPO)' -out '$(DIST)' chart
+	@go run ./hack/release -version '$(VERSION)' -repository '$(REPO)' -out '$(DIST)' finish
 
 .PHONY: test-image
 test-image: ## Build the images twice and look into them
