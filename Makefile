@@ -26,6 +26,10 @@ MIN_COVERAGE ?= 90
 
 # The broker's image, as `make install-yaml` writes it.
 IMAGE ?= access-broker:latest
+# Where `make push` pushes the broker's image, and which image the files of a
+# release name; the plugin's image goes beside it.
+REPO ?=
+PLUGIN_REPO ?= $(patsubst %/,%,$(dir $(REPO)))/kubectl-access
 # Where the files of a release go.
 DIST ?= dist
 SET_IMAGE = sed 's|image: access-broker:latest|image: $(IMAGE)|'
@@ -115,6 +119,37 @@ install-yaml: controlplane ## Write dist/install*.yaml, e.g. make install-yaml I
 plugin: ## Write the plugin's archives and Krew manifest to dist/, e.g. make plugin VERSION=v1.0.0
 	@go run ./hack/krew -version $(VERSION) -out $(DIST)
 
+.PHONY: image
+image: ## Write the images of broker and plugin, SBOMs and provenance to dist/, e.g. make image VERSION=v1.0.0
+	@mkdir -p bin
+	@go build -C hack/image -o ../../bin/image .
+	@bin/image build -version '$(VERSION)' -out '$(DIST)'
+
+.PHONY: push
+push: ## Build the images and push them, e.g. make push VERSION=v1.0.0 REPO=registry.example.com/team/access-broker
+	@[[ -n '$(REPO)' ]] || { echo "push: say where to, such as REPO=registry.example.com/team/access-broker" >&2; exit 1; }
+	@$(MAKE) --no-print-directory image
+	@bin/image push '$(DIST)/access-broker-$(VERSION).tar' '$(REPO):$(VERSION)'
+	@bin/image push '$(DIST)/kubectl-access-$(VERSION).tar' '$(PLUGIN_REPO):$(VERSION)'
+
+.PHONY: release
+release: ## Write all files of a release to dist/, e.g. make release VERSION=v1.0.0 REPO=registry.example.com/team/access-broker
+	@go run ./hack/release -version '$(VERSION)' -repository '$(REPO)' check
+	@$(MAKE) --no-print-directory image plugin
+	@image='access-broker:$(VERSION)'; \
+	  [[ -z '$(REPO)' ]] || image='$(REPO):$(VERSION)@'"$$(bin/image digest '$(DIST)/access-broker-$(VERSION).tar')"; \
+	  $(MAKE) --no-print-directory install-yaml IMAGE="$$image"
+	@go run ./hack/release -version '$(VERSION)' -repository '$(REPO)' -out '$(DIST)' chart
+	@go run ./hack/release -version '$(VERSION)' -repository '$(REPO)' -out '$(DIST)' finish
+
+.PHONY: test-image
+test-image: ## Build the images twice and look into them
+	@cd hack/image && go test -count=1 -timeout 40m $(ARGS) ./...
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in the programs; needs the database
+	@hack/tools/vuln.sh
+
 .PHONY: verify-generated
 verify-generated: ## Fail when a generated file is stale
 	@hack/tools/verify-generated.sh
@@ -126,10 +161,12 @@ fmt: ## Format the Go code
 .PHONY: vet
 vet: ## Run go vet
 	@go vet ./...
+	@cd hack/image && go vet ./...
 
 .PHONY: lint
 lint: ## Run golangci-lint
 	@$(LINT) run
+	@cd hack/image && go tool -modfile=../tools/go.mod golangci-lint run
 
 .PHONY: ci
 ci: ## Run what CI runs
