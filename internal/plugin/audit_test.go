@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/view"
 )
 
 // grants are one that has ended and one that is held.
@@ -50,9 +51,9 @@ func someGrants() []v1alpha1.AccessGrant {
 
 func TestAuditFormats(t *testing.T) {
 	var b strings.Builder
-	grantTable(someGrants(), now, false).write(&b, style{terminal: true}, true)
+	write(&b, view.Grants(someGrants(), now, false), true)
 	b.WriteString("\n")
-	grantTable(someGrants(), now, true).write(&b, style{}, true)
+	write(&b, view.Grants(someGrants(), now, true), false)
 	b.WriteString("\n")
 	if err := writeCSV(&b, someGrants(), true); err != nil {
 		t.Fatal(err)
@@ -85,7 +86,7 @@ func TestAuditFilter(t *testing.T) {
 		"several":                  {auditFilter{user: "alice", active: true}, ""},
 	} {
 		var names []string
-		for _, g := range keep(someGrants(), tc.filter.match) {
+		for _, g := range view.Keep(someGrants(), tc.filter.match) {
 			names = append(names, g.Name)
 		}
 		if got := strings.Join(names, " "); got != tc.want {

@@ -13,7 +13,9 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/text"
+	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
+	"github.com/accessbroker/accessbroker/internal/plugin/term"
+	"github.com/accessbroker/accessbroker/internal/plugin/view"
 )
 
 // completionTimeout: somebody has pressed Tab and waits.
@@ -52,11 +54,11 @@ func (o *options) completeGlobalFlags(root *cobra.Command) {
 
 // lookUp asks the cluster for words to offer, no longer than people wait for Tab.
 // An error offers nothing.
-func (o *options) lookUp(cmd *cobra.Command, find func(context.Context, *cluster) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+func (o *options) lookUp(cmd *cobra.Command, find func(context.Context, *cluster.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 	defer cancel()
 	var found []string
-	c, err := o.connect()
+	c, err := cluster.Connect(o.config)
 	if err == nil {
 		found, err = find(ctx, c)
 	}
@@ -73,15 +75,15 @@ func (o *options) completeRequests(offer func(*v1alpha1.AccessRequest, v1alpha1.
 		if len(args) > 0 {
 			return nil, noFiles
 		}
-		return o.lookUp(cmd, func(ctx context.Context, c *cluster) ([]string, error) {
-			me, err := c.me(ctx)
+		return o.lookUp(cmd, func(ctx context.Context, c *cluster.Client) ([]string, error) {
+			me, err := c.Me(ctx)
 			if err != nil {
 				return nil, err
 			}
-			requests, err := c.requests(ctx, c.namespace)
-			open := keep(requests, func(r *v1alpha1.AccessRequest) bool { return offer(r, me) })
-			return each(open, func(r v1alpha1.AccessRequest) string {
-				return described(r.Name, r.Spec.Requester.Username+", "+text.Role(r.Spec.RoleRef)+" in "+text.Scope(r.Namespace, r.Spec.Scope)+", "+phaseOf(&r))
+			requests, err := c.Requests(ctx, c.Namespace)
+			open := view.Keep(requests, func(r *v1alpha1.AccessRequest) bool { return offer(r, me) })
+			return view.Each(open, func(r v1alpha1.AccessRequest) string {
+				return described(r.Name, view.RequestLine(&r))
 			}), err
 		})
 	}
@@ -92,19 +94,19 @@ func (o *options) completeRoles(cmd *cobra.Command, args []string, _ string) ([]
 	if len(args) > 0 {
 		return nil, noFiles
 	}
-	return o.lookUp(cmd, func(ctx context.Context, c *cluster) ([]string, error) {
-		policies, err := c.policiesForMe(ctx)
-		roles := each(policies, func(p v1alpha1.AccessPolicy) []string { return each(p.Spec.Roles, roleArgument) })
+	return o.lookUp(cmd, func(ctx context.Context, c *cluster.Client) ([]string, error) {
+		policies, err := c.PoliciesForMe(ctx)
+		roles := view.Each(policies, func(p v1alpha1.AccessPolicy) []string { return view.Each(p.Spec.Roles, view.RoleArgument) })
 		return slices.Concat(roles...), err
 	})
 }
 
 // completePolicies offers the policies that let me ask.
 func (o *options) completePolicies(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return o.lookUp(cmd, func(ctx context.Context, c *cluster) ([]string, error) {
-		policies, err := c.policiesForMe(ctx)
-		return each(policies, func(p v1alpha1.AccessPolicy) string {
-			return described(p.Name, offered(&p.Spec)+" in "+covered(&p.Spec)+", at most "+text.Duration(p.Spec.MaxDuration.Duration))
+	return o.lookUp(cmd, func(ctx context.Context, c *cluster.Client) ([]string, error) {
+		policies, err := c.PoliciesForMe(ctx)
+		return view.Each(policies, func(p v1alpha1.AccessPolicy) string {
+			return described(p.Name, view.PolicyLine(&p))
 		}), err
 	})
 }
@@ -113,18 +115,17 @@ func (o *options) completePolicies(cmd *cobra.Command, _ []string, _ string) ([]
 // the ones that policies name. In a list it completes the last.
 func (o *options) completeNamespaces(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 	before := typed[:strings.LastIndex(typed, ",")+1]
-	return o.lookUp(cmd, func(ctx context.Context, c *cluster) ([]string, error) {
-		list := &corev1.NamespaceList{}
-		if err := c.List(ctx, list); err == nil {
-			return each(list.Items, func(ns corev1.Namespace) string { return before + ns.Name }), nil
+	return o.lookUp(cmd, func(ctx context.Context, c *cluster.Client) ([]string, error) {
+		if namespaces, err := c.Namespaces(ctx); err == nil {
+			return view.Each(namespaces, func(ns corev1.Namespace) string { return before + ns.Name }), nil
 		}
-		policies, err := c.policiesForMe(ctx)
-		named := each(policies, func(p v1alpha1.AccessPolicy) []string {
+		policies, err := c.PoliciesForMe(ctx)
+		named := view.Each(policies, func(p v1alpha1.AccessPolicy) []string {
 			return ptr.Deref(p.Spec.Namespaces, v1alpha1.PolicyNamespaces{}).Names
 		})
-		return each(slices.Concat(named...), func(name string) string { return before + name }), err
+		return view.Each(slices.Concat(named...), func(name string) string { return before + name }), err
 	})
 }
 
 // described is a completion with a description, which the shell shows.
-func described(word, what string) string { return cobra.CompletionWithDesc(word, clean(what)) }
+func described(word, what string) string { return cobra.CompletionWithDesc(word, term.Clean(what)) }

@@ -3,24 +3,19 @@ package plugin
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/printers"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/identity"
-	"github.com/accessbroker/accessbroker/internal/text"
+	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
+	"github.com/accessbroker/accessbroker/internal/plugin/term"
+	"github.com/accessbroker/accessbroker/internal/plugin/view"
 )
 
 // deciding is a verdict, and what its command differs in.
@@ -36,7 +31,7 @@ type deciding struct {
 
 var verdicts = []deciding{
 	{
-		verdict: v1alpha1.VerdictApprove, done: "approved", review: true, open: waitsForMe, role: "access-approver",
+		verdict: v1alpha1.VerdictApprove, done: "approved", review: true, open: view.WaitsForMe, role: "access-approver",
 		short: "Approve a request",
 		long: `Approve a request after you have seen it.
 
@@ -49,18 +44,18 @@ to confirm; a script, whose input is not a terminal, is not asked.`,
   kubectl access approve edit-x7k2p -n payments --yes`,
 	},
 	{
-		verdict: v1alpha1.VerdictDeny, done: "denied", review: true, open: deniable, role: "access-approver",
+		verdict: v1alpha1.VerdictDeny, done: "denied", review: true, open: view.Deniable, role: "access-approver",
 		short:   "Deny a request",
 		long:    "Deny a request. One Deny ends it, no matter who has approved.",
 		example: `  kubectl access deny edit-x7k2p -n payments -m "use the read-only role"`,
 	},
 	{
-		verdict: v1alpha1.VerdictRevoke, done: "revoked", open: revocable, role: "access-approver",
+		verdict: v1alpha1.VerdictRevoke, done: "revoked", open: view.Revocable, role: "access-approver",
 		short:   "Take access away, as an approver",
 		example: `  kubectl access revoke edit-x7k2p -n payments -m "the incident is over"`,
 	},
 	{
-		verdict: v1alpha1.VerdictRelease, done: "released", open: mine, role: "access-requester",
+		verdict: v1alpha1.VerdictRelease, done: "released", open: view.Mine, role: "access-requester",
 		short:   "Give access back, or withdraw a request",
 		example: `  kubectl access release edit-x7k2p -n payments`,
 	},
@@ -86,27 +81,27 @@ func (o *options) newDecideCommand(d deciding) *cobra.Command {
 		if err := checkLine("--comment", comment, maxComment); err != nil {
 			return usagef(cmd, "%w", err)
 		}
-		c, err := o.connect()
+		c, err := cluster.Connect(o.config)
 		if err != nil {
 			return err
 		}
-		request, err := c.request(ctx, args[0])
+		request, err := c.Request(ctx, args[0])
 		if err != nil {
 			return err
 		}
 		if request.Status.Phase.Ended() {
-			return fmt.Errorf("%s is over: %s", request.Name, progress(request, time.Now()))
+			return fmt.Errorf("%s is over: %s", request.Name, view.Progress(request, time.Now()))
 		}
 		if d.review {
 			if err := o.review(ctx, request, d.verdict, yes, out.printer != nil); err != nil {
 				return err
 			}
 		}
-		me, err := c.me(ctx)
+		me, err := c.Me(ctx)
 		if err != nil {
 			return err
 		}
-		decided, already, err := c.decide(ctx, request, me, d.verdict, comment)
+		decided, already, err := c.Decide(ctx, request, me, d.verdict, comment)
 		if err != nil {
 			return err
 		}
@@ -137,11 +132,11 @@ func (o *options) review(ctx context.Context, request *v1alpha1.AccessRequest, v
 		out = o.ErrOut
 	}
 	now := time.Now()
-	fmt.Fprintln(out, page(request, now, styleOf(out)))
+	fmt.Fprintln(out, page(view.PageOf(request, now), term.StyleOf(out)))
 	if yes || verdict != v1alpha1.VerdictApprove || !printers.IsTerminal(o.In) {
 		return nil
 	}
-	fmt.Fprint(o.ErrOut, clean(confirmation(request, now))+" [y/N] ")
+	fmt.Fprint(o.ErrOut, term.Clean(view.Question(request, now))+" [y/N] ")
 	answer, err := readLine(ctx, o.In)
 	if err != nil {
 		return err
@@ -151,20 +146,6 @@ func (o *options) review(ctx context.Context, request *v1alpha1.AccessRequest, v
 	}
 	return nil
 }
-
-// confirmation repeats what matters most of a request: the page above it may be
-// longer than the screen.
-func confirmation(r *v1alpha1.AccessRequest, now time.Time) string {
-	risks := "with no known risk, which does not mean that there is none"
-	if kinds := each(knownRisks(r), func(risk v1alpha1.Risk) string { return risk.Kind }); len(kinds) > 0 {
-		risks = "with these risks: " + text.List(kinds, maxConfirmed)
-	}
-	return fmt.Sprintf("Approve %s in %s for %s, %s, %s?", text.Role(r.Spec.RoleRef), whereOf(r),
-		strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ", "), howLong(r, now), risks)
-}
-
-// maxConfirmed is how many risks the question names, the most dangerous first.
-const maxConfirmed = 5
 
 // readLine ends with the context; a read from a terminal by itself does not.
 func readLine(ctx context.Context, in io.Reader) (string, error) {
@@ -179,68 +160,4 @@ func readLine(ctx context.Context, in io.Reader) (string, error) {
 	case line := <-answers:
 		return line, nil
 	}
-}
-
-// decide adds my decision on the request as it was shown to the decisions of
-// others. It returns the request with the decision, and whether the decision was
-// there already.
-func (c *cluster) decide(ctx context.Context, shown *v1alpha1.AccessRequest, me v1alpha1.UserInfo, verdict v1alpha1.Verdict, comment string) (*v1alpha1.AccessRequest, bool, error) {
-	decision := v1alpha1.Decision{
-		Username: me.Username, Verdict: verdict, Comment: comment,
-		RequestUID: shown.UID, RulesHash: shown.Status.RulesHash,
-	}
-	current := shown
-	for {
-		// Stamped from 1.36 on, whatever is written here; before that, checked.
-		decision.Groups, decision.OmittedGroups = identity.StoredGroups(me.Groups, verdict, current.Status.Approvers, current.Spec.Subjects)
-		patch, err := decisionPatch(current, decision)
-		if err != nil {
-			return nil, false, err
-		}
-		if patch == nil {
-			return current, true, nil
-		}
-		decided := &v1alpha1.AccessRequest{}
-		decided.Namespace, decided.Name = shown.Namespace, shown.Name
-		err = c.Status().Patch(ctx, decided, client.RawPatch(types.JSONPatchType, patch))
-		if !apierrors.IsConflict(err) {
-			return decided, false, err
-		}
-		// Somebody else wrote at the same moment: look again.
-		if current, err = c.request(ctx, shown.Name); err != nil {
-			return nil, false, err
-		}
-		if current.UID != shown.UID || verdict == v1alpha1.VerdictApprove && current.Status.RulesHash != shown.Status.RulesHash {
-			return nil, false, fmt.Errorf("%s has changed since you saw it, and nothing was decided: look at it again", shown.Name)
-		}
-	}
-}
-
-// jsonPatch is an operation of RFC 6902.
-type jsonPatch struct {
-	Op    string `json:"op"`
-	Path  string `json:"path"`
-	Value any    `json:"value"`
-}
-
-// decisionPatch adds a decision and touches no other: what other people wrote
-// stays as it is, byte for byte. It is nil when the decision is there already.
-// The resourceVersion makes it a conflict when the request has changed meanwhile.
-func decisionPatch(current *v1alpha1.AccessRequest, d v1alpha1.Decision) ([]byte, error) {
-	patch := []jsonPatch{{"replace", "/metadata/resourceVersion", current.ResourceVersion}}
-	old := current.Status.Decisions
-	at := slices.IndexFunc(old, func(o v1alpha1.Decision) bool { return o.Username == d.Username && o.Verdict == d.Verdict })
-	switch {
-	case at >= 0 && (d.Verdict != v1alpha1.VerdictApprove || old[at].RulesHash == d.RulesHash):
-		return nil, nil
-	case at >= 0: // an approval from before the role changed, renewed
-		patch = append(patch, jsonPatch{"replace", fmt.Sprintf("/status/decisions/%d", at), d})
-	case len(old) > 0:
-		patch = append(patch, jsonPatch{"add", "/status/decisions/-", d})
-	case reflect.DeepEqual(current.Status, v1alpha1.AccessRequestStatus{}):
-		patch = append(patch, jsonPatch{"add", "/status", map[string]any{"decisions": []v1alpha1.Decision{d}}})
-	default:
-		patch = append(patch, jsonPatch{"add", "/status/decisions", []v1alpha1.Decision{d}})
-	}
-	return json.Marshal(patch)
 }

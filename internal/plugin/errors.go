@@ -14,6 +14,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
+	"github.com/accessbroker/accessbroker/internal/plugin/term"
+	"github.com/accessbroker/accessbroker/internal/plugin/view"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -91,15 +94,15 @@ func explain(err error, role string) string {
 	case errors.Is(err, context.Canceled):
 		return "interrupted"
 	case errors.As(err, &unreachable):
-		return "cannot reach the API server: " + clean(unreachable.Err.Error()) + "\nIs the cluster up, and is it the right --context?"
+		return "cannot reach the API server: " + term.Clean(unreachable.Err.Error()) + "\nIs the cluster up, and is it the right --context?"
 	case clientcmd.IsEmptyConfig(err):
 		return "there is no kubeconfig\nSet KUBECONFIG, or use --kubeconfig."
 	case !errors.As(err, &status):
 		return message
 	}
-	message = clean(err.Error())
+	message = term.Clean(err.Error())
 	if match := refusal.FindStringSubmatch(status.Status().Message); match != nil {
-		return clean(match[1])
+		return term.Clean(match[1])
 	}
 	switch {
 	case apierrors.IsNotFound(err) && strings.Contains(message, "could not find the requested resource"):
@@ -121,20 +124,11 @@ func explain(err error, role string) string {
 
 // invalid lists what is wrong, field by field.
 func invalid(err error, message string) string {
-	lines := each(causes(err), func(cause metav1.StatusCause) string {
-		return clean(cause.Field + ": " + valueNoise.ReplaceAllString(cause.Message, ""))
+	lines := view.Each(cluster.Causes(err), func(cause metav1.StatusCause) string {
+		return term.Clean(cause.Field + ": " + valueNoise.ReplaceAllString(cause.Message, ""))
 	})
 	if len(lines) == 0 {
 		return message
 	}
 	return "the API server does not accept this:\n  " + strings.Join(lines, "\n  ")
-}
-
-// causes are all that the API server finds wrong with an object.
-func causes(err error) []metav1.StatusCause {
-	var status apierrors.APIStatus
-	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
-		return nil
-	}
-	return status.Status().Details.Causes
 }

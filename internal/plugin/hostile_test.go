@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/term"
+	"github.com/accessbroker/accessbroker/internal/plugin/view"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -73,15 +75,15 @@ func printed(t *testing.T, s string, width int) map[string]string {
 	}
 
 	out := map[string]string{
-		"page": page(r, now, style{}), "page of names": page(named, now, style{terminal: true}),
+		"page": page(view.PageOf(r, now), term.Style{}), "page of names": page(view.PageOf(named, now), term.Style{Terminal: true}),
 		"next":     next(named, v1alpha1.UserInfo{Username: "bob", Groups: []string{s}}) + next(named, v1alpha1.UserInfo{Username: s}),
-		"question": clean(confirmation(r, now)), "nothing": nothing(s, true),
+		"question": term.Clean(view.Question(r, now)), "nothing": nothing(s, true),
 	}
 	for _, terminal := range []bool{false, true} {
 		var b strings.Builder
-		requestTable([]v1alpha1.AccessRequest{*r, *named}, now, true, false, true).write(&b, style{terminal: terminal}, true)
-		policyTable([]v1alpha1.AccessPolicy{p}, true).write(&b, style{terminal: terminal}, true)
-		grantTable([]v1alpha1.AccessGrant{g}, now, true).write(&b, style{terminal: terminal}, true)
+		write(&b, view.Requests([]v1alpha1.AccessRequest{*r, *named}, now, true, false, true), terminal)
+		write(&b, view.Policies([]v1alpha1.AccessPolicy{p}, true), terminal)
+		write(&b, view.Grants([]v1alpha1.AccessGrant{g}, now, true), terminal)
 		tables := b.String()
 		if !terminal {
 			tables = strings.ReplaceAll(tables, "\t", " ")
@@ -89,9 +91,9 @@ func printed(t *testing.T, s string, width int) map[string]string {
 		out["tables"] += tables
 
 		b.Reset()
-		line := &liveLine{w: &b, style: style{terminal: terminal, width: width}}
-		line.show(progress(named, now))
-		line.end()
+		line := &term.LiveLine{Out: &b, Style: term.Style{Terminal: terminal, Width: width}}
+		line.Show(view.Progress(named, now))
+		line.End()
 		out["progress"] += strings.ReplaceAll(b.String(), "\r\x1b[K", "")
 	}
 	var csv strings.Builder

@@ -12,6 +12,10 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/printers"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+
+	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
+	"github.com/accessbroker/accessbroker/internal/plugin/term"
+	"github.com/accessbroker/accessbroker/internal/plugin/view"
 )
 
 // output is what -o asks for: a format of kubectl's, or one of the command's own.
@@ -27,7 +31,7 @@ type output struct {
 // newOutput adds the flags of output to a command. done is what the command
 // reports, such as created.
 func newOutput(cmd *cobra.Command, done string, own ...string) *output {
-	out := &output{PrintFlags: genericclioptions.NewPrintFlags(done).WithTypeSetter(scheme), own: own}
+	out := &output{PrintFlags: genericclioptions.NewPrintFlags(done).WithTypeSetter(cluster.Scheme), own: own}
 	out.AddFlags(cmd)
 	cmd.Flag("output").Usage = "Output format: " + out.formats() + "."
 	if own != nil {
@@ -65,14 +69,14 @@ func (o *output) choose() (printers.ResourcePrinter, error) {
 
 // printList prints a list in the format of -o or, without one, as a table. When
 // there is nothing in it, a message on standard error says so.
-func (o *options) printList(out *output, list runtime.Object, t table, nothing string) error {
+func (o *options) printList(out *output, list runtime.Object, t view.Table, nothing string) error {
 	switch {
 	case out.printer != nil:
 		return out.list(list, o.Out)
-	case len(t.rows) == 0:
+	case len(t.Rows) == 0:
 		fmt.Fprintln(o.ErrOut, nothing)
 	default:
-		t.write(o.Out, styleOf(o.Out), !out.noHeaders)
+		term.StyleOf(o.Out).WriteTable(o.Out, t.Header, t.Rows, !out.noHeaders)
 	}
 	return nil
 }
@@ -81,7 +85,7 @@ func (o *options) printList(out *output, list runtime.Object, t table, nothing s
 // server leaves out the kind of the objects in a list: it is filled in here.
 func (o *output) list(list runtime.Object, w io.Writer) error {
 	err := meta.EachListItem(list, func(item runtime.Object) error {
-		gvk, err := apiutil.GVKForObject(item, scheme)
+		gvk, err := apiutil.GVKForObject(item, cluster.Scheme)
 		if err != nil {
 			return err
 		}

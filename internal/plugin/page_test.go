@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/term"
+	"github.com/accessbroker/accessbroker/internal/plugin/view"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -104,26 +107,31 @@ func aHostileRequest() *v1alpha1.AccessRequest {
 }
 
 func TestPage(t *testing.T) {
-	golden(t, "pending.txt", page(aRequest(), now, style{}))
-	golden(t, "active.txt", page(anActiveRequest(), now, style{}))
-	golden(t, "colours.txt", page(anActiveRequest(), now, style{terminal: true, colour: true}))
-	golden(t, "hostile.txt", page(aHostileRequest(), now, style{}))
+	golden(t, "pending.txt", page(view.PageOf(aRequest(), now), term.Style{}))
+	golden(t, "active.txt", page(view.PageOf(anActiveRequest(), now), term.Style{}))
+	golden(t, "colours.txt", page(view.PageOf(anActiveRequest(), now), term.Style{Terminal: true, Colour: true}))
+	golden(t, "hostile.txt", page(view.PageOf(aHostileRequest(), now), term.Style{}))
 
 	fresh := aRequest()
 	fresh.Status = v1alpha1.AccessRequestStatus{}
 	fresh.Spec.RoleRef, fresh.Spec.Duration, fresh.Spec.PolicyName = nil, nil, "break-glass"
 	fresh.Spec.Scope = &v1alpha1.Scope{NamespaceSelector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "a"}}}
 	fresh.Spec.Rules = []v1alpha1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}}
-	golden(t, "fresh.txt", page(fresh, now, style{}))
+	golden(t, "fresh.txt", page(view.PageOf(fresh, now), term.Style{}))
 
 	// What those who decide are asked about is what the names came to.
 	fresh.Spec.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
 	fresh.Status.Pins = &v1alpha1.Pins{Namespaces: []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: "a-1"}}, {ObjectRef: v1alpha1.ObjectRef{Name: "a-2"}}}, Task: &v1alpha1.TaskPin{}}
 	for _, want := range []string{"namespaces with team=a, now a-1, a-2", "Job migrate runs, which is not there yet: the first of that name counts"} {
-		if got := page(fresh, now, style{}); !strings.Contains(got, want) {
+		if got := page(view.PageOf(fresh, now), term.Style{}); !strings.Contains(got, want) {
 			t.Errorf("want %q in:\n%s", want, got)
 		}
 	}
+}
+
+// write lays a table out, with headers.
+func write(w io.Writer, t view.Table, terminal bool) {
+	term.Style{Terminal: terminal}.WriteTable(w, t.Header, t.Rows, true)
 }
 
 func TestRequestTable(t *testing.T) {
@@ -131,8 +139,8 @@ func TestRequestTable(t *testing.T) {
 	older.CreationTimestamp = metav1.NewTime(now.Add(-time.Hour))
 	requests := []v1alpha1.AccessRequest{*aRequest(), *older}
 	show := func(everywhere, toApprove, wide bool) string {
-		var b writer
-		requestTable(requests, now, everywhere, toApprove, wide).write(&b, style{terminal: true}, true)
+		var b strings.Builder
+		write(&b, view.Requests(requests, now, everywhere, toApprove, wide), true)
 		return b.String()
 	}
 	golden(t, "list.txt", show(false, false, false)+"\n"+show(true, true, false)+"\n"+show(false, false, true)+"\n"+show(true, true, true))
@@ -162,8 +170,8 @@ func TestPolicyTable(t *testing.T) {
 		},
 		{ObjectMeta: metav1.ObjectMeta{Name: "new"}},
 	}
-	var b writer
-	policyTable(policies, false).write(&b, style{terminal: true}, true)
-	policyTable(policies, true).write(&b, style{}, true)
+	var b strings.Builder
+	write(&b, view.Policies(policies, false), true)
+	write(&b, view.Policies(policies, true), false)
 	golden(t, "policies.txt", b.String())
 }

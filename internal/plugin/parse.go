@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/view"
 	"github.com/accessbroker/accessbroker/internal/task"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
@@ -141,7 +142,7 @@ func parseSelector(word string) (*v1alpha1.NamespaceSelector, error) {
 		selector.MatchLabels[key] = v1alpha1.LabelValue(value)
 	}
 	for _, e := range parsed.MatchExpressions {
-		values := each(e.Values, func(value string) v1alpha1.LabelValue { return v1alpha1.LabelValue(value) })
+		values := view.Each(e.Values, func(value string) v1alpha1.LabelValue { return v1alpha1.LabelValue(value) })
 		requirement := v1alpha1.NamespaceSelectorRequirement{Key: e.Key, Operator: e.Operator, Values: values}
 		selector.MatchExpressions = append(selector.MatchExpressions, requirement)
 	}

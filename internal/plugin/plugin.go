@@ -16,6 +16,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
 
+	"github.com/accessbroker/accessbroker/internal/plugin/view"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -94,7 +95,7 @@ when the time is up, the task is done, or somebody says stop.`,
 		o.newPoliciesCommand(),
 		o.newAuditCommand(),
 	)
-	root.AddCommand(each(verdicts, o.newDecideCommand)...)
+	root.AddCommand(view.Each(verdicts, o.newDecideCommand)...)
 	o.completeGlobalFlags(root)
 	return root
 }

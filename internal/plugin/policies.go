@@ -1,16 +1,11 @@
 package plugin
 
 import (
-	"fmt"
-	"slices"
-	"strings"
-
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/text"
+	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
+	"github.com/accessbroker/accessbroker/internal/plugin/view"
 )
 
 func (o *options) newPoliciesCommand() *cobra.Command {
@@ -27,101 +22,23 @@ func (o *options) newPoliciesCommand() *cobra.Command {
 		Annotations: map[string]string{roleAnnotation: "access-requester"},
 		Args:        noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := o.connect()
+			c, err := cluster.Connect(o.config)
 			if err != nil {
 				return err
 			}
-			find := c.policiesForMe
+			find := c.PoliciesForMe
 			if all {
-				find = c.policies
+				find = c.Policies
 			}
 			policies, err := find(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return o.printList(out, &v1alpha1.AccessPolicyList{Items: policies}, policyTable(policies, out.format() == "wide"),
+			return o.printList(out, &v1alpha1.AccessPolicyList{Items: policies}, view.Policies(policies, out.format() == "wide"),
 				"No policy lets you ask for anything; --all lists the policies for others, too.")
 		},
 	}
 	out = newOutput(cmd, "", "wide")
 	cmd.Flags().BoolVar(&all, "all", false, "List the policies for others, too.")
 	return cmd
-}
-
-func policyTable(policies []v1alpha1.AccessPolicy, wide bool) table {
-	return tableOf(policies, func(p *v1alpha1.AccessPolicy) []cell {
-		row := []cell{
-			{"POLICY", p.Name},
-			{"ROLES", offered(&p.Spec)},
-			{"WHERE", covered(&p.Spec)},
-			{"AT MOST", text.Duration(p.Spec.MaxDuration.Duration)},
-			{"APPROVALS", needed(&p.Spec)},
-			{"FROM", strings.Join(text.Subjects(p.Spec.Approvers), ",")},
-			{"READY", readiness(p)},
-		}
-		if wide {
-			row = append(row,
-				cell{"REQUESTERS", strings.Join(text.Subjects(p.Spec.Requesters), ",")},
-				cell{"FOR WHOM", string(p.Spec.Subjects)},
-				cell{"TASK", string(p.Spec.Task)},
-				cell{"CONDITIONS", strings.Join(each(p.Spec.Conditions, inWords), "; ")})
-		}
-		return row
-	})
-}
-
-func inWords(c v1alpha1.PolicyCondition) string {
-	if c.Message == "" {
-		return c.Name
-	}
-	return c.Name + ": " + text.Trim(c.Message)
-}
-
-// offered are the roles of a policy, ClusterRoles by their bare name as
-// `request` takes them.
-func offered(spec *v1alpha1.AccessPolicySpec) string {
-	names := each(spec.Roles, roleArgument)
-	if len(spec.Rules) > 0 {
-		names = append(names, "--rules")
-	}
-	return strings.Join(names, ",")
-}
-
-func roleArgument(role v1alpha1.RoleRef) string {
-	if role.Kind == v1alpha1.ClusterRoleKind {
-		return role.Name
-	}
-	return text.Role(&role)
-}
-
-func covered(spec *v1alpha1.AccessPolicySpec) string {
-	var where []string
-	if spec.Namespaces != nil {
-		where = slices.Sorted(slices.Values(spec.Namespaces.Names))
-		if spec.Namespaces.Selector != nil {
-			where = append(where, text.Selector(spec.Namespaces.Selector))
-		}
-	}
-	if spec.ClusterScope == v1alpha1.ClusterScopeAllowed {
-		where = append(where, "--cluster")
-	}
-	return strings.Join(where, ",")
-}
-
-func needed(spec *v1alpha1.AccessPolicySpec) string {
-	if n := ptr.Deref(spec.RequiredApprovals, 1); n > 0 {
-		return fmt.Sprint(n)
-	}
-	return "none"
-}
-
-func readiness(p *v1alpha1.AccessPolicy) string {
-	c := conditionOf(p.Status.Conditions, v1alpha1.ConditionReady)
-	switch c.Status {
-	case "":
-		return "Unknown"
-	case metav1.ConditionTrue:
-		return "True"
-	}
-	return string(c.Status) + ": " + c.Message
 }

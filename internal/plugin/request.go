@@ -15,6 +15,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
+	"github.com/accessbroker/accessbroker/internal/plugin/term"
+	"github.com/accessbroker/accessbroker/internal/plugin/view"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -125,15 +128,15 @@ func (o *options) runRequest(cmd *cobra.Command, a ask, out *output) error {
 	if err := a.lookUp(&spec, o.config.ToRESTMapper); err != nil {
 		return err
 	}
-	c, err := o.connect()
+	c, err := cluster.Connect(o.config)
 	if err != nil {
 		return err
 	}
-	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: a.name}, Spec: spec}
+	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: a.name}, Spec: spec}
 	if a.name == "" {
 		request.GenerateName = namePrefix(&spec)
 	}
-	if err := c.ask(ctx, request); err != nil {
+	if err := c.Ask(ctx, request); err != nil {
 		return err
 	}
 	if out.printer == nil {
@@ -149,34 +152,10 @@ func (o *options) runRequest(cmd *cobra.Command, a ask, out *output) error {
 	if out.printer != nil {
 		return out.printer.PrintObj(request, o.Out)
 	}
-	if styleOf(o.Out).terminal {
+	if term.StyleOf(o.Out).Terminal {
 		fmt.Fprintf(o.ErrOut, "'kubectl access show %s -n %s' says whom to ask.\n", request.Name, request.Namespace)
 	}
 	return nil
-}
-
-// ask creates a request and leaves the requester to the API server, which knows
-// who asks at that moment; in another call its answer may differ. Before
-// Kubernetes 1.36 nothing fills the requester in, and it is written here.
-func (c *cluster) ask(ctx context.Context, request *v1alpha1.AccessRequest) error {
-	written := request.DeepCopy()
-	err := c.Create(ctx, request)
-	if !requesterMissing(err) {
-		return err
-	}
-	if written.Spec.Requester, err = c.stored(ctx); err != nil {
-		return err
-	}
-	written.DeepCopyInto(request)
-	return c.Create(ctx, request)
-}
-
-// requesterMissing tells whether a request was refused because nothing filled
-// in its requester.
-func requesterMissing(err error) bool {
-	return slices.ContainsFunc(causes(err), func(c metav1.StatusCause) bool {
-		return c.Type == metav1.CauseTypeFieldValueRequired && c.Field == "spec.requester"
-	})
 }
 
 // spec of the request, but for the requester and what lookUp finds.
@@ -288,29 +267,49 @@ func namePrefix(spec *v1alpha1.AccessRequestSpec) string {
 	return strings.TrimRight(name[:min(len(name), 40)], "-") + "-"
 }
 
+// errTimeout is the cause when the time to --wait is up.
+var errTimeout = errors.New("timeout")
+
 // wait follows a request until it is active or never will be, and returns its
 // last state.
-func (o *options) wait(ctx context.Context, c *cluster, request *v1alpha1.AccessRequest, timeout time.Duration) (*v1alpha1.AccessRequest, error) {
+func (o *options) wait(ctx context.Context, c *cluster.Client, request *v1alpha1.AccessRequest, timeout time.Duration) (*v1alpha1.AccessRequest, error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
 		defer cancel()
 	}
-	line := &liveLine{w: o.ErrOut, style: styleOf(o.ErrOut)}
-	defer line.end()
+	line := &term.LiveLine{Out: o.ErrOut, Style: term.StyleOf(o.ErrOut)}
+	defer line.End()
 	last := request
-	err := c.follow(ctx, request, func(current *v1alpha1.AccessRequest) bool {
+	err := c.Follow(ctx, request, func(current *v1alpha1.AccessRequest) bool {
 		last = current
-		line.show(progress(current, time.Now()))
+		line.Show(view.Progress(current, time.Now()))
 		return current.Status.Phase == v1alpha1.RequestActive || current.Status.Phase.Ended()
-	}, func(err error) { line.show("connection lost, trying again: " + err.Error()) })
+	}, func(err error) { line.Show("connection lost, trying again: " + err.Error()) })
 	switch {
 	case errors.Is(err, errTimeout):
-		return last, &ended{exitTimeout, fmt.Sprintf("no decision within %s; the request still waits: %s", text.Duration(timeout), progress(last, time.Now()))}
+		return last, &ended{exitTimeout, fmt.Sprintf("no decision within %s; the request still waits: %s", text.Duration(timeout), view.Progress(last, time.Now()))}
 	case errors.Is(err, context.Canceled):
 		return last, &ended{exitInterrupted, fmt.Sprintf("interrupted; the request still waits: 'kubectl access release %s -n %s' withdraws it", request.Name, request.Namespace)}
+	case errors.Is(err, cluster.ErrDeleted):
+		return last, &ended{exitOver, err.Error()}
 	case err != nil:
 		return last, err
 	}
 	return last, outcome(last, time.Now())
+}
+
+// exitStatuses are those of the ends that a script may want to tell apart.
+var exitStatuses = map[v1alpha1.RequestPhase]int{
+	v1alpha1.RequestDenied: exitDenied,
+	v1alpha1.RequestLapsed: exitLapsed,
+	v1alpha1.RequestFailed: exitFailed,
+}
+
+// outcome is nil for active access, else the end and its exit status.
+func outcome(r *v1alpha1.AccessRequest, now time.Time) error {
+	if r.Status.Phase == v1alpha1.RequestActive {
+		return nil
+	}
+	return &ended{cmp.Or(exitStatuses[r.Status.Phase], exitOver), view.Progress(r, now)}
 }

@@ -2,10 +2,10 @@ package plugin
 
 import (
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/view"
 )
 
 func TestProgressAndOutcome(t *testing.T) {
@@ -43,7 +43,7 @@ func TestProgressAndOutcome(t *testing.T) {
 		{over(v1alpha1.RequestCompleted, "released by alice"), "Completed: released by alice", exitOver},
 		{over(v1alpha1.RequestExpired, ""), "Expired: nothing more is known", exitOver},
 	} {
-		if got := progress(tc.request, now); got != tc.want {
+		if got := view.Progress(tc.request, now); got != tc.want {
 			t.Errorf("%q, want %q", got, tc.want)
 		}
 		err := outcome(tc.request, now)
@@ -52,23 +52,6 @@ func TestProgressAndOutcome(t *testing.T) {
 		}
 		if err != nil && explain(err, "role") != tc.want {
 			t.Errorf("%q is not told as it is: %q", tc.want, explain(err, "role"))
-		}
-	}
-}
-
-func TestLiveLine(t *testing.T) {
-	for want, s := range map[string]style{
-		"one\ntwo, longer\n": {},
-		"\r\x1b[Kone\r\x1b[Ktwo, l…\r\x1b[Ktwo, longer\n": {terminal: true, width: 8},
-	} {
-		var b strings.Builder
-		l := &liveLine{w: &b, style: s}
-		for _, text := range []string{"one", "one", "two, longer", "two, longer"} {
-			l.show(text)
-		}
-		l.end()
-		if b.String() != want {
-			t.Errorf("%q, want %q", b.String(), want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package plugin
+package view
 
 import (
 	"slices"
@@ -10,19 +10,19 @@ import (
 	"github.com/accessbroker/accessbroker/internal/identity"
 )
 
-// mine tells whether I asked for the access or get it.
-func mine(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+// Mine tells whether I asked for the access or get it.
+func Mine(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	return identity.Benefits(me.Username, me.Groups, r.Spec.Requester.Username, identity.Subjects(&r.Spec))
 }
 
 // mayDecide tells whether the policy names me as an approver and I do not benefit.
 func mayDecide(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
-	return identity.Among(r.Status.Approvers, me.Username, me.Groups) && !mine(r, me)
+	return identity.Among(r.Status.Approvers, me.Username, me.Groups) && !Mine(r, me)
 }
 
-// waitsForMe tells whether my approval is missing. It is not where none is needed
+// WaitsForMe tells whether my approval is missing. It is not where none is needed
 // or enough are there; it is when I gave one before the role changed.
-func waitsForMe(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+func WaitsForMe(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	return r.Status.Phase == v1alpha1.RequestPending && mayDecide(r, me) &&
 		ptr.Deref(r.Status.RequiredApprovals, 1) > 0 && !meta.IsStatusConditionTrue(r.Status.Conditions, v1alpha1.ConditionApproved) &&
 		!slices.ContainsFunc(r.Status.Decisions, func(d v1alpha1.Decision) bool {
@@ -30,14 +30,27 @@ func waitsForMe(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 		})
 }
 
-// deniable tells whether I may still deny it, approved or not.
-func deniable(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+// Deniable tells whether I may still deny it, approved or not.
+func Deniable(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	undecided := r.Status.Phase == v1alpha1.RequestPending || r.Status.Phase == v1alpha1.RequestApproved
 	return undecided && mayDecide(r, me)
 }
 
-// revocable tells whether I may take away what was approved.
-func revocable(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+// Revocable tells whether I may take away what was approved.
+func Revocable(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	approved := r.Status.Phase == v1alpha1.RequestActive || r.Status.Phase == v1alpha1.RequestApproved
 	return approved && mayDecide(r, me)
+}
+
+// Next is what I can do about a request: why, and by which decisions of mine.
+func Next(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) (why string, verdicts []v1alpha1.Verdict) {
+	switch {
+	case WaitsForMe(r, me):
+		return "It waits for you", []v1alpha1.Verdict{v1alpha1.VerdictApprove, v1alpha1.VerdictDeny}
+	case Revocable(r, me):
+		return "To take it away", []v1alpha1.Verdict{v1alpha1.VerdictRevoke}
+	case Mine(r, me) && !r.Status.Phase.Ended():
+		return "To give it back", []v1alpha1.Verdict{v1alpha1.VerdictRelease}
+	}
+	return "", nil
 }

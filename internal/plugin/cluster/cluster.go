@@ -1,4 +1,5 @@
-package plugin
+// Package cluster is what the plugin asks of the API server and writes there.
+package cluster
 
 import (
 	"context"
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -19,14 +21,15 @@ import (
 // pageSize of long lists, as kubectl's.
 const pageSize = 500
 
-// cluster is the one that the flags and the kubeconfig name.
-type cluster struct {
-	client.WithWatch
-	// namespace of -n or of the context.
-	namespace string
+// Client reaches the cluster that the flags and the kubeconfig name.
+type Client struct {
+	api client.WithWatch
+	// Namespace of -n or of the context.
+	Namespace string
 }
 
-var scheme = newScheme()
+// Scheme has the kinds used here.
+var Scheme = newScheme()
 
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
@@ -48,26 +51,27 @@ func newMapper() meta.RESTMapper {
 	return m
 }
 
-func (o *options) connect() (*cluster, error) {
-	config, err := o.config.ToRESTConfig()
+// Connect makes a client of what the flags say, and asks nothing yet.
+func Connect(flags *genericclioptions.ConfigFlags) (*Client, error) {
+	config, err := flags.ToRESTConfig()
 	if err != nil {
 		return nil, err
 	}
-	namespace, _, err := o.config.ToRawKubeConfigLoader().Namespace()
+	namespace, _, err := flags.ToRawKubeConfigLoader().Namespace()
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: newMapper()})
+	c, err := client.NewWithWatch(config, client.Options{Scheme: Scheme, Mapper: newMapper()})
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{WithWatch: c, namespace: namespace}, nil
+	return &Client{api: c, Namespace: namespace}, nil
 }
 
-// me is who the API server says that we are.
-func (c *cluster) me(ctx context.Context) (v1alpha1.UserInfo, error) {
+// Me is who the API server says that we are.
+func (c *Client) Me(ctx context.Context) (v1alpha1.UserInfo, error) {
 	review := &authenticationv1.SelfSubjectReview{}
-	if err := c.Create(ctx, review); err != nil {
+	if err := c.api.Create(ctx, review); err != nil {
 		return v1alpha1.UserInfo{}, fmt.Errorf("ask the API server who you are: %w", err)
 	}
 	user := review.Status.UserInfo
@@ -80,32 +84,33 @@ func (c *cluster) me(ctx context.Context) (v1alpha1.UserInfo, error) {
 
 // stored is what a request keeps of me. The admission policies compare the
 // requester to exactly that.
-func (c *cluster) stored(ctx context.Context) (v1alpha1.UserInfo, error) {
+func (c *Client) stored(ctx context.Context) (v1alpha1.UserInfo, error) {
 	kept, err := admission.KeptExtra()
 	if err != nil {
 		return v1alpha1.UserInfo{}, err
 	}
-	me, err := c.me(ctx)
+	me, err := c.Me(ctx)
 	return identity.Stored(me, kept), err
 }
 
-func (c *cluster) request(ctx context.Context, name string) (*v1alpha1.AccessRequest, error) {
+// Request reads a request of the namespace.
+func (c *Client) Request(ctx context.Context, name string) (*v1alpha1.AccessRequest, error) {
 	request := &v1alpha1.AccessRequest{}
-	err := c.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: name}, request)
+	err := c.api.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: name}, request)
 	return request, err
 }
 
-// requests of a namespace, or of all when it is "".
-func (c *cluster) requests(ctx context.Context, namespace string) ([]v1alpha1.AccessRequest, error) {
+// Requests of a namespace, or of all when it is "".
+func (c *Client) Requests(ctx context.Context, namespace string) ([]v1alpha1.AccessRequest, error) {
 	list := &v1alpha1.AccessRequestList{}
 	return pages(ctx, c, list, &list.Items, client.InNamespace(namespace))
 }
 
 // pages reads a list in parts, whose items are those of the part that was read.
-func pages[T any](ctx context.Context, c *cluster, list client.ObjectList, items *[]T, options ...client.ListOption) ([]T, error) {
+func pages[T any](ctx context.Context, c *Client, list client.ObjectList, items *[]T, options ...client.ListOption) ([]T, error) {
 	var all []T
 	for {
-		if err := c.List(ctx, list, append(options, client.Limit(pageSize), client.Continue(list.GetContinue()))...); err != nil {
+		if err := c.api.List(ctx, list, append(options, client.Limit(pageSize), client.Continue(list.GetContinue()))...); err != nil {
 			return all, err
 		}
 		all = append(all, *items...)
@@ -115,45 +120,38 @@ func pages[T any](ctx context.Context, c *cluster, list client.ObjectList, items
 	}
 }
 
-func (c *cluster) policies(ctx context.Context) ([]v1alpha1.AccessPolicy, error) {
+// Policies are all of them.
+func (c *Client) Policies(ctx context.Context) ([]v1alpha1.AccessPolicy, error) {
 	list := &v1alpha1.AccessPolicyList{}
-	err := c.List(ctx, list)
+	err := c.api.List(ctx, list)
 	return list.Items, err
 }
 
-// policiesForMe are those that let me ask.
-func (c *cluster) policiesForMe(ctx context.Context) ([]v1alpha1.AccessPolicy, error) {
-	me, err := c.me(ctx)
+// PoliciesForMe are those that let me ask.
+func (c *Client) PoliciesForMe(ctx context.Context) ([]v1alpha1.AccessPolicy, error) {
+	me, err := c.Me(ctx)
 	if err != nil {
 		return nil, err
 	}
-	policies, err := c.policies(ctx)
-	return keep(policies, func(p *v1alpha1.AccessPolicy) bool {
-		return identity.Among(p.Spec.Requesters, me.Username, me.Groups)
-	}), err
+	policies, err := c.Policies(ctx)
+	var mine []v1alpha1.AccessPolicy
+	for _, p := range policies {
+		if identity.Among(p.Spec.Requesters, me.Username, me.Groups) {
+			mine = append(mine, p)
+		}
+	}
+	return mine, err
 }
 
-func (c *cluster) grants(ctx context.Context) ([]v1alpha1.AccessGrant, error) {
+// Grants are all of them.
+func (c *Client) Grants(ctx context.Context) ([]v1alpha1.AccessGrant, error) {
 	list := &v1alpha1.AccessGrantList{}
 	return pages(ctx, c, list, &list.Items)
 }
 
-// each returns what a function makes of each item.
-func each[T, R any](items []T, f func(T) R) []R {
-	var out []R
-	for _, item := range items {
-		out = append(out, f(item))
-	}
-	return out
-}
-
-// keep returns those for which the condition holds.
-func keep[T any](items []T, holds func(*T) bool) []T {
-	var kept []T
-	for i := range items {
-		if holds(&items[i]) {
-			kept = append(kept, items[i])
-		}
-	}
-	return kept
+// Namespaces are all of them.
+func (c *Client) Namespaces(ctx context.Context) ([]corev1.Namespace, error) {
+	list := &corev1.NamespaceList{}
+	err := c.api.List(ctx, list)
+	return list.Items, err
 }

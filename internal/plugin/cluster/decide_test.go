@@ -1,7 +1,9 @@
-package plugin
+package cluster
 
 import (
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
@@ -10,13 +12,12 @@ func TestDecisionPatch(t *testing.T) {
 	const lock = `[{"op":"replace","path":"/metadata/resourceVersion","value":"42"}`
 	me := v1alpha1.Decision{Username: "bob", Groups: []string{"sre"}, Verdict: v1alpha1.VerdictApprove, RequestUID: "u1", RulesHash: "h1"}
 	const mine = `{"username":"bob","groups":["sre"],"verdict":"Approve","requestUID":"u1","rulesHash":"h1"}`
+	untouched := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "42"}}
 	with := func(decisions ...v1alpha1.Decision) *v1alpha1.AccessRequest {
-		r := aRequest()
-		r.Status.Decisions = decisions
+		r := untouched.DeepCopy()
+		r.Status = v1alpha1.AccessRequestStatus{Phase: v1alpha1.RequestPending, Decisions: decisions}
 		return r
 	}
-	untouched := aRequest()
-	untouched.Status = v1alpha1.AccessRequestStatus{}
 	carol := v1alpha1.Decision{Username: "carol", Verdict: v1alpha1.VerdictApprove, RulesHash: "h1"}
 	stale := v1alpha1.Decision{Username: "bob", Verdict: v1alpha1.VerdictApprove, RulesHash: "h0"}
 	denied := v1alpha1.Decision{Username: "bob", Verdict: v1alpha1.VerdictDeny, RulesHash: "h0"}
@@ -36,37 +37,5 @@ func TestDecisionPatch(t *testing.T) {
 		if err != nil || string(got) != tc.want {
 			t.Errorf("%s: %s, %v; want %s", name, got, err, tc.want)
 		}
-	}
-}
-
-func TestWho(t *testing.T) {
-	user := func(name string, groups ...string) v1alpha1.UserInfo {
-		return v1alpha1.UserInfo{Username: name, Groups: groups}
-	}
-	alice, bob, mallory := user("alice", "dev"), user("bob", "sre"), user("mallory")
-	pending, active := aRequest(), anActiveRequest()
-	for name, tc := range map[string]struct{ got, want bool }{
-		"it is alice's":                {mine(pending, alice), true},
-		"it is not bob's":              {mine(pending, bob), false},
-		"bob decides":                  {waitsForMe(pending, bob), true},
-		"mallory does not":             {waitsForMe(pending, mallory), false},
-		"alice does not, were she sre": {waitsForMe(pending, user("alice", "sre")), false},
-		"ALICE is alice":               {waitsForMe(pending, user("ALICE", "sre")), false},
-		"active waits for nobody":      {waitsForMe(active, bob), false},
-		"bob may revoke":               {revocable(active, bob), true},
-		"alice may not":                {revocable(active, alice), false},
-		"nothing to revoke":            {revocable(pending, bob), false},
-	} {
-		if tc.got != tc.want {
-			t.Errorf("%s: %v", name, tc.got)
-		}
-	}
-	pending.Status.Decisions = []v1alpha1.Decision{{Username: "bob", Verdict: v1alpha1.VerdictApprove, RulesHash: "h1"}}
-	if waitsForMe(pending, bob) {
-		t.Error("bob is asked again")
-	}
-	pending.Status.RulesHash = "h2"
-	if !waitsForMe(pending, bob) {
-		t.Error("bob is not asked again when the role has changed")
 	}
 }

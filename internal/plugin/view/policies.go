@@ -1,0 +1,98 @@
+package view
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/text"
+)
+
+// Policies lists what they offer.
+func Policies(policies []v1alpha1.AccessPolicy, wide bool) Table {
+	return tableOf(policies, func(p *v1alpha1.AccessPolicy) []cell {
+		row := []cell{
+			{"POLICY", p.Name},
+			{"ROLES", offered(&p.Spec)},
+			{"WHERE", covered(&p.Spec)},
+			{"AT MOST", text.Duration(p.Spec.MaxDuration.Duration)},
+			{"APPROVALS", needed(&p.Spec)},
+			{"FROM", strings.Join(text.Subjects(p.Spec.Approvers), ",")},
+			{"READY", readiness(p)},
+		}
+		if wide {
+			row = append(row,
+				cell{"REQUESTERS", strings.Join(text.Subjects(p.Spec.Requesters), ",")},
+				cell{"FOR WHOM", string(p.Spec.Subjects)},
+				cell{"TASK", string(p.Spec.Task)},
+				cell{"CONDITIONS", strings.Join(Each(p.Spec.Conditions, inWords), "; ")})
+		}
+		return row
+	})
+}
+
+func inWords(c v1alpha1.PolicyCondition) string {
+	if c.Message == "" {
+		return c.Name
+	}
+	return c.Name + ": " + text.Trim(c.Message)
+}
+
+// offered are the roles of a policy, ClusterRoles by their bare name as
+// `request` takes them.
+func offered(spec *v1alpha1.AccessPolicySpec) string {
+	names := Each(spec.Roles, RoleArgument)
+	if len(spec.Rules) > 0 {
+		names = append(names, "--rules")
+	}
+	return strings.Join(names, ",")
+}
+
+// RoleArgument is a role as `request` takes it.
+func RoleArgument(role v1alpha1.RoleRef) string {
+	if role.Kind == v1alpha1.ClusterRoleKind {
+		return role.Name
+	}
+	return text.Role(&role)
+}
+
+func covered(spec *v1alpha1.AccessPolicySpec) string {
+	var where []string
+	if spec.Namespaces != nil {
+		where = slices.Sorted(slices.Values(spec.Namespaces.Names))
+		if spec.Namespaces.Selector != nil {
+			where = append(where, text.Selector(spec.Namespaces.Selector))
+		}
+	}
+	if spec.ClusterScope == v1alpha1.ClusterScopeAllowed {
+		where = append(where, "--cluster")
+	}
+	return strings.Join(where, ",")
+}
+
+func needed(spec *v1alpha1.AccessPolicySpec) string {
+	if n := ptr.Deref(spec.RequiredApprovals, 1); n > 0 {
+		return fmt.Sprint(n)
+	}
+	return "none"
+}
+
+func readiness(p *v1alpha1.AccessPolicy) string {
+	c := conditionOf(p.Status.Conditions, v1alpha1.ConditionReady)
+	switch c.Status {
+	case "":
+		return "Unknown"
+	case metav1.ConditionTrue:
+		return "True"
+	}
+	return string(c.Status) + ": " + c.Message
+}
+
+// PolicyLine says in one line what a policy offers.
+func PolicyLine(p *v1alpha1.AccessPolicy) string {
+	return offered(&p.Spec) + " in " + covered(&p.Spec) + ", at most " + text.Duration(p.Spec.MaxDuration.Duration)
+}
