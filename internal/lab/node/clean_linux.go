@@ -2,6 +2,7 @@ package node
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,13 +14,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
-const (
-	// cleanPatience is how long the kernel may take to end all processes inside.
-	cleanPatience = 30 * time.Second
-	cleanPause    = 50 * time.Millisecond
-)
+// cleanPatience is how long the kernel may take to end all processes inside.
+const cleanPatience = 30 * time.Second
 
 // clean waits until the command that holds the other end of life has ended,
 // however it did, and then removes what namespaces do not: cgroups and a folder.
@@ -42,7 +42,7 @@ func clean(life io.Reader, name string) error {
 // waitEnd waits for a process that should have ended with the command. The
 // first process of a namespace has ended when all others in it have.
 func waitEnd(pidfd int) error {
-	defer unix.Close(pidfd)
+	defer func() { _ = unix.Close(pidfd) }()
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("kill the node's first process: %w", err)
 	}
@@ -103,14 +103,11 @@ func removeCgroups(name string) error {
 	if err != nil {
 		return err
 	}
-	deadline := time.Now().Add(cleanPatience)
 	for _, folder := range folders {
 		path := filepath.Join(folder, name)
-		for err := removeTree(path); err != nil; err = removeTree(path) {
-			if time.Now().After(deadline) {
-				return fmt.Errorf("remove cgroup %s: %w", path, err)
-			}
-			time.Sleep(cleanPause)
+		err := lab.Until(context.Background(), cleanPatience, func(context.Context) (bool, error) { return true, removeTree(path) })
+		if err != nil {
+			return fmt.Errorf("remove cgroup %s: %w", path, err)
 		}
 	}
 	return nil

@@ -59,16 +59,16 @@ func tools() error {
 		return err
 	}
 	packages := filepath.Join(folder(root), packagesFolder)
-	libraries, err := filepath.Glob(filepath.Join(packages, "usr/lib/*-linux-gnu"))
+	libraries, err := filepath.Glob(filepath.Join(packages, "usr", "lib", "*-linux-gnu"))
 	if err != nil {
 		return err
 	}
-	more, err := filepath.Glob(filepath.Join(packages, "lib/*-linux-gnu"))
+	more, err := filepath.Glob(filepath.Join(packages, "lib", "*-linux-gnu"))
 	if err != nil {
 		return err
 	}
 	list := string(os.PathListSeparator)
-	path := []string{folder(root), filepath.Join(packages, "usr/sbin"), os.Getenv("PATH")}
+	path := []string{folder(root), filepath.Join(packages, "usr", "sbin"), os.Getenv("PATH")}
 	return errors.Join(
 		os.Setenv("PATH", strings.Join(path, list)),
 		os.Setenv("LD_LIBRARY_PATH", strings.Join(append(libraries, more...), list)),

@@ -105,7 +105,7 @@ func furnish() error {
 
 func keepSettings() error {
 	for setting, value := range kept {
-		target := filepath.Join("/proc/sys", setting)
+		target := "/proc/sys/" + setting
 		if _, err := os.Stat(target); errors.Is(err, os.ErrNotExist) {
 			continue
 		}

@@ -18,7 +18,7 @@ func connect() error {
 	if err != nil {
 		return fmt.Errorf("make the node's network: %w", err)
 	}
-	defer unix.Close(socket)
+	defer func() { _ = unix.Close(socket) }()
 	if err := errors.Join(
 		up(socket, "lo"),
 		addBridge(socket),

@@ -56,7 +56,7 @@ func TestKilledNodeLeavesNothing(t *testing.T) {
 			t.Run(fmt.Sprintf("%s after %s", tc.what, after.Round(time.Millisecond)), func(t *testing.T) {
 				before := look(t)
 				n := start(t)
-				time.Sleep(after)
+				kit.WaitPast(t, time.Now().Add(after))
 				ended := time.Now()
 				if err := tc.end(n.cmd.Process.Pid, n.first); err != nil {
 					t.Fatal(err)
@@ -210,7 +210,7 @@ func look(t *testing.T) map[string]bool {
 		"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/hostname",
 		"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes", "net/ipv4/ip_forward", "net/netfilter/nf_conntrack_max",
 	} {
-		value, err := os.ReadFile(filepath.Join("/proc/sys", setting))
+		value, err := os.ReadFile("/proc/sys/" + setting)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
@@ -228,11 +228,11 @@ func rules(t *testing.T) string {
 		t.Fatal(err)
 	}
 	packages := filepath.Join(root, "bin", "node", "packages")
-	libraries, err := filepath.Glob(filepath.Join(packages, "usr/lib/*-linux-gnu"))
+	libraries, err := filepath.Glob(filepath.Join(packages, "usr", "lib", "*-linux-gnu"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(packages, "usr/sbin/nft"), "list", "ruleset")
+	cmd := exec.CommandContext(t.Context(), filepath.Join(packages, "usr", "sbin", "nft"), "list", "ruleset")
 	cmd.Env = []string{"LD_LIBRARY_PATH=" + strings.Join(libraries, ":")}
 	output, err := cmd.CombinedOutput()
 	if err != nil {
