@@ -3,12 +3,12 @@
 // installed with kubectl, the broker's own binary under its own ServiceAccount,
 // and people with client certificates. The tests, the demo, the sandbox and the
 // benchmark all set their stage with it. There is no node: Pods stay Pending
-// until FinishPod sets their phase. All servers listen on 127.0.0.1 only.
+// until FinishPod sets their phase. All servers listen on 127.0.0.1 only. Package
+// node puts a node under it, in namespaces of their own.
 package lab
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +38,13 @@ const (
 	startAttempts = 3
 
 	serviceAccountIssuer = "https://kubernetes.default.svc"
+
+	serviceRange      = "10.96.0.0/16"
+	kubernetesService = "10.96.0.1" // the first of them
+
+	// NodeAPIPort is the port of the API server where there is a node: the usual
+	// one, which network policies name.
+	NodeAPIPort = 6443
 )
 
 // Options says where a control plane lives and what it is made of.
@@ -54,6 +61,11 @@ type Options struct {
 
 	// Output, when set, gets a line for each step of the start.
 	Output io.Writer
+
+	// Node, when set, is the address of this machine at which Pods and a kubelet
+	// reach the API server, which then lets them in; package node runs them. It
+	// needs a network namespace of its own: everybody in it may connect.
+	Node string
 
 	// OneIdentity runs all controllers as system:kube-controller-manager, as a
 	// cluster does without --use-service-account-credentials.
@@ -74,7 +86,8 @@ type ControlPlane struct {
 	ownsDir  bool
 	binaries string
 	output   io.Writer
-	one      bool // Options.OneIdentity
+	node     string // Options.Node
+	one      bool   // Options.OneIdentity
 
 	ca    *authority
 	host  string
@@ -133,9 +146,31 @@ func (c *ControlPlane) Log(name string) string {
 	return filepath.Join(c.dir, "logs", name+".log")
 }
 
+// CA is the path of the certificate of the cluster's certificate authority.
+func (c *ControlPlane) CA() string { return c.pki("ca.crt") }
+
+// ServerCertificate writes a certificate of that name for a server on the node,
+// and its key.
+func (c *ControlPlane) ServerCertificate(name string) (cert, key string, err error) {
+	pair, err := c.ca.server(c.addresses()...)
+	if err != nil {
+		return "", "", err
+	}
+	cert, key = c.pki(name+".crt"), c.pki(name+".key")
+	return cert, key, errors.Join(os.WriteFile(cert, pair.cert, 0o600), os.WriteFile(key, pair.key, 0o600))
+}
+
+// addresses that servers have besides the loopback address.
+func (c *ControlPlane) addresses() []net.IP {
+	if c.node == "" {
+		return nil
+	}
+	return []net.IP{net.ParseIP(c.node), net.ParseIP(kubernetesService)}
+}
+
 // prepare finds the programs and makes everything that does not depend on a port.
 func prepare(o Options) (_ *ControlPlane, err error) {
-	c := &ControlPlane{dir: o.Dir, output: o.Output, one: o.OneIdentity}
+	c := &ControlPlane{dir: o.Dir, output: o.Output, node: o.Node, one: o.OneIdentity}
 	if c.output == nil {
 		c.output = io.Discard
 	}
@@ -169,7 +204,11 @@ func (c *ControlPlane) writeFiles() error {
 			return err
 		}
 	}
-	server, err := c.ca.server()
+	server, err := c.ca.server(c.addresses()...)
+	if err != nil {
+		return err
+	}
+	kubelets, err := c.ca.client("kube-apiserver-kubelet-client", "system:masters")
 	if err != nil {
 		return err
 	}
@@ -186,6 +225,8 @@ func (c *ControlPlane) writeFiles() error {
 		"ca.crt":              c.ca.pem,
 		"server.crt":          server.cert,
 		"server.key":          server.key,
+		"kubelet-client.crt":  kubelets.cert,
+		"kubelet-client.key":  kubelets.key,
 		"service-account.key": serviceAccountKey,
 	} {
 		if err := os.WriteFile(c.pki(name), content, 0o600); err != nil {
@@ -206,6 +247,9 @@ func (c *ControlPlane) run(ctx context.Context) error {
 		return err
 	}
 	etcdPort, peerPort, apiPort, managerPort := ports[0], ports[1], ports[2], ports[3]
+	if c.node != "" {
+		apiPort = NodeAPIPort
+	}
 
 	if err := c.configureEtcd(etcdPort, peerPort); err != nil {
 		return err
@@ -286,23 +330,42 @@ func (c *ControlPlane) configureAPIServer(port, etcdPort int) error {
 	}
 	c.admin, c.Clientset = admin, client
 
-	c.APIServer = c.process("kube-apiserver", c.apiServerReady,
+	c.APIServer = c.process("kube-apiserver", c.apiServerReady, append(c.reach(),
 		"--etcd-servers="+httpURL(etcdPort),
-		"--bind-address=127.0.0.1",
 		"--secure-port="+strconv.Itoa(port),
-		"--advertise-address=127.0.0.1",
-		"--endpoint-reconciler-type=none", // a loopback address cannot be an endpoint
-		"--service-cluster-ip-range=10.96.0.0/16",
+		"--service-cluster-ip-range="+serviceRange,
 		"--tls-cert-file="+c.pki("server.crt"),
 		"--tls-private-key-file="+c.pki("server.key"),
 		"--client-ca-file="+c.pki("ca.crt"),
 		"--service-account-issuer="+serviceAccountIssuer,
 		"--service-account-signing-key-file="+c.pki("service-account.key"),
 		"--service-account-key-file="+c.pki("service-account.key"),
-		"--authorization-mode=RBAC",
 		"--allow-privileged=true",
-	)
+	)...)
 	return nil
+}
+
+// reach is who reaches the API server, and whom it reaches: people on this
+// machine, or a node as well.
+func (c *ControlPlane) reach() []string {
+	if c.node == "" {
+		return []string{
+			"--bind-address=127.0.0.1",
+			"--advertise-address=127.0.0.1",
+			"--endpoint-reconciler-type=none", // a loopback address cannot be an endpoint
+			"--authorization-mode=RBAC",
+		}
+	}
+	return []string{
+		"--bind-address=0.0.0.0",
+		"--advertise-address=" + c.node,
+		"--authorization-mode=Node,RBAC",
+		"--enable-admission-plugins=NodeRestriction",
+		"--kubelet-client-certificate=" + c.pki("kubelet-client.crt"),
+		"--kubelet-client-key=" + c.pki("kubelet-client.key"),
+		"--kubelet-certificate-authority=" + c.CA(),
+		"--kubelet-preferred-address-types=InternalIP",
+	}
 }
 
 func (c *ControlPlane) configureControllerManager(port int) error {
@@ -319,10 +382,7 @@ func (c *ControlPlane) configureControllerManager(port int) error {
 	if err != nil {
 		return err
 	}
-	trusted := x509.NewCertPool()
-	trusted.AddCert(c.ca.cert)
-
-	c.ControllerManager = c.process("kube-controller-manager", healthy("https://"+loopback(port)+"/healthz", trusted),
+	c.ControllerManager = c.process("kube-controller-manager", c.Healthy("https://"+loopback(port)+"/healthz"),
 		"--kubeconfig="+kubeconfig,
 		"--authentication-kubeconfig="+kubeconfig,
 		"--authorization-kubeconfig="+kubeconfig,

@@ -102,6 +102,13 @@ func FreeAddress() (string, error) {
 	return loopback(ports[0]), nil
 }
 
+// Healthy returns a check that the URL answers 200, for NewProcess.
+func (c *ControlPlane) Healthy(url string) func(context.Context) error {
+	trusted := x509.NewCertPool()
+	trusted.AddCert(c.ca.cert)
+	return healthy(url, trusted)
+}
+
 // healthy returns a check that the URL answers 200, for NewProcess. The pool is
 // needed for https only.
 func healthy(url string, trusted *x509.CertPool) func(context.Context) error {

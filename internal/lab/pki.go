@@ -47,12 +47,13 @@ func newAuthority() (*authority, error) {
 	return &authority{cert: cert, key: key, pem: encodePEM("CERTIFICATE", der)}, nil
 }
 
-// server issues a certificate for servers on this machine.
-func (a *authority) server() (keyPair, error) {
+// server issues a certificate for servers on this machine, which may have more
+// addresses than the loopback address.
+func (a *authority) server(more ...net.IP) (keyPair, error) {
 	template := certificate("localhost")
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	template.DNSNames = []string{"localhost", "kubernetes.default.svc"}
-	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	template.IPAddresses = append([]net.IP{net.IPv4(127, 0, 0, 1)}, more...)
 	return a.sign(template)
 }
 

@@ -1,0 +1,67 @@
+// Command pause holds the namespaces of a Pod: it waits to be told to end, and
+// takes in processes that have lost their parents.
+//
+// It is a workload, too, for tests that need one: `pause work 5s 3` ends with
+// code 3 after five seconds, and says that it lives until then.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+func main() {
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGINT, syscall.SIGTERM)
+	if len(os.Args) == 4 && os.Args[1] == "work" {
+		os.Exit(work(os.Args[2], os.Args[3], end))
+	}
+	orphans := make(chan os.Signal, 1)
+	signal.Notify(orphans, syscall.SIGCHLD)
+	for {
+		select {
+		case <-end:
+			return
+		case <-orphans:
+			reap()
+		}
+	}
+}
+
+// reap takes in all that have ended: one signal may stand for many.
+func reap() {
+	for {
+		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		if pid <= 0 || err != nil {
+			return
+		}
+	}
+}
+
+func work(duration, code string, end <-chan os.Signal) int {
+	lasts, err := time.ParseDuration(duration)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	exit, err := strconv.Atoi(code)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	done := time.After(lasts)
+	for {
+		select {
+		case <-done:
+			return exit
+		case <-end:
+			return 143
+		case now := <-time.After(100 * time.Millisecond):
+			fmt.Println(now.Format(time.RFC3339Nano))
+		}
+	}
+}
