@@ -74,13 +74,13 @@ bench: controlplane build ## Measure speed and cost, e.g. make bench ARGS='-quic
 test: controlplane build ## Run all tests, e.g. make test PKGS=./test/e2e ARGS='-run Expiry -v'
 	@go test -p 2 -count=1 -timeout 40m $(ARGS) $(PKGS)
 
-# Everything in a package is in one process's namespaces: -p 1 keeps one node at
-# a time. TEST_NODE=must fails where TEST_NODE=1 skips because something is missing.
+# -p 1 keeps one node at a time; -v shows the figures, and why nothing was run.
+# TEST_NODE=must fails where TEST_NODE=1 skips because something is missing.
 TEST_NODE ?= 1
 .PHONY: test-node
 test-node: controlplane build node-binaries ## Run the tests that need a node, e.g. make test-node ARGS='-run Exec -v'
 	@go build -o bin/node/node ./hack/node
-	@TEST_NODE=$(TEST_NODE) go test -p 1 -count=1 -timeout 20m $(ARGS) ./test/node/...
+	@TEST_NODE=$(TEST_NODE) go test -p 1 -count=1 -timeout 20m -v $(ARGS) ./test/node/...
 
 .PHONY: test-versions
 test-versions: controlplane build ## Run the suites that depend on the version on the newest Kubernetes and on OLDER, e.g. make test-versions OLDER=1.30 VERSIONED=./test/e2e

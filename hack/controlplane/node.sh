@@ -17,6 +17,11 @@ containerd=(containerd containerd-shim-runc-v2 ctr)
 packages=(runc libseccomp2 containernetworking-plugins nftables libnftables1 libnftnl11 libmnl0
   libjansson4 libgmp10 libedit2 libbsd0 libmd0 libtinfo6 libxtables12)
 
+if [[ "$(go env GOOS)" != linux ]]; then
+  echo "node: a node needs Linux, this is $(go env GOOS)" >&2
+  exit 1
+fi
+
 build() { # output package ldflags
   [[ -x "$out/$1" ]] && return
   local start=$SECONDS
