@@ -434,7 +434,7 @@ func TestOneGrantForOneRequest(t *testing.T) {
 	w.reconcileRequest(request)
 	again := w.grantOf(request)
 	if again.UID != g.UID || !again.Spec.ExpirationTime.Equal(&g.Spec.ExpirationTime) {
-		t.Errorf("the grant was made anew: %s until %s, before %s until %s", again.UID, again.Spec.ExpirationTime, g.UID, g.Spec.ExpirationTime)
+		t.Errorf("the grant was recreated: %s until %s, before %s until %s", again.UID, again.Spec.ExpirationTime, g.UID, g.Spec.ExpirationTime)
 	}
 }
 

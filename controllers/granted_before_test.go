@@ -40,7 +40,7 @@ func (w *world) wantNotGrantedAgain(request *v1alpha1.AccessRequest) {
 	ended := meta.FindStatusCondition(anew.Status.Conditions, v1alpha1.ConditionEnded)
 	if anew.Status.Phase != v1alpha1.RequestFailed || ended == nil || ended.Reason != v1alpha1.ReasonGrantedBefore ||
 		!strings.Contains(ended.Message, "was granted on ") || !strings.Contains(ended.Message, "use another name") {
-		w.t.Errorf("made anew it is %s: %s", anew.Status.Phase, kit.Describe(anew.Status.Conditions))
+		w.t.Errorf("recreated it is %s: %s", anew.Status.Phase, kit.Describe(anew.Status.Conditions))
 	}
 	if w.can() {
 		w.t.Error("alice has the access again, and nobody asked")

@@ -172,7 +172,7 @@ func TestBindings(t *testing.T) {
 	attack(t, "binding deleted", func(t *testing.T) { deleted(t, metav1.DeletePropagationBackground) })
 	attack(t, "binding deleted in the foreground, to linger", func(t *testing.T) { deleted(t, metav1.DeletePropagationForeground) })
 	attack(t, "binding deleted as an orphan, to linger", func(t *testing.T) { deleted(t, metav1.DeletePropagationOrphan) })
-	attack(t, "binding deleted and made anew", func(t *testing.T) {
+	attack(t, "binding deleted and recreated", func(t *testing.T) {
 		ns, _, g := held(t)
 		administers(t, ns)
 		kit.Delete(t, nora, bindingOf(g, ns))

@@ -418,7 +418,7 @@ func TestUnguarded(t *testing.T) {
 		e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
 		gone(t, dave, ns) // it ends with the grant
 	})
-	attack(t, "binding deleted and made anew", func(t *testing.T) {
+	attack(t, "binding deleted and recreated", func(t *testing.T) {
 		ns, _, g := active(t)
 		again := bindingOf(g, ns)
 		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(again), again); err != nil {

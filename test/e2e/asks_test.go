@@ -196,7 +196,7 @@ func TestServiceAccountAsksForItself(t *testing.T) {
 	if !kit.Can(t, ci, ns) {
 		t.Error("the ServiceAccount has no access")
 	}
-	// One that is made anew must not inherit the access of its predecessor.
+	// One that is recreated must not inherit the access of its predecessor.
 	kit.Delete(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "ci"}})
 	e.WaitEnded(t, active.Status.GrantName, v1alpha1.EndSubjectGone)
 }

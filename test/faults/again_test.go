@@ -51,7 +51,7 @@ func TestRequestInARepository(t *testing.T) {
 	}
 	kit.Eventually(t, "the refusal of the second", refused)
 	if !kit.HasReason(request.Status.Conditions, v1alpha1.ReasonGrantedBefore) || made != 1 {
-		t.Errorf("it was made anew %d times: %s", made, kit.Describe(request.Status.Conditions))
+		t.Errorf("it was recreated %d times: %s", made, kit.Describe(request.Status.Conditions))
 	}
 
 	// It stays, so that nobody makes it anew; and if somebody does, the next

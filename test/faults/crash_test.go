@@ -118,7 +118,7 @@ func (l *life) play(t *testing.T) {
 	}
 	before := <-restarted
 	if before != nil && (before.UID != ended.UID || !before.Spec.ExpirationTime.Equal(&ended.Spec.ExpirationTime)) {
-		t.Errorf("the grant was made anew: %s until %s, before %s until %s", ended.UID, ended.Spec.ExpirationTime, before.UID, before.Spec.ExpirationTime)
+		t.Errorf("the grant was recreated: %s until %s, before %s until %s", ended.UID, ended.Spec.ExpirationTime, before.UID, before.Spec.ExpirationTime)
 	}
 	if _, err := l.inventory(t.Context(), request, one, two); err != nil {
 		t.Error(err)
