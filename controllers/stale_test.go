@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -158,4 +159,36 @@ func TestEndIsNotClaimedWhileABindingAllows(t *testing.T) {
 	if err := e.Admin.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: g.Name}, &rbacv1.RoleBinding{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the binding is left: %v", err)
 	}
+}
+
+// A grant that its own writer could not give at once is checked like any other: the
+// approvals that it rests on may count no more.
+func TestWrittenIsCheckedAtTheSecondTry(t *testing.T) {
+	w := newWorld(t, nil)
+	fails := true
+	w.use(failing(interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if _, ok := o.(*rbacv1.RoleBinding); ok && fails {
+				return errBroken
+			}
+			return c.Create(ctx, o, opts...)
+		},
+	}), broker.GetAPIReader())
+	w.requests.Wrote = w.grants.Wrote
+	_, g := w.approved()
+	if _, err := w.tryGrant(g); !errors.Is(err, errBroken) {
+		t.Fatalf("got %v, want the failed creation", err)
+	}
+	narrowed := w.policy.DeepCopy()
+	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(narrowed), narrowed); err != nil {
+		t.Fatal(err)
+	}
+	narrowed.Spec.Approvers = []v1alpha1.Subject{{Kind: "User", Name: "carol"}}
+	if err := e.Admin.Update(t.Context(), narrowed); err != nil {
+		t.Fatal(err)
+	}
+	w.fresh(narrowed)
+	fails = false
+	w.reconcileGrant(g)
+	w.wantEnded(g, v1alpha1.EndNotApproved)
 }

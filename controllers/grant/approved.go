@@ -16,15 +16,17 @@ import (
 	"github.com/accessbroker/accessbroker/internal/resolve"
 )
 
-// Wrote notes a grant that this process has checked against what was approved and is
-// about to write.
-func (r *Reconciler) Wrote(g *v1alpha1.AccessGrant, now time.Time) { r.written.add(g, now) }
+// Wrote notes a grant that this process is about to write, after it has checked that
+// the grant is what was approved. The result takes that back, if it is not written.
+func (r *Reconciler) Wrote(g *v1alpha1.AccessGrant, now time.Time) (takeBack func()) {
+	return r.written.add(g, now)
+}
 
 // notApproved returns an end when a grant is not what its request, its policy and
 // the decisions allow. Before that, it reads them live: the cache may be older than
 // the grant.
 func (r *Reconciler) notApproved(ctx context.Context, s *step) (*grant.End, error) {
-	if r.written.has(s.AccessGrant) {
+	if r.written.has(s.AccessGrant, s.now) {
 		return nil, nil
 	}
 	end, err := r.notApprovedIn(ctx, r.Names, s)

@@ -81,6 +81,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reco
 	if end == nil && err == nil && s.Status.Phase != v1alpha1.GrantActive {
 		end, err = r.give(ctx, s)
 	}
+	r.written.drop(s.Name)    // the next look checks it: what was approved may change
 	r.Backlog.Arrived(s.Name) // nobody waits for one that cannot be given at once, either
 	switch {
 	case end != nil:

@@ -44,7 +44,6 @@ func (r *Reconciler) give(ctx context.Context, s *step) (*ending, error) {
 		fmt.Sprintf("%d bindings exist", len(status.Bindings)))
 	s.Status = *status
 	r.memory.note(s.Name, s.UID, func(m *remembered) { m.given = status.DeepCopy() })
-	r.written.drop(s.Name)
 	r.Metrics.Active(s.Name, r.Clock.Now())
 	return nil, nil
 }

@@ -97,7 +97,7 @@ func (m *memory) wrote(g *v1alpha1.AccessGrant) {
 }
 
 // written holds the grants that this process wrote, after it had checked them, until
-// they are given: they need no second check.
+// they are first looked at: that look needs no second check.
 type written struct {
 	mu     sync.Mutex
 	grants map[string]writtenGrant // by name
@@ -111,7 +111,8 @@ type writtenGrant struct {
 // maxWritten is how long a grant that this process wrote needs no second check.
 const maxWritten = 10 * time.Second
 
-func (w *written) add(g *v1alpha1.AccessGrant, now time.Time) {
+// add notes a grant that is about to be written. The result takes that back.
+func (w *written) add(g *v1alpha1.AccessGrant, now time.Time) (takeBack func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, grant := range w.grants {
@@ -123,14 +124,15 @@ func (w *written) add(g *v1alpha1.AccessGrant, now time.Time) {
 		w.grants = map[string]writtenGrant{}
 	}
 	w.grants[g.Name] = writtenGrant{g.Spec.DeepCopy(), now}
+	return func() { w.drop(g.Name) }
 }
 
-// has tells whether a grant is exactly what this process wrote.
-func (w *written) has(g *v1alpha1.AccessGrant) bool {
+// has tells whether a grant is exactly what this process wrote a moment ago.
+func (w *written) has(g *v1alpha1.AccessGrant, now time.Time) bool {
 	w.mu.Lock()
 	known, ok := w.grants[g.Name]
 	w.mu.Unlock()
-	return ok && equality.Semantic.DeepEqual(*known.spec, g.Spec)
+	return ok && now.Sub(known.at) <= maxWritten && equality.Semantic.DeepEqual(*known.spec, g.Spec)
 }
 
 func (w *written) drop(name string) {

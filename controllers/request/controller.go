@@ -54,7 +54,7 @@ type Reconciler struct {
 	Backlog *queue.Backlog
 	Metrics *record.Metrics
 	// Wrote is called before a grant is written, when it is known to be as approved.
-	Wrote func(*v1alpha1.AccessGrant, time.Time)
+	Wrote func(*v1alpha1.AccessGrant, time.Time) (takeBack func())
 
 	counted counted
 }

@@ -30,9 +30,10 @@ func (r *Reconciler) write(ctx context.Context, s *step, want *resolve.Resolved,
 	}
 	g := resolve.NewGrant(s.AccessRequest, want, match, approvers, s.now)
 	r.Backlog.Begin(g.Name, s.now)
-	r.Wrote(g, s.now)
+	takeBack := r.Wrote(g, s.now)
 	if err := r.Client.Create(ctx, g); err != nil {
 		r.Backlog.Arrived(g.Name)
+		takeBack()
 		if apierrors.IsAlreadyExists(err) {
 			// The grant was made before a restart, or the cache is behind: its deadline
 			// stands. Or it has ended and left the cache.
