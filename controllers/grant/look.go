@@ -216,33 +216,28 @@ func (l *look) task() (grant.TaskNow, error) {
 
 // roles reads the roles that the grant binds: one ClusterRole, or a Role in each
 // namespace.
-func (l *look) roles() (out grant.RolesNow, err error) {
+func (l *look) roles() (out grant.RolesNow) {
 	g := l.g
 	var now []resolve.Role
-	read := func(namespace string, approved types.UID) error {
+	read := func(namespace string, approved types.UID) {
 		role, err := l.Names.Role(l.ctx, namespace, *g.Spec.RoleRef)
-		missing := ""
+		seen := grant.RoleNow{UID: role.UID, Approved: approved, Rules: role.Rules}
 		if no := (*resolve.Impossible)(nil); errors.As(err, &no) {
-			missing = no.Message
-		} else if err != nil {
-			return err
+			seen.Missing = no.Message
+		} else {
+			seen.Err = err
 		}
-		now = append(now, role)
-		out.Each = append(out.Each, grant.RoleNow{Missing: missing, UID: role.UID, Approved: approved, Rules: role.Rules})
-		return nil
+		now, out.Each = append(now, role), append(out.Each, seen)
 	}
 	if g.Spec.RoleRef.Kind == v1alpha1.ClusterRoleKind {
-		err = read("", g.Spec.RoleUID)
+		read("", g.Spec.RoleUID)
 	} else {
 		for _, ns := range g.Spec.Namespaces {
-			err = errors.Join(err, read(ns.Name, ns.RoleUID))
+			read(ns.Name, ns.RoleUID)
 		}
 	}
-	if err != nil {
-		return grant.RolesNow{}, err
-	}
 	out.Fingerprint = l.Names.Roles.Fingerprint(resolve.PinsOf(g), now)
-	return out, nil
+	return out
 }
 
 // uid returns the UID of an object, empty when it does not exist or is being

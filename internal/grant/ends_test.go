@@ -49,8 +49,8 @@ func fine() *Facts {
 		},
 		Refusal: func() (string, error) { return "", nil },
 		Task:    func() (TaskNow, error) { return TaskNow{State: task.Running}, nil },
-		Roles: func() (RolesNow, error) {
-			return RolesNow{Each: []RoleNow{{UID: "role", Approved: "role"}}, Fingerprint: "as approved"}, nil
+		Roles: func() RolesNow {
+			return RolesNow{Each: []RoleNow{{UID: "role", Approved: "role"}}, Fingerprint: "as approved"}
 		},
 		ServiceAccount: func(_, name string) (types.UID, error) { return types.UID("uid-of-" + name), nil },
 		Namespace:      func(name string) (types.UID, error) { return types.UID("uid-of-" + name), nil },
@@ -93,7 +93,7 @@ func taskIs(now TaskNow, err error) change {
 
 func rolesAre(fingerprint string, each ...RoleNow) change {
 	return func(f, _ *Facts) {
-		f.Roles = func() (RolesNow, error) { return RolesNow{Each: each, Fingerprint: fingerprint}, nil }
+		f.Roles = func() RolesNow { return RolesNow{Each: each, Fingerprint: fingerprint} }
 	}
 }
 
@@ -139,9 +139,10 @@ var over = map[string]map[string]struct {
 		"was complete, gone": {taskIs(TaskNow{Gone: true, State: task.Completed, Why: "it succeeded"}, nil), v1alpha1.EndTaskCompleted, "it succeeded, and was deleted"},
 	},
 	"role": {
-		"is gone":     {rolesAre("", RoleNow{Missing: "ClusterRole edit does not exist", Approved: "role"}), v1alpha1.EndRoleGone, "ClusterRole edit does not exist"},
-		"is another":  {rolesAre("as approved", RoleNow{UID: "another", Approved: "role"}), v1alpha1.EndRoleGone, "deleted and recreated"},
-		"allows more": {rolesAre("changed", RoleNow{UID: "role", Approved: "role", Rules: podRules("delete")}), v1alpha1.EndRoleWidened, "more than was approved"},
+		"is gone":                           {rolesAre("", RoleNow{Missing: "ClusterRole edit does not exist", Approved: "role"}), v1alpha1.EndRoleGone, "ClusterRole edit does not exist"},
+		"is another":                        {rolesAre("as approved", RoleNow{UID: "another", Approved: "role"}), v1alpha1.EndRoleGone, "deleted and recreated"},
+		"one is unknown and the other gone": {rolesAre("", RoleNow{Err: errUnknown}, RoleNow{Missing: "Role b/edit does not exist"}), v1alpha1.EndRoleGone, "Role b/edit"},
+		"allows more":                       {rolesAre("changed", RoleNow{UID: "role", Approved: "role", Rules: podRules("delete")}), v1alpha1.EndRoleWidened, "more than was approved"},
 		"changed somewhere": {
 			rolesAre("changed", RoleNow{UID: "role", Approved: "role", Rules: podRules("get")}, RoleNow{UID: "role", Approved: "role", Rules: podRules("get")}),
 			v1alpha1.EndRoleWidened, "",
@@ -181,7 +182,7 @@ var unknown = map[string]func(*Facts){
 	"policy":          func(f *Facts) { f.Policy = func() (*v1alpha1.AccessPolicy, error) { return nil, errUnknown } },
 	"refusal":         func(f *Facts) { f.Refusal = func() (string, error) { return "", errUnknown } },
 	"task":            func(f *Facts) { f.Task = func() (TaskNow, error) { return TaskNow{}, errUnknown } },
-	"roles":           func(f *Facts) { f.Roles = func() (RolesNow, error) { return RolesNow{}, errUnknown } },
+	"a role":          func(f *Facts) { rolesAre("as approved", RoleNow{Err: errUnknown})(f, nil) },
 	"service account": func(f *Facts) { f.ServiceAccount = func(string, string) (types.UID, error) { return "", errUnknown } },
 	"namespace":       func(f *Facts) { f.Namespace = func(string) (types.UID, error) { return "", errUnknown } },
 	"binding":         func(f *Facts) { f.Intact = func(Object) (bool, error) { return false, errUnknown } },

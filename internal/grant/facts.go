@@ -22,7 +22,7 @@ type Facts struct {
 	// Task of the grant; asked only when it has one.
 	Task func() (TaskNow, error)
 	// Roles that the grant binds; asked only when it binds roles that exist.
-	Roles func() (RolesNow, error)
+	Roles func() RolesNow
 	// ServiceAccount and Namespace of a name: the UID, empty when there is none or
 	// it is being deleted.
 	ServiceAccount func(namespace, name string) (types.UID, error)
@@ -55,4 +55,6 @@ type RoleNow struct {
 	Missing       string
 	UID, Approved types.UID
 	Rules         []rbacv1.PolicyRule
+	// Err is that nobody can say how this one is now.
+	Err error
 }

@@ -180,17 +180,20 @@ func roleOver(g *v1alpha1.AccessGrant, facts *Facts, _ time.Time) (*End, error) 
 	if ref == nil {
 		return nil, nil
 	}
-	roles, err := facts.Roles()
-	if err != nil {
-		return nil, err
-	}
+	roles := facts.Roles()
+	var errs []error
 	for _, role := range roles.Each {
 		switch {
+		case role.Err != nil:
+			errs = append(errs, role.Err)
 		case role.Missing != "":
 			return endf(v1alpha1.EndRoleGone, "%s", role.Missing), nil
 		case role.UID != role.Approved:
 			return endf(v1alpha1.EndRoleGone, "%s %s was deleted and recreated", ref.Kind, ref.Name), nil
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	if roles.Fingerprint == g.Spec.RulesHash {
 		return nil, nil
