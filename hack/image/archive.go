@@ -61,7 +61,7 @@ func writeArchive(to, name, version string, idx v1.ImageIndex, when time.Time) e
 }
 
 // dockerManifest is what Docker's older store reads. It cannot choose by platform:
-// the tag itself is the one for amd64, and each platform has a tag of its own.
+// the tag itself is the first one's, and each platform has a tag of its own.
 func dockerManifest(name, version string, idx v1.ImageIndex) ([]byte, error) {
 	type entry struct {
 		Config   string
@@ -74,7 +74,7 @@ func dockerManifest(name, version string, idx v1.ImageIndex) ([]byte, error) {
 		return nil, err
 	}
 	var all []entry
-	for _, m := range manifest.Manifests {
+	for i, m := range manifest.Manifests {
 		img, err := idx.Image(m.Digest)
 		if err != nil {
 			return nil, err
@@ -84,7 +84,7 @@ func dockerManifest(name, version string, idx v1.ImageIndex) ([]byte, error) {
 			return nil, err
 		}
 		e := entry{Config: blob(content.Config.Digest), RepoTags: []string{name + ":" + version + "-" + m.Platform.Architecture}}
-		if m.Platform.Architecture == "amd64" {
+		if i == 0 {
 			e.RepoTags = append(e.RepoTags, name+":"+version)
 		}
 		for _, l := range content.Layers {
