@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -219,7 +220,10 @@ func uninstall(config *rest.Config, scheme *runtime.Scheme) (code int, err error
 	if err != nil {
 		return 1, fmt.Errorf("create client: %w", err)
 	}
-	if err := access.Uninstall(ctrl.SetupSignalHandler(), c, func(ended string) { fmt.Println(ended) }); err != nil {
+	ended := func(ctx context.Context, ended access.Ended) error {
+		return record.Uninstalled(ctx, c, ended, time.Now())
+	}
+	if err := access.Uninstall(ctrl.SetupSignalHandler(), c, ended, func(what string) { fmt.Println(what) }); err != nil {
 		return 1, fmt.Errorf("uninstall: %w", err)
 	}
 	fmt.Println("no access of any grant is left; Access Broker can be deleted")

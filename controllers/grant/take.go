@@ -1,7 +1,6 @@
 package grant
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +49,7 @@ func (r *Reconciler) take(ctx context.Context, s *step, end *ending) (reconcile.
 	status.EndedTime = &metav1.Time{Time: gone}
 	status.EndReason, status.EndedBy = end.Reason, end.By
 	record.SetCondition(&status.Conditions, gone, v1alpha1.ConditionAccessGiven, metav1.ConditionFalse, string(end.Reason), end.Message+late(s.AccessGrant, gone))
-	report(&status.Conditions, remaining, left, gone)
+	record.Removed(&status.Conditions, remaining, left, gone)
 	if err := r.write(ctx, s); err != nil {
 		return record.Again(err)
 	}
@@ -77,35 +76,4 @@ func late(g *v1alpha1.AccessGrant, gone time.Time) string {
 		due = g.Spec.ExpirationTime.Time
 	}
 	return fmt.Sprintf("; it was removed %s late, after this: %s", text.Duration(gone.Sub(due).Round(time.Second)), c.Message)
-}
-
-// report writes the answers as conditions, with the objects of the grant that are
-// left but allow nothing.
-func report(conditions *[]metav1.Condition, r access.Remaining, left []string, now time.Time) {
-	asked := fmt.Sprintf("the API server was asked for all %d permissions", r.Possible)
-	if r.Asked < r.Possible {
-		asked = fmt.Sprintf("the API server was asked for %d of %d permissions", r.Asked, r.Possible)
-	}
-	if r.Unlisted {
-		asked += " that the grant lists, and for none that it leaves out,"
-	}
-	asked += r.Without
-	standing, reason, also := metav1.ConditionFalse, v1alpha1.ReasonVerified, asked+" and allows none"
-	switch {
-	case len(r.Standing) > 0:
-		standing, reason = metav1.ConditionTrue, v1alpha1.ReasonOtherBindings
-		also = fmt.Sprintf("%s and allows some by %d other bindings, listed under StandingAccess", asked, len(r.Standing))
-	case len(r.Grants) > 0:
-		reason, also = v1alpha1.ReasonOtherGrants, asked+" and allows some by other grants: "+access.List(r.Grants)
-	}
-	none := "no binding is left; "
-	if len(left) > 0 {
-		none, reason = "no binding of the grant allows anything; "+access.List(left)+"; ", v1alpha1.ReasonRemovalRefused
-	}
-	record.SetCondition(conditions, now, v1alpha1.ConditionAccessRemoved, metav1.ConditionTrue, reason, none+also)
-	if standing == metav1.ConditionTrue {
-		record.SetCondition(conditions, now, v1alpha1.ConditionStandingAccess, standing, v1alpha1.ReasonOtherBindings, r.Listed())
-		return
-	}
-	record.SetCondition(conditions, now, v1alpha1.ConditionStandingAccess, standing, cmp.Or(r.Reason(), v1alpha1.ReasonNone), also)
 }

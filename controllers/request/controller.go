@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/queue"
@@ -92,15 +91,8 @@ func (s *step) set(kind string, status metav1.ConditionStatus, reason, message s
 }
 
 func (s *step) end(phase v1alpha1.RequestPhase, reason, message string) {
-	s.Status.Phase = phase
 	s.wait = 0
-	if cached.Awaits(s.AccessRequest) {
-		meta.RemoveStatusCondition(&s.Status.Conditions, v1alpha1.ConditionPolicyMatched)
-	}
-	s.set(v1alpha1.ConditionEnded, metav1.ConditionTrue, reason, message)
-	if meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ConditionGranted) {
-		s.set(v1alpha1.ConditionGranted, metav1.ConditionFalse, reason, message)
-	}
+	record.EndRequest(s.AccessRequest, s.now, phase, reason, message)
 }
 
 // until makes the reconciler look again at t, or sooner when that was asked for.

@@ -19,11 +19,19 @@ import (
 // while it takes the old.
 var ErrPoliciesLeft = errors.New("there are AccessPolicies, which may give new access at any moment; delete them first: kubectl delete accesspolicies --all")
 
+// Ended is a grant whose access was taken away. Left names, in words, what allows
+// nothing any more but could not be deleted.
+type Ended struct {
+	Grant *v1alpha1.AccessGrant
+	Left  []string
+}
+
 // Uninstall ends every grant, whatever its deadline, and then takes the finalizers
 // off the AccessGrants: with them, the deletion of their CRD would wait for a broker
 // that is gone. It works whether or not a broker runs. It reports what it took away
-// through tell.
-func Uninstall(ctx context.Context, c client.Client, tell func(string)) error {
+// through tell. What it ended it hands to ended, which records that: the record may
+// be kept, and no broker may come to write it.
+func Uninstall(ctx context.Context, c client.Client, ended func(context.Context, Ended) error, tell func(string)) error {
 	policies := &v1alpha1.AccessPolicyList{}
 	if err := ignoreUnknown(c.List(ctx, policies, client.Limit(1))); err != nil {
 		return fmt.Errorf("list policies: %w", err)
@@ -36,12 +44,21 @@ func Uninstall(ctx context.Context, c client.Client, tell func(string)) error {
 		return err
 	}
 	var errs []error
+	var all []Ended
 	for i := range grants.Items {
-		errs = append(errs, takeAll(ctx, c, &grants.Items[i], tell))
+		g := &grants.Items[i]
+		if g.Status.Phase == v1alpha1.GrantEnded {
+			continue
+		}
+		left, err := takeAll(ctx, c, g, tell)
+		all, errs = append(all, Ended{g, left}), append(errs, err)
 	}
 	errs = append(errs, removeLabelled(ctx, c, grants.Items, tell))
 	if err := errors.Join(errs...); err != nil {
 		return err // the finalizers stay until all access is gone
+	}
+	for _, each := range all {
+		errs = append(errs, ended(ctx, each))
 	}
 	for i := range grants.Items {
 		errs = append(errs, letGo(ctx, c, &grants.Items[i]))
@@ -59,23 +76,20 @@ func ignoreUnknown(err error) error {
 }
 
 // takeAll takes away all that a grant wants.
-func takeAll(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant, tell func(string)) error {
-	if g.Status.Phase == v1alpha1.GrantEnded {
-		return nil
-	}
+func takeAll(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant, tell func(string)) (left []string, err error) {
 	taken := &remover{client: c, live: c}
 	for _, want := range slices.Backward(grant.Objects(g)) {
 		taken.remove(ctx, want, grant.RecordedUID(g, want))
 	}
-	left, err := taken.done()
+	left, err = taken.done()
 	for _, what := range left {
 		tell(what)
 	}
 	if err != nil {
-		return fmt.Errorf("end grant %s: %w", g.Name, err)
+		return nil, fmt.Errorf("end grant %s: %w", g.Name, err)
 	}
 	tell(fmt.Sprintf("ended %s: %s in %s for %s", g.Name, g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects))
-	return nil
+	return left, nil
 }
 
 // removeLabelled takes away what else belongs to a grant, also to one that has ended

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -100,6 +101,18 @@ func SetCondition(conditions *[]metav1.Condition, now time.Time, kind string, st
 		Type: kind, Status: status, Reason: reason, Message: text.Message(message),
 		LastTransitionTime: metav1.NewTime(now),
 	})
+}
+
+// EndRequest sets the status of a request that is over as of now.
+func EndRequest(r *v1alpha1.AccessRequest, now time.Time, phase v1alpha1.RequestPhase, reason, message string) {
+	r.Status.Phase = phase
+	if cached.Awaits(r) {
+		meta.RemoveStatusCondition(&r.Status.Conditions, v1alpha1.ConditionPolicyMatched)
+	}
+	SetCondition(&r.Status.Conditions, now, v1alpha1.ConditionEnded, metav1.ConditionTrue, reason, message)
+	if meta.IsStatusConditionTrue(r.Status.Conditions, v1alpha1.ConditionGranted) {
+		SetCondition(&r.Status.Conditions, now, v1alpha1.ConditionGranted, metav1.ConditionFalse, reason, message)
+	}
 }
 
 // lastWord is the message of the last condition that a request has reached.

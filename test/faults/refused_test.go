@@ -196,6 +196,10 @@ func TestUninstallWhileDeletionIsRefused(t *testing.T) {
 		t.Errorf("uninstall: %v\n%s", err, out)
 	}
 	c.wantDisarmed(t, ns, g)
+	ended := c.WaitEnded(t, g.Name, v1alpha1.EndPolicyGone)
+	if !kit.HasReason(ended.Status.Conditions, v1alpha1.ReasonRemovalRefused) || !kit.HasMessage(ended.Status.Conditions, kit.Frozen) {
+		t.Errorf("the record does not tell what is left: %s", kit.Describe(ended.Status.Conditions))
+	}
 }
 
 // What ends access waits for no verification: while not one question to the API

@@ -2,9 +2,7 @@ package install
 
 import (
 	"context"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -138,7 +136,7 @@ func (c *cluster) uninstall(t *testing.T, broker *lab.Process) {
 	if !kit.Can(t, c.alice, c.namespace) {
 		t.Error("it took access away although it refused")
 	}
-	commands := commandsOf(t, "## Uninstall", "With Helm")
+	commands := kit.CommandsOf(t, "install.md", "## Uninstall", "With Helm")
 	end := slices.IndexFunc(commands, func(line string) bool { return strings.HasPrefix(line, "kubectl exec ") })
 	if end < 0 {
 		t.Fatal("the page does not run the uninstall command")
@@ -181,7 +179,7 @@ func (c *cluster) helm(t *testing.T) {
 	kit.Create(t, c.Admin, stranger)
 
 	var out string
-	for _, line := range commandsOf(t, "### When no broker runs", "The same commands") {
+	for _, line := range kit.CommandsOf(t, "install.md", "### When no broker runs", "The same commands") {
 		if strings.HasPrefix(line, "access-broker ") && !kit.Can(t, c.alice, c.namespace) {
 			t.Error("the access is gone although nobody has taken it: this proves nothing")
 		}
@@ -202,7 +200,18 @@ func (c *cluster) helm(t *testing.T) {
 	if err := c.Admin.Get(t.Context(), client.ObjectKeyFromObject(g), g); err != nil {
 		t.Errorf("Helm did not keep the record: %v", err)
 	}
-	for _, line := range commandsOf(t, "unless the chart was installed with", "### When no broker runs") {
+	if s := g.Status; s.Phase != v1alpha1.GrantEnded || s.EndReason != v1alpha1.EndPolicyGone || s.EndedTime == nil ||
+		!meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionAccessRemoved) || !meta.IsStatusConditionFalse(s.Conditions, v1alpha1.ConditionAccessGiven) {
+		t.Errorf("the record does not say that the access is gone: %+v", s)
+	}
+	request := &v1alpha1.AccessRequest{}
+	if err := c.Admin.Get(t.Context(), client.ObjectKey{Namespace: g.Spec.RequestRef.Namespace, Name: g.Spec.RequestRef.Name}, request); err != nil {
+		t.Error(err)
+	}
+	if request.Status.Phase != v1alpha1.RequestRevoked || !meta.IsStatusConditionTrue(request.Status.Conditions, v1alpha1.ConditionEnded) {
+		t.Errorf("the request is %s: %s", request.Status.Phase, kit.Describe(request.Status.Conditions))
+	}
+	for _, line := range kit.CommandsOf(t, "install.md", "unless the chart was installed with", "### When no broker runs") {
 		c.mustRun(t, line+" --timeout=60s")
 	}
 	c.nothingLeft(t)
@@ -390,34 +399,4 @@ func (c *cluster) mustHelm(t *testing.T, args ...string) {
 	if out, err := helm(t, append(args, "--kubeconfig", c.kubeconfig, "--namespace", "default")...); err != nil {
 		t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-}
-
-// commandsOf are the commands on the page docs/install.md from one text to
-// another.
-func commandsOf(t *testing.T, from, to string) []string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(root(t), "docs", "install.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, found := strings.Cut(string(content), from)
-	text, _, until := strings.Cut(text, to)
-	if !found || !until {
-		t.Fatalf("the page has no %q before %q", from, to)
-	}
-	var commands []string
-	inside := false
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		switch {
-		case strings.HasPrefix(line, "```"):
-			inside = !inside
-		case inside:
-			commands = append(commands, line)
-		}
-	}
-	if len(commands) == 0 {
-		t.Fatalf("the page has no command from %q to %q", from, to)
-	}
-	return commands
 }
