@@ -58,10 +58,13 @@ node: controlplane build node-binaries ## The sandbox with a node under it: Pods
 	@go build -o bin/node/node ./hack/node
 	@exec bin/node/node $(ARGS)
 
-# A target of its own: nothing else needs them. The broker's image is made anew.
+# A target of its own: nothing else needs them. The broker's image is that of
+# `make image`, for this machine alone, under the name that config/default has.
 .PHONY: node-binaries
 node-binaries: build ## Build and download what a node is made of into bin/node, once
-	@hack/controlplane/node.sh
+	@hack/controlplane/node.sh $(KUBERNETES)
+	@go build -C hack/image -o ../../bin/image .
+	@bin/image build -version '$(VERSION)' -tag latest -program access-broker -platform linux/$(shell go env GOARCH) -out bin/node/images
 
 .PHONY: bench
 bench: controlplane build ## Measure speed and cost, e.g. make bench ARGS='-quick -only approval,burst'
@@ -77,10 +80,15 @@ test: controlplane build ## Run all tests, e.g. make test PKGS=./test/e2e ARGS='
 # -p 1 keeps one node at a time; -v shows the figures, and why nothing was run.
 # TEST_NODE=must fails where TEST_NODE=1 skips because something is missing.
 TEST_NODE ?= 1
+# KUBERNETES=1.34 takes the Kubernetes that this folder of hack/controlplane pins.
+KUBERNETES ?=
 .PHONY: test-node
-test-node: controlplane build node-binaries ## Run the tests that need a node, e.g. make test-node ARGS='-run Exec -v'
+test-node: controlplane build node-binaries ## Run the tests that need a node, e.g. make test-node ARGS='-run Exec -v' or KUBERNETES=1.34
+	@hack/controlplane/build.sh $(KUBERNETES)
+	@go build -C hack/helm -o ../../bin/node/helm helm.sh/helm/v4/cmd/helm
 	@go build -o bin/node/node ./hack/node
-	@TEST_NODE=$(TEST_NODE) go test -p 1 -count=1 -timeout 20m -v $(ARGS) ./test/node/...
+	@$(if $(KUBERNETES),KUBEBUILDER_ASSETS=$(CURDIR)/bin/$(KUBERNETES)) TEST_NODE=$(TEST_NODE) \
+	  go test -p 1 -count=1 -timeout 20m -v $(ARGS) ./test/node/...
 
 .PHONY: test-versions
 test-versions: controlplane build ## Run the suites that depend on the version on the newest Kubernetes and on OLDER, e.g. make test-versions OLDER=1.30 VERSIONED=./test/e2e

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Makes bin/node: kubelet, kube-scheduler and kube-proxy of the Kubernetes that
-# this folder's go.mod pins, containerd of runtime/go.mod, the images of the
-# broker and of a pause process, and runc, the CNI plugins and nft from Debian's
-# packages, which are unpacked there and not installed. What is there already
-# and still at the pinned version is left alone, but for the broker's image.
+# Builds kubelet, kube-scheduler and kube-proxy of the Kubernetes that this
+# folder's go.mod pins into bin/, beside its control plane; with an argument such
+# as 1.34, those of the older one into bin/1.34. Then it makes bin/node: containerd
+# of runtime/go.mod, the image of a pause process, and runc, the CNI plugins and
+# nft from Debian's packages, which are unpacked there and not installed. What is
+# there already and still at the pinned version is left alone.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -23,11 +24,38 @@ if [[ "$(go env GOOS)" != linux ]]; then
 fi
 
 build() { # output package ldflags
-  [[ -x "$out/$1" ]] && return
+  [[ -x "$1" ]] && return
   local start=$SECONDS
-  echo "node: building $1 from source (once) ..."
-  go build -trimpath -buildvcs=false -ldflags "$3" -o "$out/$1" "$2"
-  echo "node: built $1 in $((SECONDS - start)) s"
+  echo "node: building ${1#"$bin"/} from source (once) ..."
+  go build -trimpath -buildvcs=false -ldflags "$3" -o "$1" "$2"
+  echo "node: built ${1#"$bin"/} in $((SECONDS - start)) s"
+}
+
+# fresh tells whether what pins something is what it was at the last build.
+fresh() { # stamp pins
+  [[ "$(cat "$1" 2>/dev/null)" == "$2" ]]
+}
+
+go_is="$(go env GOVERSION GOOS GOARCH | tr '\n' ' ')"
+
+# version builds what runs on a node of a Kubernetes.
+version() { # module output
+  cd "$1"
+  mkdir -p "$2"
+  local pins stamp="$2/.node"
+  pins="$(cat go.mod go.sum "$here/node.sh" | git hash-object --stdin) $go_is"
+  fresh "$stamp" "$pins" || rm -f "$stamp" "${kubernetes[@]/#/$2/}"
+  # As in build.sh: the version is stamped by the linker.
+  local version minor name pkg ldflags="-s -w"
+  version="$(go list -m -f '{{.Version}}' k8s.io/kubernetes)"
+  minor="${version#v1.}"
+  for pkg in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    ldflags+=" -X $pkg.gitVersion=$version -X $pkg.gitMajor=1 -X $pkg.gitMinor=${minor%%.*}"
+  done
+  for name in "${kubernetes[@]}"; do
+    build "$2/$name" "k8s.io/kubernetes/cmd/$name" "$ldflags"
+  done
+  echo "$pins" > "$stamp"
 }
 
 unpack() {
@@ -52,38 +80,27 @@ unpack() {
   mv "$out/packages.new" "$out/packages"
 }
 
-image() { # file image binary
-  [[ "$out/images/$1.tar" -nt "$3" ]] || "$out/image" -out "$out/images/$1.tar" -image "$2" -binary "$3"
-}
+older="${1:-}"
+if [[ -n "$older" && ! -f "$here/$older/go.mod" ]]; then
+  echo "node: no Kubernetes $older is pinned; there are $(cd "$here" && echo [0-9]*)" >&2
+  exit 2
+fi
+version "$here${older:+/$older}" "$bin${older:+/$older}"
 
 mkdir -p "$out/images"
-cd "$here"
+cd "$here/runtime"
 stamp="$out/.pins"
-pins="$(cat go.mod go.sum runtime/go.mod runtime/go.sum runtime/*/*.go node.sh | git hash-object --stdin) $(go env GOVERSION GOOS GOARCH | tr '\n' ' ')"
-if [[ "$(cat "$stamp" 2>/dev/null)" != "$pins" ]]; then
-  rm -f "$stamp" "${kubernetes[@]/#/$out/}" "${containerd[@]/#/$out/}" "$out/image" "$out/pause"
+pins="$(cat go.mod go.sum ./*/*.go ../node.sh | git hash-object --stdin) $go_is"
+if ! fresh "$stamp" "$pins"; then
+  rm -f "$stamp" "${containerd[@]/#/$out/}" "$out/image" "$out/pause" "$out/images/pause.tar"
   rm -rf "$out/packages" "$out/packages.new"
 fi
-
-# As in build.sh: the version is stamped by the linker.
-version="$(go list -m -f '{{.Version}}' k8s.io/kubernetes)"
-minor="${version#v1.}"
-ldflags="-s -w"
-for pkg in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-  ldflags+=" -X $pkg.gitVersion=$version -X $pkg.gitMajor=1 -X $pkg.gitMinor=${minor%%.*}"
-done
-for name in "${kubernetes[@]}"; do
-  build "$name" "k8s.io/kubernetes/cmd/$name" "$ldflags"
-done
-cd runtime
 for name in "${containerd[@]}"; do
-  build "$name" "github.com/containerd/containerd/v2/cmd/$name" "-s -w"
+  build "$out/$name" "github.com/containerd/containerd/v2/cmd/$name" "-s -w"
 done
 for name in image pause; do
-  build "$name" "./$name" "-s -w"
+  build "$out/$name" "./$name" "-s -w"
 done
 unpack
+[[ -e "$out/images/pause.tar" ]] || "$out/image" -out "$out/images/pause.tar" -image access-broker-pause:latest -binary "$out/pause"
 echo "$pins" > "$stamp"
-
-image pause access-broker-pause:latest "$out/pause"
-image access-broker access-broker:latest "$bin/access-broker"

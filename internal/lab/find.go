@@ -27,13 +27,12 @@ const (
 
 // findBinaries returns the folder with all the programs.
 func (c *ControlPlane) findBinaries(folder string) (string, error) {
+	var err error
 	if folder == "" {
-		folder = os.Getenv(assetsVariable)
+		folder, err = Assets()
+	} else {
+		folder, err = filepath.Abs(folder)
 	}
-	if folder == "" {
-		folder = filepath.Join(c.Root, "bin")
-	}
-	folder, err := filepath.Abs(folder)
 	if err != nil {
 		return "", err
 	}
@@ -44,6 +43,16 @@ func (c *ControlPlane) findBinaries(folder string) (string, error) {
 		}
 	}
 	return folder, nil
+}
+
+// Assets is the folder with the programs of Kubernetes, unless Options say
+// otherwise: $KUBEBUILDER_ASSETS, or else the module's bin folder.
+func Assets() (string, error) {
+	if folder := os.Getenv(assetsVariable); folder != "" {
+		return filepath.Abs(folder)
+	}
+	root, err := ModuleRoot()
+	return filepath.Join(root, "bin"), err
 }
 
 // ModuleRoot returns the folder of this module's go.mod, at or above the

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/accessbroker/accessbroker/internal/lab"
@@ -36,18 +37,27 @@ func Missing() error {
 	if err != nil {
 		return err
 	}
+	assets, err := lab.Assets()
+	if err != nil {
+		return err
+	}
 	var missing []string
-	for _, name := range []string{
-		"containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-scheduler", "kube-proxy",
-		packagesFolder + "/usr/sbin/runc", packagesFolder + "/usr/sbin/nft", packagesFolder + "/usr/lib/cni/bridge",
-		imagesFolder + "/access-broker.tar", imagesFolder + "/pause.tar",
+	for folder, names := range map[string][]string{
+		assets: {"kubelet", "kube-scheduler", "kube-proxy"},
+		folder(root): {
+			"containerd", "containerd-shim-runc-v2", "ctr",
+			packagesFolder + "/usr/sbin/runc", packagesFolder + "/usr/sbin/nft", packagesFolder + "/usr/lib/cni/bridge",
+			imagesFolder + "/access-broker-latest.tar", imagesFolder + "/pause.tar",
+		},
 	} {
-		if _, err := os.Stat(filepath.Join(folder(root), name)); err != nil {
-			missing = append(missing, name)
+		for _, name := range names {
+			if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
+				missing = append(missing, filepath.Join(folder, name))
+			}
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("%w: bin/node lacks %s; run `make node-binaries`, which needs apt-get and dpkg of Debian or Ubuntu", ErrMissing, strings.Join(missing, ", "))
+		return fmt.Errorf("%w: there is no %s; run `make node-binaries`, which needs apt-get and dpkg of Debian or Ubuntu", ErrMissing, strings.Join(slices.Sorted(slices.Values(missing)), ", "))
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ type Node struct {
 	// started again one by one.
 	Containerd, Kubelet, Scheduler, Proxy *lab.Process
 
-	folder string // with the binaries
+	folder string // with what is not Kubernetes's own
 	output io.Writer
 }
 
@@ -189,7 +189,7 @@ func (n *Node) startKubelet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.Kubelet = lab.NewProcess("kubelet", n.binary("kubelet"), logOf("kubelet"), n.Healthy("http://127.0.0.1:10248/healthz"),
+	n.Kubelet = lab.NewProcess("kubelet", n.Binary("kubelet"), logOf("kubelet"), n.Healthy("http://127.0.0.1:10248/healthz"),
 		"--config="+config,
 		"--kubeconfig="+kubeconfig,
 		"--hostname-override="+hostname,
@@ -208,7 +208,7 @@ func (n *Node) startScheduler(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.Scheduler = lab.NewProcess("kube-scheduler", n.binary("kube-scheduler"), logOf("kube-scheduler"), n.Healthy("https://127.0.0.1:10259/healthz"),
+	n.Scheduler = lab.NewProcess("kube-scheduler", n.Binary("kube-scheduler"), logOf("kube-scheduler"), n.Healthy("https://127.0.0.1:10259/healthz"),
 		"--kubeconfig="+kubeconfig,
 		"--authentication-kubeconfig="+kubeconfig,
 		"--authorization-kubeconfig="+kubeconfig,
@@ -229,7 +229,7 @@ func (n *Node) startProxy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.Proxy = lab.NewProcess("kube-proxy", n.binary("kube-proxy"), logOf("kube-proxy"), n.Healthy("http://127.0.0.1:10256/healthz"), "--config="+config)
+	n.Proxy = lab.NewProcess("kube-proxy", n.Binary("kube-proxy"), logOf("kube-proxy"), n.Healthy("http://127.0.0.1:10256/healthz"), "--config="+config)
 	return n.Proxy.Start(ctx)
 }
 
