@@ -81,8 +81,8 @@ unpack() {
 }
 
 older="${1:-}"
-if [[ -n "$older" && ! -f "$here/$older/go.mod" ]]; then
-  echo "node: no Kubernetes $older is pinned; there are $(cd "$here" && echo [0-9]*)" >&2
+if [[ -n "$older" ]] && ! grep -qs cmd/kubelet "$here/$older/go.mod"; then
+  echo "node: no kubelet of Kubernetes $older is pinned; there are $(cd "$here" && grep -l cmd/kubelet [0-9]*/go.mod | xargs dirname | xargs)" >&2
   exit 2
 fi
 version "$here${older:+/$older}" "$bin${older:+/$older}"
