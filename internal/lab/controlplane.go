@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -70,6 +71,15 @@ type Options struct {
 	// OneIdentity runs all controllers as system:kube-controller-manager, as a
 	// cluster does without --use-service-account-credentials.
 	OneIdentity bool
+
+	// AdmissionPlugins are on besides those that are on by default, as
+	// distributions have them: names with their configuration in YAML, or with
+	// none.
+	AdmissionPlugins map[string]string
+
+	// Outsider, when set, is a user whom an authorizer beside RBAC lets do
+	// everything, as the one of a cloud does.
+	Outsider string
 }
 
 // ControlPlane is a running control plane.
@@ -86,8 +96,10 @@ type ControlPlane struct {
 	ownsDir  bool
 	binaries string
 	output   io.Writer
-	node     string // Options.Node
-	one      bool   // Options.OneIdentity
+	node     string            // Options.Node
+	one      bool              // Options.OneIdentity
+	plugins  map[string]string // Options.AdmissionPlugins
+	outsider string            // Options.Outsider
 
 	ca    *authority
 	host  string
@@ -170,9 +182,15 @@ func (c *ControlPlane) addresses() []net.IP {
 
 // prepare finds the programs and makes everything that does not depend on a port.
 func prepare(o Options) (_ *ControlPlane, err error) {
-	c := &ControlPlane{dir: o.Dir, output: o.Output, node: o.Node, one: o.OneIdentity}
+	c := &ControlPlane{dir: o.Dir, output: o.Output, node: o.Node, one: o.OneIdentity, plugins: maps.Clone(o.AdmissionPlugins), outsider: o.Outsider}
 	if c.output == nil {
 		c.output = io.Discard
+	}
+	if c.node != "" {
+		if c.plugins == nil {
+			c.plugins = map[string]string{}
+		}
+		c.plugins["NodeRestriction"] = "" // it is of no use without a node
 	}
 	if c.Root, err = ModuleRoot(); err != nil {
 		return nil, err
@@ -330,7 +348,15 @@ func (c *ControlPlane) configureAPIServer(port, etcdPort int) error {
 	}
 	c.admin, c.Clientset = admin, client
 
-	c.APIServer = c.process("kube-apiserver", c.apiServerReady, append(c.reach(),
+	plugins, err := c.admissionPlugins()
+	if err != nil {
+		return fmt.Errorf("configure the admission plugins: %w", err)
+	}
+	authorizers, err := c.authorizers()
+	if err != nil {
+		return fmt.Errorf("configure the authorizers: %w", err)
+	}
+	c.APIServer = c.process("kube-apiserver", c.apiServerReady, append(slices.Concat(c.reach(), plugins, authorizers),
 		"--etcd-servers="+httpURL(etcdPort),
 		"--secure-port="+strconv.Itoa(port),
 		"--service-cluster-ip-range="+serviceRange,
@@ -353,14 +379,11 @@ func (c *ControlPlane) reach() []string {
 			"--bind-address=127.0.0.1",
 			"--advertise-address=127.0.0.1",
 			"--endpoint-reconciler-type=none", // a loopback address cannot be an endpoint
-			"--authorization-mode=RBAC",
 		}
 	}
 	return []string{
 		"--bind-address=0.0.0.0",
 		"--advertise-address=" + c.node,
-		"--authorization-mode=Node,RBAC",
-		"--enable-admission-plugins=NodeRestriction",
 		"--kubelet-client-certificate=" + c.pki("kubelet-client.crt"),
 		"--kubelet-client-key=" + c.pki("kubelet-client.key"),
 		"--kubelet-certificate-authority=" + c.CA(),

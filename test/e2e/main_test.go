@@ -22,7 +22,11 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	kit.Main(func(ctx context.Context, started *kit.Cluster) (int, error) {
+	// As OpenShift has it: an owner is set, and held back from deletion, only by
+	// those who could do so themselves. The attacks run without it, so that no
+	// plugin stops them before the broker's own policies do.
+	strict := lab.Options{AdmissionPlugins: map[string]string{"OwnerReferencesPermissionEnforcement": ""}}
+	kit.MainOn(strict, func(ctx context.Context, started *kit.Cluster) (int, error) {
 		e = started
 		return run(ctx, m)
 	})
