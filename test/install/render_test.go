@@ -37,6 +37,7 @@ func TestChartIsKustomization(t *testing.T) {
 		"default values":         {"config/default", nil},
 		"before 1.36":            {"config/variants/no-mutating-admission", []string{"--set", "admission.mutating=false"}},
 		"network policy":         {withComponents(t, "network-policy"), []string{"--set", "networkPolicy.enabled=true"}},
+		"OpenShift":              {withComponents(t, "openshift"), []string{"--set", "runAsUser=null"}},
 		"CRDs that do not stay":  {"config/default", []string{"--set", "crds.keep=false"}},
 		"whatever the namespace": {"config/default", []string{"--namespace", "elsewhere"}},
 	} {
@@ -137,7 +138,7 @@ func TestPagePatchesKeptExtra(t *testing.T) {
 
 func TestChartRefusesValues(t *testing.T) {
 	for _, values := range []string{
-		"replicas=0", "no.such=value", "image.repository=", "grantableRoles.clusterRoles={*}", "extraArgs={positional}", "extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=relative",
+		"replicas=0", "runAsUser=0", "no.such=value", "image.repository=", "grantableRoles.clusterRoles={*}", "extraArgs={positional}", "extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=relative",
 		"admission.keptExtra={OID}", `admission.keptExtra={a"b}`,
 		"taskKinds[0].apiGroups={batch},taskKinds[0].resources={jobs},taskKinds[0].verbs={delete}",
 	} {

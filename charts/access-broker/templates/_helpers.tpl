@@ -7,7 +7,9 @@
 serviceAccountName: access-broker
 securityContext:
   runAsNonRoot: true
-  runAsUser: 65532
+  {{- with .Values.runAsUser }}
+  runAsUser: {{ int64 . }}
+  {{- end }}
   runAsGroup: 65532
   seccompProfile:
     type: RuntimeDefault
