@@ -16,6 +16,7 @@ import (
 //	```sh            run; every line must succeed
 //	```sh refused    run; it must fail
 //	```sh host       not run in the sandbox: it starts it
+//	```sh elsewhere  not run, it is for another cluster; what it names is there
 //	```text output   what the block before it prints, … for what differs
 //	```yaml file=…   the file of that path, word for word
 //

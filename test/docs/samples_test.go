@@ -318,7 +318,7 @@ func commandsOf(t *testing.T, e *installed, page string) {
 			continue
 		}
 		ran++
-		out, err := typeIn(t, "kubectl() { "+e.Binary("kubectl")+" --kubeconfig="+e.KubeconfigOf(lab.AdminName)+` "$@"; }`+"\n", b.text)
+		out, err := typeIn(t, e.adminAlias(), b.text)
 		if err != nil {
 			t.Errorf("%s:%d: %v\n%s", page, b.line, err, out)
 		}
