@@ -107,7 +107,9 @@ func namesWhatIs(t *testing.T, e *installed, b block) {
 				t.Errorf("%s:%d: %v\n%s", tryIt, b.line, err, out)
 			}
 			for _, role := range regexp.MustCompile(`--clusterrole=(\S+)`).FindAllStringSubmatch(line, -1) {
-				e.kubectl(t, "get", "clusterrole", role[1])
+				if out, err := typeIn(t, e.adminAlias(), "kubectl get clusterrole "+role[1]); err != nil {
+					t.Errorf("%s:%d: %v\n%s", tryIt, b.line, err, out)
+				}
 			}
 		case strings.HasPrefix(line, "helm install "):
 			arguments := strings.Fields(strings.Replace(line, "install", "template", 1))
