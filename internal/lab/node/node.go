@@ -162,8 +162,9 @@ func (n *Node) startRuntime(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// As kind does: what an archive names of other platforms has to be in it.
 	for _, image := range images {
-		if output, err := n.ctr(ctx, "-n", "k8s.io", "images", "import", image); err != nil {
+		if output, err := n.ctr(ctx, "-n", "k8s.io", "images", "import", "--all-platforms", "--digests", image); err != nil {
 			return fmt.Errorf("import %s: %w\n%s", image, err, output)
 		}
 	}
