@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -47,9 +48,14 @@ func main() {
 	os.Exit(code)
 }
 
-// exitFound is the exit status of a sweep that found and removed overdue access,
-// which the replicas should have removed.
-const exitFound = 3
+// Exit statuses beside 0 and 1, which is any other failure.
+const (
+	// exitFound: a sweep found and removed overdue access, which nobody had removed.
+	exitFound = 3
+	// exitPolicies: an uninstallation was refused, because there is a policy. The
+	// chart's Job does not try again then.
+	exitPolicies = 4
+)
 
 // callTimeout is how long the broker waits for the answer to a call before it tries
 // again: a lost call must not hold up a revocation.
@@ -223,7 +229,10 @@ func uninstall(config *rest.Config, scheme *runtime.Scheme) (code int, err error
 	ended := func(ctx context.Context, ended access.Ended) error {
 		return record.Uninstalled(ctx, c, ended, time.Now())
 	}
-	if err := access.Uninstall(ctrl.SetupSignalHandler(), c, ended, func(what string) { fmt.Println(what) }); err != nil {
+	switch err := access.Uninstall(ctrl.SetupSignalHandler(), c, ended, func(what string) { fmt.Println(what) }); {
+	case errors.Is(err, access.ErrPoliciesLeft):
+		return exitPolicies, fmt.Errorf("uninstall: %w", err)
+	case err != nil:
 		return 1, fmt.Errorf("uninstall: %w", err)
 	}
 	fmt.Println("no access of any grant is left; Access Broker can be deleted")
@@ -238,9 +247,11 @@ func usage() {
                                0: nothing was found, %d: something was found and
                                removed, 1: it failed
   access-broker [flags] uninstall
-                               end every grant, so that Access Broker can be deleted
+                               end every grant, so that Access Broker can be deleted;
+                               exit status 0: no access is left, %d: refused, because
+                               there are policies, 1: it failed
 
 Flags:
-`, exitFound)
+`, exitFound, exitPolicies)
 	flag.PrintDefaults()
 }

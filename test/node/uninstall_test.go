@@ -91,6 +91,10 @@ func uninstallWithHelm(t *testing.T) {
 	if err == nil {
 		t.Fatal("it is not held up by a policy")
 	}
+	tried := &corev1.PodList{}
+	if err := e.Admin.List(t.Context(), tried, client.InNamespace(lab.BrokerNamespace), client.MatchingLabels{"app.kubernetes.io/name": "access-broker-uninstall"}); err != nil || len(tried.Items) != 1 {
+		t.Errorf("it tried %d times what had to be refused: %v", len(tried.Items), err)
+	}
 	if log, err := e.Run(t.Context(), lab.AdminName, "kubectl logs -n "+lab.BrokerNamespace+" job/access-broker-uninstall"); err != nil || !strings.Contains(log, "kubectl delete accesspolicies") {
 		t.Errorf("the Job's log does not say what to do: %v\n%s", err, log)
 	}
