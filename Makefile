@@ -88,7 +88,7 @@ test-node: controlplane build node-binaries ## Run the tests that need a node, e
 	@go build -C hack/helm -o ../../bin/node/helm helm.sh/helm/v4/cmd/helm
 	@go build -o bin/node/node ./hack/node
 	@$(if $(KUBERNETES),KUBEBUILDER_ASSETS=$(CURDIR)/bin/$(KUBERNETES)) TEST_NODE=$(TEST_NODE) \
-	  go test -p 1 -count=1 -timeout 20m -v $(ARGS) ./test/node/...
+	  go test -p 1 -count=1 -parallel 8 -timeout 20m -v $(ARGS) ./test/node/...
 
 .PHONY: test-versions
 test-versions: controlplane build ## Run the suites that depend on the version on the newest Kubernetes and on OLDER, e.g. make test-versions OLDER=1.30 VERSIONED=./test/e2e

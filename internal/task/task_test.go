@@ -52,6 +52,9 @@ func TestEvaluate(t *testing.T) {
 		"job failed":                {job, `{"conditions":[{"type":"Failed","status":"True","reason":"BackoffLimitExceeded"}]}`, Failed, "Job payments/migrate failed (BackoffLimitExceeded)"},
 		"job about to complete":     {job, `{"conditions":[{"type":"SuccessCriteriaMet","status":"True"}]}`, Running, "Job payments/migrate is running"},
 		"job about to fail":         {job, `{"conditions":[{"type":"FailureTarget","status":"True"}]}`, Running, "Job payments/migrate is running"},
+		"job past its deadline":     {job, `{"terminating":1,"conditions":[{"type":"FailureTarget","status":"True","reason":"DeadlineExceeded"}]}`, Running, "Job payments/migrate is running"},
+		"job failed after target":   {job, `{"conditions":[{"type":"FailureTarget","status":"True","reason":"PodFailurePolicy"},{"type":"Failed","status":"True","reason":"PodFailurePolicy"}]}`, Failed, "Job payments/migrate failed (PodFailurePolicy)"},
+		"job between retries":       {job, `{"failed":1,"uncountedTerminatedPods":{}}`, Running, "Job payments/migrate is running"},
 		"job complete after it met": {job, `{"conditions":[{"type":"SuccessCriteriaMet","status":"True"},{"type":"Complete","status":"True"}]}`, Completed, "Job payments/migrate is complete"},
 		"job failed, then complete": {job, `{"conditions":[{"type":"Failed","status":"True"},{"type":"Complete","status":"True"}]}`, Failed, "Job payments/migrate failed"},
 		"job complete, then failed": {job, `{"conditions":[{"type":"Complete","status":"True"},{"type":"Failed","status":"True"}]}`, Failed, "Job payments/migrate failed"},
@@ -121,17 +124,19 @@ func TestEvaluateWaiting(t *testing.T) {
 		want   State
 		words  string
 	}{
-		"suspended Job":        {`"apiVersion":"batch/v1","kind":"Job","spec":{"suspend":true}`, Waiting, "Job migrate is suspended"},
-		"resumed Job":          {`"apiVersion":"batch/v1","kind":"Job","spec":{"suspend":false}`, Running, "Job migrate is running"},
-		"failed while held":    {`"apiVersion":"batch/v1","kind":"Job","spec":{"suspend":true},"status":{"conditions":[{"type":"Failed","status":"True"}]}`, Failed, "Job migrate failed"},
-		"suspended JobSet":     {`"apiVersion":"jobset.x-k8s.io/v1alpha2","kind":"JobSet","spec":{"suspend":true}`, Waiting, "JobSet migrate is suspended"},
-		"suspended training":   {`"apiVersion":"kubeflow.org/v1","kind":"PyTorchJob","spec":{"runPolicy":{"suspend":true}}`, Waiting, "PyTorchJob migrate is suspended"},
-		"suspended RayJob":     {`"apiVersion":"ray.io/v1","kind":"RayJob","spec":{"suspend":true}`, Waiting, "RayJob migrate is suspended"},
-		"pending PipelineRun":  {`"apiVersion":"tekton.dev/v1","kind":"PipelineRun","spec":{"status":"PipelineRunPending"}`, Waiting, "PipelineRun migrate is pending (PipelineRunPending)"},
-		"cancelled while held": {`"apiVersion":"tekton.dev/v1","kind":"PipelineRun","spec":{"status":"Cancelled"}`, Running, "PipelineRun migrate is running"},
-		"gated Pod":            {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":[{"name":"kueue.x-k8s.io/admission"}]}`, Waiting, "Pod migrate is held back by the scheduling gate kueue.x-k8s.io/admission"},
-		"gate without a name":  {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":["\u202e"]}`, Waiting, "Pod migrate is held back by a scheduling gate"},
-		"gates gone":           {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":[]},"status":{"phase":"Pending"}`, Running, "Pod migrate is running"},
+		"suspended Job": {`"apiVersion":"batch/v1","kind":"Job","spec":{"suspend":true}`, Waiting, "Job migrate is suspended"},
+		"resumed Job":   {`"apiVersion":"batch/v1","kind":"Job","spec":{"suspend":false}`, Running, "Job migrate is running"},
+		// kubernetes/kubernetes#132144: no Pods are wanted, and it waits to be resumed.
+		"suspended, nothing to do": {`"apiVersion":"batch/v1","kind":"Job","spec":{"suspend":true,"completions":0},"status":{"conditions":[{"type":"SuccessCriteriaMet","status":"True","reason":"CompletionsReached"}]}`, Waiting, "Job migrate is suspended"},
+		"failed while held":        {`"apiVersion":"batch/v1","kind":"Job","spec":{"suspend":true},"status":{"conditions":[{"type":"Failed","status":"True"}]}`, Failed, "Job migrate failed"},
+		"suspended JobSet":         {`"apiVersion":"jobset.x-k8s.io/v1alpha2","kind":"JobSet","spec":{"suspend":true}`, Waiting, "JobSet migrate is suspended"},
+		"suspended training":       {`"apiVersion":"kubeflow.org/v1","kind":"PyTorchJob","spec":{"runPolicy":{"suspend":true}}`, Waiting, "PyTorchJob migrate is suspended"},
+		"suspended RayJob":         {`"apiVersion":"ray.io/v1","kind":"RayJob","spec":{"suspend":true}`, Waiting, "RayJob migrate is suspended"},
+		"pending PipelineRun":      {`"apiVersion":"tekton.dev/v1","kind":"PipelineRun","spec":{"status":"PipelineRunPending"}`, Waiting, "PipelineRun migrate is pending (PipelineRunPending)"},
+		"cancelled while held":     {`"apiVersion":"tekton.dev/v1","kind":"PipelineRun","spec":{"status":"Cancelled"}`, Running, "PipelineRun migrate is running"},
+		"gated Pod":                {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":[{"name":"kueue.x-k8s.io/admission"}]}`, Waiting, "Pod migrate is held back by the scheduling gate kueue.x-k8s.io/admission"},
+		"gate without a name":      {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":["\u202e"]}`, Waiting, "Pod migrate is held back by a scheduling gate"},
+		"gates gone":               {`"apiVersion":"v1","kind":"Pod","spec":{"schedulingGates":[]},"status":{"phase":"Pending"}`, Running, "Pod migrate is running"},
 		// People suspend a Kustomization to repair what it would undo.
 		"unknown kind": {`"apiVersion":"kustomize.toolkit.fluxcd.io/v1","kind":"Kustomization","spec":{"suspend":true}`, Running, "Kustomization migrate is running"},
 	} {

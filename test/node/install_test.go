@@ -33,7 +33,7 @@ func TestReplicasAreConfined(t *testing.T) {
 		t.Fatalf("%d replicas", len(pods))
 	}
 	for i := range pods {
-		pid := processOf(t, &pods[i], "/access-broker")
+		pid := processOf(t, &pods[i], brokerProcess)
 		status := statusOf(t, pid)
 		for name, want := range map[string]string{
 			"Uid": "65532 65532 65532 65532", "Gid": "65532 65532 65532 65532",

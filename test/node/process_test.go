@@ -2,38 +2,52 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
-// processOf is the id of the process of a Pod that runs a program.
-func processOf(t *testing.T, pod *corev1.Pod, program string) int {
+// How the command lines of a workload and of the broker begin.
+const (
+	workProcess   = "/pause work"
+	brokerProcess = "/access-broker"
+)
+
+// processOf waits for the process of a Pod whose command line begins so, and
+// returns its id.
+func processOf(t *testing.T, pod *corev1.Pod, begin string) (pid int) {
 	t.Helper()
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
+	kit.Eventually(t, "a process of Pod "+pod.Name+" that runs "+begin, func(context.Context) (bool, error) {
+		processes, err := filepath.Glob("/proc/[0-9]*")
+		for _, folder := range processes {
+			command, _ := os.ReadFile(filepath.Join(folder, "cmdline"))
+			cgroup, _ := os.ReadFile(filepath.Join(folder, "cgroup"))
+			line := bytes.ReplaceAll(command, []byte{0}, []byte{' '})
+			if bytes.HasPrefix(line, []byte(begin+" ")) && bytes.Contains(cgroup, []byte("pod"+string(pod.UID))) {
+				pid, err = strconv.Atoi(filepath.Base(folder))
+				return err == nil, err
+			}
+		}
+		return false, err
+	})
+	return pid
+}
+
+// kill ends a process of a Pod as the kernel does when there is no memory left.
+func kill(t *testing.T, pod *corev1.Pod, begin string) {
+	t.Helper()
+	if err := syscall.Kill(processOf(t, pod, begin), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for _, folder := range processes {
-		command, _ := os.ReadFile(filepath.Join(folder, "cmdline"))
-		cgroup, _ := os.ReadFile(filepath.Join(folder, "cgroup"))
-		name, _, _ := bytes.Cut(command, []byte{0})
-		if string(name) != program || !bytes.Contains(cgroup, []byte("pod"+string(pod.UID))) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(folder))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return pid
-	}
-	t.Fatalf("no process of Pod %s runs %s", pod.Name, program)
-	return 0
 }
 
 // statusOf are the lines of a process's status, by their names.
