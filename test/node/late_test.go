@@ -2,15 +2,11 @@ package node
 
 import (
 	"context"
-	"fmt"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/lab"
@@ -74,46 +70,6 @@ func mayDelete(ctx context.Context, ns string) (bool, error) {
 	return lab.Can(ctx, alice, authorizationv1.ResourceAttributes{Namespace: ns, Verb: "delete", Resource: "pods"})
 }
 
-// What happens to the leader's process or Pod makes nothing end late.
-func TestNothingEndsLateWithoutTheLeader(t *testing.T) {
-	for _, tc := range []struct {
-		name string
-		fall func(t *testing.T, leader *corev1.Pod)
-	}{
-		{"its process is killed", func(t *testing.T, leader *corev1.Pod) {
-			if err := syscall.Kill(processOf(t, leader, "/access-broker"), syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{"its Pod is deleted", func(t *testing.T, leader *corev1.Pod) { kit.Delete(t, e.Admin, leader) }},
-		{"its Pod is deleted at once", func(t *testing.T, leader *corev1.Pod) {
-			if err := e.Admin.Delete(t.Context(), leader, client.GracePeriodSeconds(0)); err != nil {
-				t.Fatal(err)
-			}
-		}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			settled(t)
-			ends := given(t, 3*time.Second, 4*time.Second, 5*time.Second, 7*time.Second, 9*time.Second)
-			was := leader(t)
-			kit.WaitPast(t, ends[0].due.Add(-time.Second))
-			fell := time.Now()
-			tc.fall(t, was)
-			again := givenAfter(t, fell)
-			endOnTime(t, ends)
-			if took, err := again(); err != nil {
-				t.Error(err)
-			} else {
-				t.Logf("access is given again after %s", took.Round(time.Millisecond))
-			}
-			settled(t)
-			if err := replaced(t, was); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
 // givenAfter asks for access, and returns what waits for it and tells how long
 // it took since a moment.
 func givenAfter(t *testing.T, moment time.Time) (again func() (time.Duration, error)) {
@@ -132,15 +88,4 @@ func givenAfter(t *testing.T, moment time.Time) (again func() (time.Duration, er
 		err := group.Wait()
 		return took, err
 	}
-}
-
-// replaced checks that the leader that fell does not run as it did.
-func replaced(t *testing.T, was *corev1.Pod) error {
-	t.Helper()
-	for _, pod := range brokers(t) {
-		if pod.UID == was.UID && pod.Status.ContainerStatuses[0].ContainerID == was.Status.ContainerStatuses[0].ContainerID {
-			return fmt.Errorf("the leader %s never fell", was.Name)
-		}
-	}
-	return nil
 }
