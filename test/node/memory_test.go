@@ -15,12 +15,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
-// spare is how much memory confine leaves a container beyond what it uses.
-const spare = 16 << 20
+// spare is how much memory confine leaves a container beyond what it uses: a
+// kubelet does not set a limit below what it measured last.
+const spare = 64 << 20
 
 // memoryOf is a file of the memory cgroup of a process: the first that there is,
 // because the two versions of cgroups call it differently.
@@ -69,10 +71,25 @@ func confine(t *testing.T, pod *corev1.Pod) {
 	}
 	kit.Eventually(t, "the kernel to know the smaller limit", func(context.Context) (bool, error) {
 		if now := memoryOf(t, pid, "memory.limit_in_bytes", "memory.max"); now > limit {
-			return false, fmt.Errorf("it is %d, not %d", now, limit)
+			return false, fmt.Errorf("it is %d, not %d: %s", now, limit, resizing(t, pod))
 		}
 		return true, nil
 	})
+}
+
+// resizing is what the kubelet says about the resize of a Pod.
+func resizing(t *testing.T, pod *corev1.Pod) (said string) {
+	t.Helper()
+	now := &corev1.Pod{}
+	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(pod), now); err != nil {
+		return err.Error()
+	}
+	for _, c := range now.Status.Conditions {
+		if c.Type == corev1.PodResizePending || c.Type == corev1.PodResizeInProgress {
+			said += fmt.Sprintf("%s %s %s ", c.Type, c.Reason, c.Message)
+		}
+	}
+	return said
 }
 
 // fill makes a broker need more memory than it may have: people send headers
@@ -80,7 +97,7 @@ func confine(t *testing.T, pod *corev1.Pod) {
 func fill(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	header := append([]byte("GET /healthz HTTP/1.1\r\nHost: broker\r\nX-Long: "), bytes.Repeat([]byte{'x'}, 1_000_000)...)
-	for range 100 {
+	for range 200 {
 		connection, err := net.Dial("tcp", net.JoinHostPort(pod.Status.PodIP, "8081"))
 		if err != nil {
 			return // it has fallen
