@@ -24,7 +24,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -34,6 +34,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/notify"
 	"github.com/accessbroker/accessbroker/internal/record"
+	"github.com/accessbroker/accessbroker/internal/serve"
 )
 
 // version is set by the linker.
@@ -140,7 +141,7 @@ func run() (code int, err error) {
 		Scheme:                  scheme,
 		Cache:                   controllers.CacheOptions(),
 		NewCache:                cached.New,
-		HealthProbeBindAddress:  *probeAddr,
+		HealthProbeBindAddress:  serve.Off, // below
 		PprofBindAddress:        *pprofAddr,
 		LeaderElection:          *leaderElect,
 		LeaderElectionID:        "access-broker",
@@ -151,10 +152,7 @@ func run() (code int, err error) {
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       ptr.To(15 * time.Second),
 		RetryPeriod:                   ptr.To(time.Second),
-		Metrics: metricsserver.Options{
-			BindAddress: *metricsAddr, SecureServing: true,
-			FilterProvider: filters.WithAuthenticationAndAuthorization,
-		},
+		Metrics:                       metricsserver.Options{BindAddress: serve.Off}, // below
 	})
 	if err != nil {
 		return 1, fmt.Errorf("create manager: %w", err)
@@ -179,10 +177,7 @@ func run() (code int, err error) {
 			return 1, fmt.Errorf("notifications: %w", err)
 		}
 	}
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return 1, err
-	}
-	if err := mgr.AddReadyzCheck("caches", controllers.CachesSynced(mgr.GetCache())); err != nil {
+	if err := addServers(mgr, *probeAddr, *metricsAddr); err != nil {
 		return 1, err
 	}
 	go func() {
@@ -218,6 +213,27 @@ func sweep(config *rest.Config, scheme *runtime.Scheme, logger *zap.Logger) (cod
 	}
 	logger.Info("nothing is overdue")
 	return 0, nil
+}
+
+// addServers lets the manager run the servers that are not turned off.
+func addServers(mgr ctrl.Manager, probes, scrapes string) error {
+	if probes != serve.Off {
+		server, err := serve.Probes(probes, healthz.Ping, controllers.CachesSynced(mgr.GetCache()))
+		if err == nil {
+			err = mgr.Add(server)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if scrapes == serve.Off {
+		return nil
+	}
+	server, err := serve.Metrics(scrapes, metrics.Registry, mgr.GetConfig(), mgr.GetHTTPClient(), mgr.GetLogger().WithName("metrics"))
+	if err != nil {
+		return err
+	}
+	return mgr.Add(server)
 }
 
 // uninstall ends every grant; see access.Uninstall.

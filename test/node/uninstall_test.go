@@ -23,12 +23,12 @@ func TestUninstallAndHelm(t *testing.T) {
 	settled(t)
 	t.Cleanup(func() { installAgain(t) })
 	t.Run("kustomize", uninstall)
-	gone(t)
+	awaitEnd(t)
 	t.Run("helm", func(t *testing.T) {
 		installWithHelm(t)
 		uninstallWithHelm(t)
 	})
-	gone(t)
+	awaitEnd(t)
 }
 
 // active gives alice access for an hour.
@@ -122,8 +122,8 @@ func uninstallWithHelm(t *testing.T) {
 	}
 }
 
-// gone waits until the broker's namespace is gone.
-func gone(t *testing.T) {
+// awaitEnd waits until the broker's namespace is gone.
+func awaitEnd(t *testing.T) {
 	t.Helper()
 	e.WaitGone(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: lab.BrokerNamespace}})
 }
