@@ -2,9 +2,10 @@
 # Builds kubelet, kube-scheduler and kube-proxy of the Kubernetes that this
 # folder's go.mod pins into bin/, beside its control plane; with an argument such
 # as 1.34, those of the older one into bin/1.34. Then it makes bin/node: containerd
-# of runtime/go.mod, the image of a pause process, and runc, the CNI plugins and
-# nft from Debian's packages, which are unpacked there and not installed. What is
-# there already and still at the pinned version is left alone.
+# of runtime/go.mod, kube-router of router/go.mod, the image of a pause process,
+# and runc, the CNI plugins, nft, iptables and ipset from Debian's packages, which
+# are unpacked there and not installed. What is there already and still at the
+# pinned version is left alone.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -16,7 +17,11 @@ kubernetes=(kubelet kube-scheduler kube-proxy)
 containerd=(containerd containerd-shim-runc-v2 ctr)
 # Those that may be missing on a machine, with their libraries.
 packages=(runc libseccomp2 containernetworking-plugins nftables libnftables1 libnftnl11 libmnl0
-  libjansson4 libgmp10 libedit2 libbsd0 libmd0 libtinfo6 libxtables12)
+  libjansson4 libgmp10 libedit2 libbsd0 libmd0 libtinfo6 libxtables12
+  iptables libip4tc2 libip6tc2 libnetfilter-conntrack3 libnfnetlink0 ipset libipset13)
+# Debian links these names when a package is installed. kube-proxy's rules are
+# nftables', and so are these programs' then.
+xtables=(iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore)
 
 if [[ "$(go env GOOS)" != linux ]]; then
   echo "node: a node needs Linux, this is $(go env GOOS)" >&2
@@ -61,7 +66,7 @@ version() { # module output
 unpack() {
   [[ -x "$out/packages/usr/sbin/runc" ]] && return
   if ! command -v apt-get > /dev/null || ! command -v dpkg > /dev/null; then
-    echo "node: runc, the CNI plugins and nft come from Debian's or Ubuntu's packages, and apt-get or dpkg is missing" >&2
+    echo "node: runc, the CNI plugins, nft, iptables and ipset come from Debian's or Ubuntu's packages, and apt-get or dpkg is missing" >&2
     exit 1
   fi
   local folder
@@ -75,6 +80,9 @@ unpack() {
   fi
   for package in "$folder"/*.deb; do
     dpkg -x "$package" "$out/packages.new"
+  done
+  for name in "${xtables[@]}"; do
+    ln -s xtables-nft-multi "$out/packages.new/usr/sbin/$name"
   done
   rm -rf "$out/packages" "$out"/packages.new/usr/share
   mv "$out/packages.new" "$out/packages"
@@ -90,9 +98,9 @@ version "$here${older:+/$older}" "$bin${older:+/$older}"
 mkdir -p "$out/images"
 cd "$here/runtime"
 stamp="$out/.pins"
-pins="$(cat go.mod go.sum ./*/*.go ../node.sh | git hash-object --stdin) $go_is"
+pins="$(cat go.mod go.sum ./*/*.go ../router/go.mod ../router/go.sum ../node.sh | git hash-object --stdin) $go_is"
 if ! fresh "$stamp" "$pins"; then
-  rm -f "$stamp" "${containerd[@]/#/$out/}" "$out/image" "$out/pause" "$out/images/pause.tar"
+  rm -f "$stamp" "${containerd[@]/#/$out/}" "$out/kube-router" "$out/image" "$out/pause" "$out/images/pause.tar"
   rm -rf "$out/packages" "$out/packages.new"
 fi
 for name in "${containerd[@]}"; do
@@ -101,6 +109,8 @@ done
 for name in image pause; do
   build "$out/$name" "./$name" "-s -w"
 done
+cd ../router
+build "$out/kube-router" github.com/cloudnativelabs/kube-router/v2/cmd/kube-router "-s -w"
 unpack
 [[ -e "$out/images/pause.tar" ]] || "$out/image" -out "$out/images/pause.tar" -image access-broker-pause:latest -binary "$out/pause"
 echo "$pins" > "$stamp"
