@@ -40,7 +40,8 @@ const (
 
 	serviceAccountIssuer = "https://kubernetes.default.svc"
 
-	serviceRange      = "10.96.0.0/16"
+	// ServiceRange has the addresses of Services.
+	ServiceRange      = "10.96.0.0/16"
 	kubernetesService = "10.96.0.1" // the first of them
 
 	// NodeAPIPort is the port of the API server where there is a node: the usual
@@ -359,7 +360,7 @@ func (c *ControlPlane) configureAPIServer(port, etcdPort int) error {
 	c.APIServer = c.process("kube-apiserver", c.apiServerReady, append(slices.Concat(c.reach(), plugins, authorizers),
 		"--etcd-servers="+httpURL(etcdPort),
 		"--secure-port="+strconv.Itoa(port),
-		"--service-cluster-ip-range="+serviceRange,
+		"--service-cluster-ip-range="+ServiceRange,
 		"--tls-cert-file="+c.pki("server.crt"),
 		"--tls-private-key-file="+c.pki("server.key"),
 		"--client-ca-file="+c.pki("ca.crt"),

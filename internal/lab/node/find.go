@@ -45,8 +45,9 @@ func Missing() error {
 	for folder, names := range map[string][]string{
 		assets: {"kubelet", "kube-scheduler", "kube-proxy"},
 		folder(root): {
-			"containerd", "containerd-shim-runc-v2", "ctr",
+			"containerd", "containerd-shim-runc-v2", "ctr", "kube-router",
 			packagesFolder + "/usr/sbin/runc", packagesFolder + "/usr/sbin/nft", packagesFolder + "/usr/lib/cni/bridge",
+			packagesFolder + "/usr/sbin/iptables-restore", packagesFolder + "/usr/sbin/ipset",
 			imagesFolder + "/access-broker-latest.tar", imagesFolder + "/pause.tar",
 		},
 	} {
@@ -77,10 +78,15 @@ func tools() error {
 	if err != nil {
 		return err
 	}
+	extensions, err := filepath.Glob(filepath.Join(packages, "usr", "lib", "*-linux-gnu", "xtables"))
+	if err != nil {
+		return err
+	}
 	list := string(os.PathListSeparator)
 	path := []string{folder(root), filepath.Join(packages, "usr", "sbin"), os.Getenv("PATH")}
 	return errors.Join(
 		os.Setenv("PATH", strings.Join(path, list)),
 		os.Setenv("LD_LIBRARY_PATH", strings.Join(append(libraries, more...), list)),
+		os.Setenv("XTABLES_LIBDIR", strings.Join(extensions, list)),
 	)
 }

@@ -37,6 +37,8 @@ type Node struct {
 	// Containerd, Kubelet, Scheduler and Proxy may be stopped, killed and
 	// started again one by one.
 	Containerd, Kubelet, Scheduler, Proxy *lab.Process
+	// Router enforces network policies; nil until StartRouter.
+	Router *lab.Process
 
 	folder string // with what is not Kubernetes's own
 	output io.Writer
