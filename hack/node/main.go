@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 
@@ -14,8 +15,10 @@ import (
 )
 
 func main() {
+	enforce := flag.Bool("network-policies", false, "enforce NetworkPolicies, with kube-router")
+	flag.Parse()
 	code, err := node.Main(func(ctx context.Context) (int, error) {
-		err := run(ctx)
+		err := run(ctx, *enforce)
 		if ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, context.Canceled)) {
 			err = nil // the Ctrl-C came during the start
 		}
@@ -30,11 +33,16 @@ func main() {
 	os.Exit(code)
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, enforce bool) error {
 	fmt.Println("Starting a control plane and a node in namespaces of their own ...")
 	n, err := node.Start(ctx, os.Stdout)
 	if err != nil {
 		return err
+	}
+	if enforce {
+		if err := n.StartRouter(ctx); err != nil {
+			return err
+		}
 	}
 	if err := furnish(ctx, n); err != nil {
 		return err

@@ -91,7 +91,7 @@ func start(t *testing.T) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.cmd = exec.Command(filepath.Join(root, "bin", "node", "node"))
+	n.cmd = exec.Command(filepath.Join(root, "bin", "node", "node"), "-network-policies")
 	n.cmd.Dir = root
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -220,7 +220,8 @@ func look(t *testing.T) map[string]bool {
 	return seen
 }
 
-// rules are the machine's firewall rules.
+// rules are the machine's firewall rules, those of iptables among them, and the
+// sets of addresses that they could name.
 func rules(t *testing.T) string {
 	t.Helper()
 	root, err := lab.ModuleRoot()
@@ -232,13 +233,17 @@ func rules(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(packages, "usr", "sbin", "nft"), "list", "ruleset")
-	cmd.Env = []string{"LD_LIBRARY_PATH=" + strings.Join(libraries, ":")}
-	output, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("list the firewall's rules: %v: %s", err, output)
+	var all string
+	for _, command := range [][]string{{"nft", "list", "ruleset"}, {"ipset", "list"}} {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(packages, "usr", "sbin", command[0]), command[1:]...)
+		cmd.Env = []string{"LD_LIBRARY_PATH=" + strings.Join(libraries, ":")}
+		output, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", command, err, output)
+		}
+		all += string(output)
 	}
-	return string(output)
+	return all
 }
 
 func differ(before, after map[string]bool) error {
