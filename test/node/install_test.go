@@ -81,28 +81,14 @@ func TestMetricsNeedAToken(t *testing.T) {
 	}
 	address := net.JoinHostPort(service.Spec.ClusterIP, "8443")
 	ns := e.NewNamespace(t, nil)
-	for _, name := range []string{"scraper", "stranger"} {
-		kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}})
-	}
-	kit.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "scraper-" + ns},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: v1alpha1.ClusterRoleKind, Name: "access-broker-metrics-reader"},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: ns, Name: "scraper"}},
-	})
-	token := func(name string) string {
-		config, err := e.ServiceAccount(t.Context(), ns, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return config.BearerToken
-	}
+	stranger, scraper := scrapers(t, ns)
 	for _, tc := range []struct {
 		who, token string
 		want       int
 	}{
 		{"nobody", "", http.StatusUnauthorized},
-		{"a stranger", token("stranger"), http.StatusForbidden},
-		{"the scraper", token("scraper"), http.StatusOK},
+		{"a stranger", stranger, http.StatusForbidden},
+		{"the scraper", scraper, http.StatusOK},
 	} {
 		status, page := kit.Scrape(t, address, tc.token)
 		if status != tc.want {
@@ -114,9 +100,34 @@ func TestMetricsNeedAToken(t *testing.T) {
 	}
 }
 
+// scrapers are the tokens of somebody who may not read metrics, and of somebody
+// who may.
+func scrapers(t *testing.T, ns string) (stranger, scraper string) {
+	t.Helper()
+	token := func(name string) string {
+		kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}})
+		config, err := e.ServiceAccount(t.Context(), ns, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return config.BearerToken
+	}
+	kit.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "scraper-" + ns},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: v1alpha1.ClusterRoleKind, Name: "access-broker-metrics-reader"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: ns, Name: "scraper"}},
+	})
+	return token("stranger"), token("scraper")
+}
+
 // The whole life of a request, with the broker in its Pods.
 func TestRequestIsGivenAndEnds(t *testing.T) {
 	settled(t)
+	givenAndEnds(t)
+}
+
+func givenAndEnds(t *testing.T) {
+	t.Helper()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, nil)
 	begin := time.Now()
