@@ -25,7 +25,7 @@ func TestNothingEndsLateWithoutTheLeader(t *testing.T) {
 		reason string
 	}{
 		{"its process is killed", nil, func(t *testing.T, leader *corev1.Pod) { kill(t, leader, brokerProcess) }, "Error"},
-		{"it runs out of memory", confine, fill, "OOMKilled"},
+		{"it runs out of memory", tighten, fill, "OOMKilled"},
 		{"its Pod is deleted", nil, func(t *testing.T, leader *corev1.Pod) { kit.Delete(t, e.Admin, leader) }, ""},
 		{"its Pod is evicted", nil, evict, ""},
 		{"its Pod is deleted at once", nil, func(t *testing.T, leader *corev1.Pod) {

@@ -173,7 +173,7 @@ func TestJobEndsItsAccess(t *testing.T) {
 
 func (row jobRow) play(t *testing.T) {
 	job := &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Namespace: place(t), Name: "migrate"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: reserve(t), Name: "migrate"},
 		Spec:       batchv1.JobSpec{BackoffLimit: ptr.To[int32](0), Template: corev1.PodTemplateSpec{Spec: workload(4*time.Second, 0)}},
 	}
 	if row.job != nil {

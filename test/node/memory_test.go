@@ -18,7 +18,7 @@ import (
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
-// spare is how much memory confine leaves a container beyond what it uses.
+// spare is how much memory tighten leaves a container beyond what it uses.
 const spare = 1 << 20
 
 // memoryFile is a file of the memory cgroup of a process: the first that there is,
@@ -46,10 +46,10 @@ func memoryFile(t *testing.T, pid int, names ...string) string {
 	return ""
 }
 
-// confine leaves a broker's container little more memory than it uses. The Pod is
+// tighten leaves a broker's container little more memory than it uses. The Pod is
 // deleted at the end of the test: another takes its place, as large as the
 // Deployment says.
-func confine(t *testing.T, pod *corev1.Pod) {
+func tighten(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	t.Cleanup(func() { _ = e.Admin.Delete(context.WithoutCancel(t.Context()), pod) })
 	pid := processOf(t, pod, brokerProcess)

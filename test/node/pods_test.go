@@ -39,7 +39,7 @@ func TestPodEndsItsAccess(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			pod := &corev1.Pod{
-				ObjectMeta: metav1.ObjectMeta{Namespace: place(t), Name: "migrate", Labels: map[string]string{"app": "migrate"}},
+				ObjectMeta: metav1.ObjectMeta{Namespace: reserve(t), Name: "migrate", Labels: map[string]string{"app": "migrate"}},
 				Spec:       workload(tc.lasts, tc.code),
 			}
 			kit.Create(t, e.Admin, pod)

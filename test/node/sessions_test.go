@@ -50,7 +50,7 @@ var shopLabels = map[string]string{"app": "shop"}
 // newShop waits for its Pod to run, and until alice may do all.
 func newShop(t *testing.T) *shop {
 	t.Helper()
-	s := &shop{namespace: place(t), sessions: map[string]session{}}
+	s := &shop{namespace: reserve(t), sessions: map[string]session{}}
 	spec := workload(time.Hour, 0)
 	spec.RestartPolicy = corev1.RestartPolicyAlways
 	spec.Containers[0].Args = append(spec.Containers[0].Args, port)

@@ -22,9 +22,9 @@ const taskPatience = 90 * time.Second
 // gone is how a task ended that was deleted before it was over.
 const gone = "deleted"
 
-// place is a namespace with a policy that gives alice access. It is deleted at
+// reserve is a namespace with a policy that gives alice access. It is deleted at
 // the end of the test, so that the node has room for other Pods.
-func place(t *testing.T) string {
+func reserve(t *testing.T) string {
 	t.Helper()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, automatic)
