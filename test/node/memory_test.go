@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/accessbroker/accessbroker/test/kit"
@@ -84,18 +85,26 @@ func fill(t *testing.T, pod *corev1.Pod) {
 func TestHeadersWithoutEnd(t *testing.T) {
 	settled(t)
 	header := append([]byte("GET /healthz HTTP/1.1\r\nHost: broker\r\nX-Long: "), bytes.Repeat([]byte{'x'}, 1_000_000)...)
+	var group errgroup.Group
+	group.SetLimit(200)
 	for _, pod := range brokers(t) {
 		for range 1000 {
-			connection, err := net.Dial("tcp", net.JoinHostPort(pod.Status.PodIP, "8081"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = connection.Close() })
-			if err := connection.SetWriteDeadline(time.Now().Add(kit.Patience)); err != nil {
-				t.Fatal(err)
-			}
-			_, _ = connection.Write(header) // it is cut off
+			group.Go(func() error {
+				connection, err := net.Dial("tcp", net.JoinHostPort(pod.Status.PodIP, "8081"))
+				if err != nil {
+					return err
+				}
+				t.Cleanup(func() { _ = connection.Close() })
+				if err := connection.SetWriteDeadline(time.Now().Add(kit.Patience)); err != nil {
+					return err
+				}
+				_, _ = connection.Write(header) // it is cut off
+				return nil
+			})
 		}
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
 	}
 	endOnTime(t, given(t, 2*time.Second))
 	for _, pod := range brokers(t) {
