@@ -44,7 +44,7 @@ func main() {
 	code, err := run()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "access-broker:", err)
-		code = 1
+		code = max(code, 1)
 	}
 	os.Exit(code)
 }

@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"errors"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -130,7 +131,8 @@ patches:
 // is active.
 func (c *cluster) uninstall(t *testing.T, broker *lab.Process) {
 	t.Helper()
-	if out, err := c.sh(t, "access-broker --kubeconfig "+c.BrokerKubeconfig(t, "uninstall")+" uninstall"); err == nil || !strings.Contains(out, "kubectl delete accesspolicies") {
+	out, err := c.sh(t, "access-broker --kubeconfig "+c.BrokerKubeconfig(t, "uninstall")+" uninstall")
+	if status := (*exec.ExitError)(nil); !errors.As(err, &status) || status.ExitCode() != 4 || !strings.Contains(out, "kubectl delete accesspolicies") {
 		t.Errorf("it does not refuse to begin while there is a policy: %v\n%s", err, out)
 	}
 	if !kit.Can(t, c.alice, c.namespace) {
