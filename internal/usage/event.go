@@ -4,6 +4,7 @@
 package usage
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -101,13 +102,16 @@ func (e *Event) Binding() (b Binding, ok bool) {
 	return b, true
 }
 
-// kindAndName reads `Kind "name"`. Names of RBAC objects hold neither quotes nor
-// backslashes: the API server refuses them.
+// kindAndName reads `Kind "name"`. The name of an RBAC object may hold quotes.
 func kindAndName(s string) (kind, name, rest string, ok bool) {
-	kind, rest, ok = strings.Cut(s, ` "`)
+	kind, rest, ok = strings.Cut(s, " ")
 	if !ok {
 		return "", "", "", false
 	}
-	name, rest, ok = strings.Cut(rest, `"`)
-	return kind, name, rest, ok
+	quoted, err := strconv.QuotedPrefix(rest)
+	if err != nil || quoted[0] != '"' {
+		return "", "", "", false
+	}
+	name, err = strconv.Unquote(quoted)
+	return kind, name, rest[len(quoted):], err == nil
 }
