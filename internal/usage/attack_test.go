@@ -151,6 +151,23 @@ func TestPatchesDoNotHideCalls(t *testing.T) {
 	}
 }
 
+// The largest headers that an API server takes do not hide a call.
+func TestHeadersDoNotHideCalls(t *testing.T) {
+	headers := strings.Repeat("<", 1<<20)
+	text := encoded(t, call(func(e *auditv1.Event) {
+		e.UserAgent = headers
+		for range 100 {
+			e.SourceIPs = append([]string{"198.51.100.1"}, e.SourceIPs...)
+		}
+	}))
+	for how, text := range map[string]string{"line": text, "list": `{"items":[` + text + `]}`, "string": `{"log":` + quoted(t, text) + `}`} {
+		found, skipped := reading(t, nil, text)
+		if len(found) != 1 || found[0].UserAgent != headers || len(found[0].Addresses) != maxAddresses || found[0].Addresses[maxAddresses-1] != "10.0.0.1" {
+			t.Errorf("%s: %d events, %+v", how, len(found), skipped)
+		}
+	}
+}
+
 // indented2 is indented for texts that json.Indent takes as they are.
 func indented2(t testing.TB, text string) string {
 	t.Helper()

@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -23,9 +24,10 @@ func (d *decoder) event(o *object) {
 	e.Path, _, _ = strings.Cut(d.string(o[keyRequestURI]), "?")
 	if len(o[keySourceIPs]) > 0 && o[keySourceIPs][0] == '[' {
 		elements(o[keySourceIPs], func(value []byte) {
-			if len(e.Addresses) < maxAddresses {
-				e.Addresses = append(e.Addresses, d.string(value))
+			if len(e.Addresses) == maxAddresses {
+				e.Addresses = e.Addresses[:maxAddresses-1]
 			}
+			e.Addresses = append(e.Addresses, d.string(value))
 		})
 	}
 	e.User, e.Impersonated = d.username(o[keyUser]), d.username(o[keyImpersonatedUser])
@@ -38,7 +40,7 @@ func (d *decoder) event(o *object) {
 		return false
 	})
 	d.decision(&e, o[keyAnnotations])
-	if e.Verb == "create" && e.Subresource == "" {
+	if e.Subresource == "" && (e.Verb == "create" || e.Code == http.StatusCreated) {
 		// In a request, people write what UID they like.
 		e.UID = ""
 		d.created(&e, o[keyResponseObject])
@@ -46,7 +48,8 @@ func (d *decoder) event(o *object) {
 	d.found(&e)
 }
 
-// maxAddresses bounds what a caller can add in X-Forwarded-For.
+// maxAddresses bounds what a caller can add in X-Forwarded-For. The last one stays:
+// the API server saw it itself.
 const maxAddresses = 8
 
 func (d *decoder) username(value []byte) (username string) {

@@ -14,7 +14,8 @@ import (
 // wrote; names, paths and the user agent are what users chose, and may hold
 // anything.
 type Event struct {
-	// ID is the auditID: the same for all stages of a call, and in every copy of it.
+	// ID is the auditID: the same for all stages of a call, and in every copy of it. A
+	// caller may choose it (Audit-ID), so that different calls may have the same.
 	ID string
 	// Stage is ResponseStarted for a watch or a session that has begun, and
 	// ResponseComplete for a call that is over.
@@ -42,7 +43,8 @@ type Event struct {
 	Allowed bool
 	Reason  string
 
-	// Addresses are those of the caller and of proxies, the caller's first.
+	// Addresses are those of the caller and of proxies, the caller's first. The API
+	// server saw the last one; the others are what was said (X-Forwarded-For).
 	Addresses []string
 	UserAgent string
 }

@@ -8,11 +8,12 @@ import (
 	"io"
 )
 
-// MaxEvent is how large an event may be, with what a shipper wraps it in. The API
-// server cuts its own at 100 KiB where it is told to
-// (--audit-log-truncate-max-event-size), clouds cut at 16 to 256 KiB; without a cut
-// an event is as large as what was written or read.
-const MaxEvent = 1 << 20
+// MaxEvent is how large an event may be, with what a shipper wraps it in. Without
+// bodies of requests (level Metadata) none is larger, so nobody can make an own call
+// too large to be read: paths and headers are at most 1 MiB, and six times that where
+// every character is escaped. With bodies, an event may be larger, unless the API
+// server cuts it (--audit-log-truncate-enabled, at 100 KiB).
+const MaxEvent = 8 << 20
 
 // Skipped counts what Read did not hand on.
 type Skipped struct {

@@ -166,7 +166,7 @@ func TestReadSkips(t *testing.T) {
 		"a name twice":                 {strings.Replace(event, `"verb":"get"`, `"verb":"get","verb":"list"`, 1), 0, Skipped{Broken: 1}},
 		"too long":                     {encoded(t, call(func(e *auditv1.Event) { e.UserAgent = strings.Repeat("x", MaxEvent) })) + "\n" + event, 1, Skipped{TooLong: 1}},
 		"too long, without an end":     {`{"userAgent":"` + strings.Repeat("x", 2*MaxEvent) + "\n" + event, 1, Skipped{Broken: 1}},
-		"an element too long":          {`{"items":[` + strings.Repeat(event+",", 1000) + encoded(t, call(func(e *auditv1.Event) { e.UserAgent = strings.Repeat("x", MaxEvent) })) + "," + event + "]}", 1001, Skipped{TooLong: 1}},
+		"an element too long":          {`{"items":[` + strings.Repeat(event+",", 10_000) + encoded(t, call(func(e *auditv1.Event) { e.UserAgent = strings.Repeat("x", MaxEvent) })) + "," + event + "]}", 10_001, Skipped{TooLong: 1}},
 		"an Event of the core":         {`{"kind":"List","apiVersion":"v1","items":[{"kind":"Event","apiVersion":"v1","message":` + quoted(t, event) + `}]}`, 0, Skipped{Foreign: 1}},
 		"a container's output":         {`{"log":` + quoted(t, event) + `,"kubernetes":{"namespace_name":"evil","pod_name":"kube-apiserver","container_name":"kube-apiserver"}}`, 0, Skipped{Foreign: 1}},
 		"a container's, merged":        {strings.Replace(event, "{", `{"kubernetes":{"pod_name":"evil","namespace_name":"kube-system"},`, 1), 0, Skipped{Foreign: 1}},
@@ -207,10 +207,11 @@ func TestReadFails(t *testing.T) {
 // it comes from.
 func TestReadLongEnvelopes(t *testing.T) {
 	text := quoted(t, encoded(t, call()))
-	many := strings.Repeat(`,{"id":"1","message":`+text+`}`, 2000)[1:]
-	for stream, want := range map[string]int{"kube-apiserver-audit-1": 2000, "kube-apiserver-1": 0} {
+	const n = 10_000
+	many := strings.Repeat(`,{"id":"1","message":`+text+`}`, n)[1:]
+	for stream, want := range map[string]int{"kube-apiserver-audit-1": n, "kube-apiserver-1": 0} {
 		found, skipped := reading(t, nil, `{"logStream":"`+stream+`","logEvents":[`+many+`]}`)
-		if len(found) != want || skipped.Foreign != 2000-want {
+		if len(found) != want || skipped.Foreign != n-want {
 			t.Errorf("%s: %d events, %+v", stream, len(found), skipped)
 		}
 	}
