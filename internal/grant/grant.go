@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -32,6 +33,11 @@ func Name(requestName string, requestUID types.UID) string {
 	cut := strings.TrimRight(requestName[:min(len(requestName), maxName-len(hash)-1)], "-.")
 	return cut + "-" + hash
 }
+
+var named = regexp.MustCompile(`^[a-z0-9][-.a-z0-9]*-[0-9a-f]{16}$`)
+
+// IsName tells whether a name has the form of Name. Others may choose such names.
+func IsName(name string) bool { return len(name) <= maxName && named.MatchString(name) }
 
 // ApprovedRules are the rules that a grant was approved for; whole is false when
 // there were more of them than a grant lists.

@@ -101,10 +101,15 @@ func TestName(t *testing.T) {
 		"cut before a dot":  {strings.Repeat("a", 46) + ".b", uid, strings.Repeat("a", 46) + "-93a9a96315c30a04"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := Name(test.request, test.uid); got != test.want {
+			if got := Name(test.request, test.uid); got != test.want || !IsName(got) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
+	}
+	for _, other := range []string{"", "fix", "93a9a96315c30a04", "-93a9a96315c30a04", "system:node-93a9a96315c30a04", "fix-93a9a96315c30a0", "fix-93a9a96315c30a0g", strings.Repeat("a", 50) + "-93a9a96315c30a04"} {
+		if IsName(other) {
+			t.Errorf("%q passes for a grant's name", other)
+		}
 	}
 }
 

@@ -81,6 +81,9 @@ type Options struct {
 	// Outsider, when set, is a user whom an authorizer beside RBAC lets do
 	// everything, as the one of a cloud does.
 	Outsider string
+
+	// Audit has the API server write an audit log of all calls, without bodies.
+	Audit bool
 }
 
 // ControlPlane is a running control plane.
@@ -101,6 +104,7 @@ type ControlPlane struct {
 	one      bool              // Options.OneIdentity
 	plugins  map[string]string // Options.AdmissionPlugins
 	outsider string            // Options.Outsider
+	audit    bool              // Options.Audit
 
 	ca    *authority
 	host  string
@@ -159,6 +163,9 @@ func (c *ControlPlane) Log(name string) string {
 	return filepath.Join(c.dir, "logs", name+".log")
 }
 
+// AuditLog is the path of the audit log.
+func (c *ControlPlane) AuditLog() string { return c.Log("audit") }
+
 // CA is the path of the certificate of the cluster's certificate authority.
 func (c *ControlPlane) CA() string { return c.pki("ca.crt") }
 
@@ -183,7 +190,10 @@ func (c *ControlPlane) addresses() []net.IP {
 
 // prepare finds the programs and makes everything that does not depend on a port.
 func prepare(o Options) (_ *ControlPlane, err error) {
-	c := &ControlPlane{dir: o.Dir, output: o.Output, node: o.Node, one: o.OneIdentity, plugins: maps.Clone(o.AdmissionPlugins), outsider: o.Outsider}
+	c := &ControlPlane{
+		dir: o.Dir, output: o.Output, node: o.Node, one: o.OneIdentity,
+		plugins: maps.Clone(o.AdmissionPlugins), outsider: o.Outsider, audit: o.Audit,
+	}
 	if c.output == nil {
 		c.output = io.Discard
 	}
@@ -247,6 +257,7 @@ func (c *ControlPlane) writeFiles() error {
 		"kubelet-client.crt":  kubelets.cert,
 		"kubelet-client.key":  kubelets.key,
 		"service-account.key": serviceAccountKey,
+		"audit-policy.yaml":   []byte(auditPolicy),
 	} {
 		if err := os.WriteFile(c.pki(name), content, 0o600); err != nil {
 			return err
@@ -357,7 +368,7 @@ func (c *ControlPlane) configureAPIServer(port, etcdPort int) error {
 	if err != nil {
 		return fmt.Errorf("configure the authorizers: %w", err)
 	}
-	c.APIServer = c.process("kube-apiserver", c.apiServerReady, append(slices.Concat(c.reach(), plugins, authorizers),
+	c.APIServer = c.process("kube-apiserver", c.apiServerReady, append(slices.Concat(c.reach(), plugins, authorizers, c.auditing()),
 		"--etcd-servers="+httpURL(etcdPort),
 		"--secure-port="+strconv.Itoa(port),
 		"--service-cluster-ip-range="+ServiceRange,
@@ -390,6 +401,21 @@ func (c *ControlPlane) reach() []string {
 		"--kubelet-certificate-authority=" + c.CA(),
 		"--kubelet-preferred-address-types=InternalIP",
 	}
+}
+
+// auditPolicy leaves out the stage at which nothing is decided yet.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+`
+
+// auditing is what writes the audit log, before each answer.
+func (c *ControlPlane) auditing() []string {
+	if !c.audit {
+		return nil
+	}
+	return []string{"--audit-policy-file=" + c.pki("audit-policy.yaml"), "--audit-log-path=" + c.AuditLog(), "--audit-log-mode=blocking-strict"}
 }
 
 func (c *ControlPlane) configureControllerManager(port int) error {

@@ -96,6 +96,10 @@ func printed(t *testing.T, s string, width int) map[string]string {
 		line.End()
 		out["progress"] += strings.ReplaceAll(b.String(), "\r\x1b[K", "")
 	}
+	for _, args := range [][]string{{"--all"}, {"--user", "alice"}, {"--grant", ofGrant}, {"--user", s + "x"}, {"--binding", s + "x"}} {
+		_, stdout, stderr := run(t, anAuditLog(t, s), append([]string{"usage", "--audit-log", "-"}, args...)...)
+		out["usage"] += strings.ReplaceAll(stdout, "\t", " ") + stderr
+	}
 	var csv strings.Builder
 	if err := writeCSV(&csv, []v1alpha1.AccessGrant{g}, true); err != nil {
 		t.Fatal(err)

@@ -94,6 +94,7 @@ when the time is up, the task is done, or somebody says stop.`,
 		o.newShowCommand(),
 		o.newPoliciesCommand(),
 		o.newAuditCommand(),
+		o.newUsageCommand(),
 	)
 	root.AddCommand(view.Each(verdicts, o.newDecideCommand)...)
 	o.completeGlobalFlags(root)

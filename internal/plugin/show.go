@@ -51,30 +51,35 @@ func (o *options) newShowCommand() *cobra.Command {
 func page(p view.Page, s term.Style) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s in namespace %s: %s\n\n", s.Paint(term.Bold, term.Clean(p.Name)), term.Clean(p.Namespace), s.Paint(term.Colours[p.Phase], term.Clean(p.Phase)))
+	layOut(&out, p, s)
+	return out.String()
+}
+
+// layOut lays out what follows the head of a page.
+func layOut(out *strings.Builder, p view.Page, s term.Style) {
 	for _, fact := range p.Facts {
 		title := fact.Title
 		for _, item := range fact.Items {
-			s.WriteLine(&out, fmt.Sprintf("%-12s", title), item.Text, item.Danger)
+			s.WriteLine(out, fmt.Sprintf("%-12s", title), item.Text, item.Danger)
 			title = ""
 		}
 	}
 	for _, part := range p.Parts {
-		s.WriteHeading(&out, part.Title)
+		s.WriteHeading(out, part.Title)
 		for _, item := range part.Items {
 			if item.List == nil {
-				s.WriteLine(&out, "  ", item.Text, item.Danger)
+				s.WriteLine(out, "  ", item.Text, item.Danger)
 			} else {
-				s.WriteList(&out, item.List)
+				s.WriteList(out, item.List)
 			}
 		}
 	}
 	if len(p.Conditions) > 0 {
-		s.WriteHeading(&out, "Conditions")
+		s.WriteHeading(out, "Conditions")
 		for _, c := range p.Conditions {
-			s.WriteLine(&out, "  ", fmt.Sprintf("%-15s%-8s%s: %s", c.Type, c.Status, c.Reason, c.Message), false)
+			s.WriteLine(out, "  ", fmt.Sprintf("%-15s%-8s%s: %s", c.Type, c.Status, c.Reason, c.Message), false)
 		}
 	}
-	return out.String()
 }
 
 // next lays out the commands for what I can do about a request.

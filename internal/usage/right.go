@@ -68,11 +68,11 @@ type rights struct {
 	left int
 }
 
-// uses of one right.
+// uses of one right. The names are those of calls that went well.
 type uses struct {
-	calls int
-	names counted[string]
-	risks []string
+	calls, failed int
+	names         counted[string]
+	risks         []string
 }
 
 func (r *rights) add(right Right) *uses {
@@ -91,14 +91,17 @@ func (r *rights) add(right Right) *uses {
 }
 
 // count counts a call, and returns the kinds of its risks.
-func (r *rights) count(right Right, name string) []string {
+func (r *rights) count(right Right, name string, failed bool) []string {
 	known := r.add(right)
 	if known == nil {
 		r.left++
 		return right.risks()
 	}
 	known.calls++
-	if name != "" {
+	switch {
+	case failed:
+		known.failed++
+	case name != "":
 		known.names.add(name, 1)
 	}
 	return known.risks
@@ -112,6 +115,7 @@ func (r *rights) merge(other *rights) {
 			continue
 		}
 		known.calls += more.calls
+		known.failed += more.failed
 		known.names.merge(&more.names)
 	}
 	r.left += other.left

@@ -50,11 +50,12 @@ type CallerUse struct {
 	Calls  int `json:"calls"`
 }
 
-// RightUse counts the calls for one right. Names are those of the objects; MoreNames
-// counts the calls for names that are not among them.
+// RightUse counts the calls for one right. Names are those of the objects for which
+// they went well; MoreNames counts the calls for names that are not among them.
 type RightUse struct {
 	Right     `json:",inline"`
 	Calls     int      `json:"calls"`
+	Failed    int      `json:"failed,omitempty"`
 	Names     []string `json:"names,omitempty"`
 	MoreNames int      `json:"moreNames,omitempty"`
 }
@@ -109,7 +110,7 @@ func (t *Tally) Summary() Summary {
 func (r *rights) list() []RightUse {
 	var list []RightUse
 	for right, use := range r.of {
-		list = append(list, RightUse{right, use.calls, sorted(use.names.of, strings.Compare), use.names.left})
+		list = append(list, RightUse{right, use.calls, use.failed, sorted(use.names.of, strings.Compare), use.names.left})
 	}
 	slices.SortFunc(list, func(a, b RightUse) int { return cmp.Or(cmp.Compare(b.Calls, a.Calls), a.compare(b.Right)) })
 	return list

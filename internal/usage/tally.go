@@ -138,11 +138,12 @@ func (t *Tally) count(e *Event) {
 	right, name := RightOf(e)
 	if !e.Allowed {
 		t.refused++
-		t.demanded.count(right, name)
+		t.demanded.count(right, name, false)
 		return
 	}
-	risks := t.used.count(right, name)
-	if e.Code >= http.StatusBadRequest {
+	failed := e.Code >= http.StatusBadRequest
+	risks := t.used.count(right, name, failed)
+	if failed {
 		t.failed++
 		return
 	}

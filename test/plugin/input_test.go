@@ -37,6 +37,17 @@ func TestBadInput(t *testing.T) {
 		"two names":         {bob, []string{"approve", "a", "b"}, []string{"name one request; you named 2"}},
 		"unknown format":    {alice, []string{"list", "-o", "xml"}, []string{`unknown output format "xml"`, "wide, json"}},
 		"bad since":         {vera, []string{"audit", "--since", "monday"}, []string{"24h or 7d"}},
+		"no audit log":      {eve, []string{"usage"}, []string{"name an audit log, with --audit-log"}},
+		"no such log":       {eve, []string{"usage", "--audit-log", "/no/such"}, []string{"open /no/such: no such file or directory"}},
+		"a folder":          {eve, []string{"usage", "--audit-log", "/"}, []string{"/ is a folder"}},
+		"no audit events":   {eve, []string{"usage", "--audit-log", "main_test.go"}, []string{"main_test.go holds no audit events: ", "are something else", "--audit-policy-file"}},
+		"an empty log":      {eve, []string{"usage", "--audit-log", "/dev/null"}, []string{"/dev/null holds no audit events: it is empty"}},
+		"no such grant":     {eve, []string{"usage", "--audit-log", e.AuditLog(), "--grant", "nosuch"}, []string{"no call of --grant nosuch is in the log", "lists the grants"}},
+		"no such user":      {eve, []string{"usage", "--audit-log", e.AuditLog(), "--user", "sa:no/such"}, []string{"no call of --user system:serviceaccount:no:such is in the log"}},
+		"grant and binding": {eve, []string{"usage", "--audit-log", e.AuditLog(), "--grant", "a", "--binding", "b"}, []string{"[binding grant]"}},
+		"no binding":        {eve, []string{"usage", "--audit-log", e.AuditLog(), "--binding", "ns/"}, []string{"write NAMESPACE/NAME"}},
+		"usage as XML":      {eve, []string{"usage", "--audit-log", e.AuditLog(), "-o", "xml"}, []string{`unknown output format "xml"`}},
+		"usage since when":  {eve, []string{"usage", "--audit-log", e.AuditLog(), "--since", "monday"}, []string{"24h or 7d"}},
 		"eve may not ask":   {eve, []string{"request", "edit", "--reason", "r"}, []string{"forbidden", "Ask an administrator to bind the ClusterRole access-requester to you."}},
 		"eve may not list":  {eve, []string{"list"}, []string{"forbidden", "access-requester"}},
 		"eve may not audit": {eve, []string{"audit"}, []string{"forbidden", "access-auditor"}},
@@ -57,7 +68,7 @@ func TestBadInput(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"request", "list", "show", "approve", "deny", "release", "revoke", "policies", "audit"} {
+	for _, command := range []string{"request", "list", "show", "approve", "deny", "release", "revoke", "policies", "audit", "usage"} {
 		alice.run(t, command, "--help").ok(t, "Usage:\n  kubectl access "+command, "Examples:", "--namespace")
 	}
 	alice.run(t, "request", "--help").ok(t, "Exit status with --wait", "lapsed")

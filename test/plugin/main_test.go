@@ -36,7 +36,7 @@ type person struct {
 }
 
 func TestMain(m *testing.M) {
-	kit.Main(func(ctx context.Context, started *kit.Cluster) (int, error) {
+	kit.MainOn(lab.Options{Audit: true}, func(ctx context.Context, started *kit.Cluster) (int, error) {
 		e = started
 		return run(ctx, m)
 	})
