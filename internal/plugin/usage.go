@@ -14,6 +14,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
+	"github.com/accessbroker/accessbroker/internal/usage"
 )
 
 // usageOptions are the flags of usage.
@@ -162,9 +163,9 @@ func usagePage(p view.Page, s term.Style) string {
 
 // usageReport is what -o json and yaml print.
 type usageReport struct {
-	Events  int          `json:"events"`
-	Skipped usageSkipped `json:"skipped"`
-	Usage   []view.Usage `json:"usage"`
+	Events  int           `json:"events"`
+	Skipped usage.Skipped `json:"skipped"`
+	Usage   []view.Usage  `json:"usage"`
 }
 
 func (o *options) writeUsageObject(format string, report usageReport) error {

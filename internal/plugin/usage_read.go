@@ -35,17 +35,9 @@ type usages struct {
 	u       *usageOptions
 	of      map[whose]*of
 	events  int // that were asked for
-	skipped usageSkipped
+	skipped usage.Skipped
 	others  int // calls by bindings that are not of grants
 	left    int // calls of those that are too many
-}
-
-// usageSkipped is usage.Skipped for programs.
-type usageSkipped struct {
-	Broken  int `json:"broken"`
-	TooLong int `json:"tooLong"`
-	Stages  int `json:"otherStages"`
-	Foreign int `json:"noAuditEvents"`
 }
 
 // details: one page, not a list.
@@ -81,7 +73,7 @@ func (o *options) collect(cmd *cobra.Command, u *usageOptions, now time.Time) (*
 		if n == 0 && skipped.Stages+skipped.Unasked == 0 {
 			return nil, noEvents(name, skipped)
 		}
-		found.skipped.add(skipped)
+		found.skipped.Add(skipped)
 	}
 	if found.events == 0 && u.details() {
 		return nil, u.nothing(seen, early)
@@ -233,11 +225,4 @@ func (u *usageOptions) nothing(seen, early int) error {
 		hint = fmt.Sprintf("The log has %d calls by bindings of that name, none of which is asked for.", seen)
 	}
 	return hintf(hint, "no call of %s is in the log", what)
-}
-
-func (s *usageSkipped) add(skipped usage.Skipped) {
-	s.Broken += skipped.Broken
-	s.TooLong += skipped.TooLong
-	s.Stages += skipped.Stages
-	s.Foreign += skipped.Foreign
 }

@@ -110,16 +110,17 @@ func (o *object) isEvent() bool {
 // that of metadata, too.
 func (o *object) around() []byte {
 	for at := firstAround; at <= lastAround; at++ {
-		if o[at] != nil && (at != keyKubernetes || has(o[at], "audit")) {
+		if o[at] != nil && (at != keyKubernetes || hasAudit(o[at])) {
 			return o[at]
 		}
 	}
 	return nil
 }
 
-func has(object []byte, wanted string) (found bool) {
+// hasAudit tells the kubernetes of an audit event, as Elastic has it, from metadata.
+func hasAudit(object []byte) (found bool) {
 	members(object, func(name, _ []byte) bool {
-		found = string(name) == wanted
+		found = string(name) == "audit"
 		return !found
 	})
 	return found

@@ -19,16 +19,16 @@ const MaxEvent = 8 << 20
 type Skipped struct {
 	// Broken is what is not whole: half lines, and events without an ID, a stage or
 	// a time.
-	Broken int
+	Broken int `json:"broken"`
 	// TooLong is larger than MaxEvent.
-	TooLong int
+	TooLong int `json:"tooLong"`
 	// Stages are events of other stages, such as RequestReceived.
-	Stages int
+	Stages int `json:"otherStages"`
 	// Foreign is whole and no audit event: other logs, other JSON, and what a
 	// container printed that looks like an event.
-	Foreign int
+	Foreign int `json:"noAuditEvents"`
 	// Unasked is what the filter does not ask for. Of that, most was not decoded.
-	Unasked int
+	Unasked int `json:"unasked"`
 }
 
 // Add adds what was skipped elsewhere.
