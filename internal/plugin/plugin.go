@@ -95,6 +95,7 @@ when the time is up, the task is done, or somebody says stop.`,
 		o.newPoliciesCommand(),
 		o.newAuditCommand(),
 		o.newUsageCommand(),
+		o.newAdviseCommand(),
 	)
 	root.AddCommand(view.Each(verdicts, o.newDecideCommand)...)
 	o.completeGlobalFlags(root)

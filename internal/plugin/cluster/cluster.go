@@ -7,6 +7,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -36,6 +37,7 @@ func newScheme() *runtime.Scheme {
 	utilruntime.Must(v1alpha1.AddToScheme(s))
 	utilruntime.Must(authenticationv1.AddToScheme(s))
 	utilruntime.Must(corev1.AddToScheme(s))
+	utilruntime.Must(rbacv1.AddToScheme(s))
 	return s
 }
 
@@ -48,6 +50,8 @@ func newMapper() meta.RESTMapper {
 	m.Add(v1alpha1.GroupVersion.WithKind("AccessGrant"), meta.RESTScopeRoot)
 	m.Add(authenticationv1.SchemeGroupVersion.WithKind("SelfSubjectReview"), meta.RESTScopeRoot)
 	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
+	m.Add(rbacv1.SchemeGroupVersion.WithKind("Role"), meta.RESTScopeNamespace)
+	m.Add(rbacv1.SchemeGroupVersion.WithKind("ClusterRole"), meta.RESTScopeRoot)
 	return m
 }
 
@@ -154,4 +158,16 @@ func (c *Client) Namespaces(ctx context.Context) ([]corev1.Namespace, error) {
 	list := &corev1.NamespaceList{}
 	err := c.api.List(ctx, list)
 	return list.Items, err
+}
+
+// RoleRules are the rules of a ClusterRole or, in a namespace, of a Role.
+func (c *Client) RoleRules(ctx context.Context, kind, namespace, name string) ([]rbacv1.PolicyRule, error) {
+	if kind == v1alpha1.RoleKind {
+		role := &rbacv1.Role{}
+		err := c.api.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, role)
+		return role.Rules, err
+	}
+	role := &rbacv1.ClusterRole{}
+	err := c.api.Get(ctx, client.ObjectKey{Name: name}, role)
+	return role.Rules, err
 }

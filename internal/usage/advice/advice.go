@@ -21,6 +21,8 @@ type Of struct {
 	Namespace, Binding string
 	// User who acted.
 	User string
+	// In is the namespace that the calls are for.
+	In string
 }
 
 // Options say what to look at and what may be widened.

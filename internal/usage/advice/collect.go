@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/accessbroker/accessbroker/internal/text"
 	"github.com/accessbroker/accessbroker/internal/usage"
 )
 
@@ -107,7 +106,9 @@ func (c *Collector) first(e *usage.Event) bool {
 	return true
 }
 
-func (o Of) about(e *usage.Event) bool { return o.User == "" || o.User == e.Actor() }
+func (o Of) about(e *usage.Event) bool {
+	return (o.User == "" || o.User == e.Actor()) && (o.In == "" || o.In == e.Namespace)
+}
 
 func (o Of) allowedBy(b usage.Binding) bool {
 	if o.Role != "" && (b.Role != o.Role || o.RoleKind != "" && b.RoleKind != o.RoleKind) {
@@ -120,7 +121,6 @@ func (c *Collector) take(e *usage.Event, wanted []need, grant string) {
 	for _, n := range wanted {
 		if covered(everybody, n.Right) {
 			c.everybody.add(n.Right, e, grant)
-			c.calls++
 			return
 		}
 		if _, known := c.used[n.Right]; !known && len(c.used) >= c.options.MaxRights {
@@ -161,7 +161,7 @@ func (c *Collector) refuse(e *usage.Event) {
 
 func (c *Collector) strange(e *usage.Event, why error) {
 	r := Right{Verb: e.Verb, Group: e.Group, Resource: e.Resource, Name: e.Name, Path: e.Path}
-	if odd := (Odd{Call: text.Cut(r.String(), maxOdd), Why: why.Error()}); len(c.odd) < maxOdd || c.odd[odd] > 0 {
+	if odd := (Odd{Call: r.String(), Why: why.Error()}); len(c.odd) < maxOdd || c.odd[odd] > 0 {
 		c.odd[odd]++
 	}
 }
@@ -180,7 +180,7 @@ func (c *Collector) oddities() []Odd {
 func (c *Collector) demand() []Used {
 	all := tally{}
 	for who, of := range c.refused {
-		if _, known := c.people[who]; !known && c.options.Of.User == "" && c.options.Of != (Of{}) {
+		if _, known := c.people[who]; !known && (c.options.Of.Role != "" || c.options.Of.Binding != "") {
 			continue
 		}
 		for r, count := range of {

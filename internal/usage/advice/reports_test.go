@@ -160,7 +160,7 @@ func TestWiden(t *testing.T) {
 		}, nil},
 		GeneratedNames: {[]string{GeneratedNames}, []string{
 			"cluster: list services", "pay: delete,get pods", "pay: get secrets key", "pay: patch deployments.apps web",
-		}, []string{"delete, get pods in namespace pay: all names, also those to come, instead of 2, which look generated, such as web-7d4b9c6f5-x2x7k"}},
+		}, []string{"delete, get pods in namespace pay: all names, also those to come; they look generated (2 in the log, such as web-7d4b9c6f5-x2x7k)"}},
 		Reads: {[]string{Reads}, []string{
 			"cluster: get,list,watch services", "pay: delete,get,list,watch pods web-7d4b9c6f5-x2x7k", "pay: get,list,watch pods web-7d4b9c6f5-z9bcd",
 			"pay: get,list,watch secrets key", "pay: patch deployments.apps web",

@@ -52,7 +52,7 @@ func (r Right) Rule() rbacv1.PolicyRule {
 // what is RESOURCE[.GROUP][/SUBRESOURCE] or a path, safe to look at.
 func (r Right) what() string {
 	if r.Resource == "" {
-		return text.OneLine(r.Path)
+		return shown(r.Path)
 	}
 	resource, subresource, found := strings.Cut(r.Resource, "/")
 	if r.Group != "" {
@@ -61,8 +61,20 @@ func (r Right) what() string {
 	if found {
 		resource += "/" + subresource
 	}
-	return text.OneLine(resource)
+	return shown(resource)
 }
+
+// shown is a word as people can see it, in quotes when there is anything in it that
+// could be taken for something else.
+func shown(word string) string {
+	if word == "" || strings.ContainsAny(word, " ,\"'`") || text.OneLine(word) != word {
+		return text.Cut(text.Quote(word), maxShown)
+	}
+	return text.Cut(word, maxShown)
+}
+
+// maxShown is how much of a name a sentence shows.
+const maxShown = 100
 
 // Where names the namespace for people.
 func (r Right) Where() string { return where(r.Namespace) }
@@ -71,14 +83,14 @@ func where(namespace string) string {
 	if namespace == "" {
 		return "the whole cluster"
 	}
-	return "namespace " + text.OneLine(namespace)
+	return "namespace " + shown(namespace)
 }
 
 // String is the right as people read it: get pods/log web-1.
 func (r Right) String() string {
-	out := text.OneLine(r.Verb) + " " + r.what()
+	out := shown(r.Verb) + " " + r.what()
 	if r.Name != "" {
-		out += " " + text.OneLine(r.Name)
+		out += " " + shown(r.Name)
 	}
 	return out
 }

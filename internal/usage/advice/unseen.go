@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/accessbroker/accessbroker/internal/text"
 	"github.com/accessbroker/accessbroker/internal/usage"
@@ -42,7 +43,7 @@ func (c *Collector) unseen(a Advice) []string {
 		say("The log has no call.")
 	} else {
 		say("The log goes from %s to %s (%s). What happens less often is not in it: a quarterly job, a restore, break-glass.",
-			text.Moment(a.From), text.Moment(a.To), text.Duration(a.To.Sub(a.From).Truncate(1e9)))
+			text.Moment(a.From), text.Moment(a.To), span(a.To.Sub(a.From)))
 	}
 	if a.Gap != nil {
 		say("From %s to %s the log has no call of anybody: events are missing, or nothing ran.", text.Moment(a.Gap.From), text.Moment(a.Gap.To))
@@ -52,10 +53,10 @@ func (c *Collector) unseen(a Advice) []string {
 		say("The API server names one binding for each call, a ClusterRoleBinding before any other. Calls that another binding allowed as well may be counted there.")
 	}
 	if bindings, calls := c.others(); calls > 0 {
-		say("%d calls of the same people were allowed by something else: %s.", calls, text.List(bindings, 5))
+		say("Other bindings allowed calls of the same people, which do not count here (%d): %s.", calls, text.List(bindings, 5))
 	}
 	if c.left > 0 {
-		say("%d calls were left out: the log has more than %d distinct rights.", c.left, c.options.MaxRights)
+		say("Calls were left out (%d), because the log has more than %d distinct rights.", c.left, c.options.MaxRights)
 	}
 	said := map[string]bool{}
 	for _, used := range a.Rights {
@@ -67,6 +68,14 @@ func (c *Collector) unseen(a Advice) []string {
 		}
 	}
 	return out
+}
+
+// span is how long a log is.
+func span(d time.Duration) string {
+	if d >= 48*time.Hour {
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	}
+	return text.Duration(d.Truncate(time.Second))
 }
 
 // others are the bindings that allowed other calls of the same people, most calls

@@ -97,12 +97,12 @@ func (w Widen) names(s set) []Step {
 	for all, names := range named {
 		stems := stemsOf(names)
 		made := slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(name string) bool { return !looksGenerated(name, stems) })
-		at := reason{all.place(), "which look generated"}
+		at := reason{all.place(), "they look generated"}
 		switch {
 		case len(made) > 0:
 			names = made
 		case len(names) > most:
-			at.why = fmt.Sprintf("more than %d", most)
+			at.why = fmt.Sprintf("there are more than %d", most)
 		default:
 			continue
 		}
@@ -122,8 +122,8 @@ func (w Widen) names(s set) []Step {
 		slices.SortFunc(rights, Right.compare)
 		names := slices.Sorted(maps.Keys(samples[at]))
 		out = append(out, Step{Kind: GeneratedNames, Rights: rights, Says: fmt.Sprintf(
-			"%s %s in %s: all names, also those to come, instead of %d, %s, such as %s",
-			verbsOf(rights), rights[0].what(), rights[0].Where(), len(names), at.why, text.Cut(text.OneLine(names[0]), 100))})
+			"%s %s in %s: all names, also those to come; %s (%d in the log, such as %s)",
+			verbsOf(rights), rights[0].what(), rights[0].Where(), at.why, len(names), shown(names[0]))})
 	}
 	return out
 }
@@ -160,7 +160,7 @@ func together(s set, kind string, verbs ...string) []Step {
 func verbsOf(rights []Right) string {
 	verbs := set{}
 	for _, r := range rights {
-		verbs.add(Right{Verb: text.OneLine(r.Verb)})
+		verbs.add(Right{Verb: shown(r.Verb)})
 	}
 	var out []string
 	for _, r := range verbs.sorted() {
@@ -176,7 +176,7 @@ func namesOf(rights []Right) string {
 		if r.Name == "" {
 			return "on all names"
 		}
-		names[text.Cut(text.OneLine(r.Name), 100)] = struct{}{}
+		names[shown(r.Name)] = struct{}{}
 	}
 	return "on " + text.List(slices.Sorted(maps.Keys(names)), 3)
 }
@@ -190,7 +190,7 @@ func takeRefused(s set, refused []Used) []Step {
 		}
 		s.add(used.Right)
 		out = append(out, Step{Kind: "refused", Rights: []Right{used.Right}, Says: fmt.Sprintf(
-			"%s in %s: it was refused, %d times", used.Right, used.Where(), used.Calls)})
+			"%s in %s: it was refused (calls: %d)", used.Right, used.Where(), used.Calls)})
 	}
 	return out
 }

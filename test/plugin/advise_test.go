@@ -1,0 +1,135 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+
+	"github.com/accessbroker/accessbroker/test/kit"
+)
+
+// used is a call as a SubjectAccessReview asks for it, and its path in the log. named
+// is what the log says of the name where the authorizer does not see it.
+type used struct {
+	authorizationv1.ResourceAttributes
+	path  string
+	named string
+	code  int
+}
+
+// event is the call as the API server logs it.
+func (u used) event(user string, n int) map[string]any {
+	code := u.code
+	if code == 0 {
+		code = 200
+	}
+	e := map[string]any{
+		"kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": fmt.Sprint(n), "stage": "ResponseComplete",
+		"verb": u.Verb, "requestURI": u.path, "user": map[string]any{"username": user}, "responseStatus": map[string]any{"code": code},
+		"requestReceivedTimestamp": "2026-05-04T10:00:00.000000Z", "stageTimestamp": "2026-05-04T10:00:00.000000Z",
+		"annotations": map[string]any{
+			"authorization.k8s.io/decision": "allow",
+			"authorization.k8s.io/reason":   `RBAC: allowed by ClusterRoleBinding "admins" of ClusterRole "cluster-admin" to Group "admins"`,
+		},
+	}
+	if u.Resource != "" {
+		e["objectRef"] = map[string]any{
+			"resource": u.Resource, "subresource": u.Subresource, "apiGroup": u.Group, "namespace": u.Namespace, "name": u.Name + u.named, "apiVersion": "v1",
+		}
+	}
+	return e
+}
+
+// What advise proposes, applied to a real cluster, allows every call of the log by the
+// word of the API server itself, and does not allow others.
+func TestAdvisedRolesAllowWhatWasUsed(t *testing.T) {
+	t.Parallel()
+	a, b := e.NewNamespace(t, nil), e.NewNamespace(t, nil)
+	r := func(verb, group, resource, subresource, namespace, name string) used {
+		return used{ResourceAttributes: authorizationv1.ResourceAttributes{Verb: verb, Group: group, Resource: resource, Subresource: subresource, Namespace: namespace, Name: name}}
+	}
+	created := r("create", "", "secrets", "", a, "")
+	created.named, created.path = "made", "/api/v1/namespaces/"+a+"/secrets"
+	applied := r("patch", "", "configmaps", "", a, "app")
+	applied.code = 201
+	calls := []used{
+		r("get", "", "pods", "", a, "web"), r("list", "", "pods", "", a, ""), r("list", "", "pods", "", b, ""), r("watch", "", "secrets", "", a, "key"),
+		r("get", "", "pods", "exec", a, "web"), r("create", "", "pods", "eviction", a, "web"), r("patch", "apps", "deployments", "scale", b, "api"),
+		r("deletecollection", "batch", "jobs", "", b, ""), r("list", "", "nodes", "", "", ""), r("get", "", "nodes", "", "", "n1"),
+		r("get", "", "namespaces", "", a, a), r("create", "", "serviceaccounts", "token", a, "ci"), created, applied,
+		{ResourceAttributes: authorizationv1.ResourceAttributes{Verb: "get"}, path: "/metrics"},
+	}
+	var log strings.Builder
+	out := json.NewEncoder(&log)
+	user := "advised-" + a
+	for i, call := range calls {
+		if err := out.Encode(call.event(user, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(path, []byte(log.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	proposal := admin.run(t, "advise", "--audit-log", path, "--user", user, "--bind", "user:"+user, "--name", user, "-o", "yaml").ok(t).out
+	apply := e.Kubectl(admin.kubeconfig, "apply", "-f", "-")
+	apply.Stdin = strings.NewReader(proposal)
+	if out, err := apply.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s\n%s", err, out, proposal)
+	}
+	may := func(call used) bool {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user}}
+		if call.Resource == "" {
+			review.Spec.NonResourceAttributes = &authorizationv1.NonResourceAttributes{Verb: call.Verb, Path: call.path}
+		} else {
+			review.Spec.ResourceAttributes = &call.ResourceAttributes
+		}
+		kit.Create(t, e.Admin, review)
+		return review.Status.Allowed
+	}
+	needed := append(calls, r("create", "", "configmaps", "", a, "app"), r("create", "", "pods", "exec", a, "web"))
+	kit.Eventually(t, "the last binding", func(context.Context) (bool, error) {
+		return may(calls[len(calls)-1]) && may(calls[5]) && may(calls[6]), nil
+	})
+	for _, call := range needed {
+		if !may(call) {
+			t.Errorf("denied: %+v\n%s", call, proposal)
+		}
+	}
+	for _, call := range []used{
+		r("get", "", "pods", "", a, "db"), r("get", "", "pods", "", b, "web"), r("watch", "", "secrets", "", a, ""), r("list", "", "secrets", "", a, ""),
+		r("create", "", "configmaps", "", a, ""), r("create", "", "pods", "exec", a, "db"), r("update", "apps", "deployments", "scale", b, "api"),
+		r("patch", "apps", "deployments", "", b, "api"), r("delete", "batch", "jobs", "", b, "x"), r("deletecollection", "batch", "jobs", "", a, ""),
+		r("get", "", "nodes", "", "", "n2"), r("list", "", "pods", "", "", ""), r("get", "", "namespaces", "", b, b), r("create", "", "secrets", "", b, ""),
+		{ResourceAttributes: authorizationv1.ResourceAttributes{Verb: "get"}, path: "/metrics/slis"},
+		{ResourceAttributes: authorizationv1.ResourceAttributes{Verb: "post"}, path: "/metrics"},
+	} {
+		if may(call) {
+			t.Errorf("nobody used it, and it is allowed: %+v\n%s", call, proposal)
+		}
+	}
+}
+
+// The rules of the role come from the cluster, where there is one.
+func TestAdviseReadsTheRole(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	call := used{ResourceAttributes: authorizationv1.ResourceAttributes{Verb: "list", Resource: "pods", Namespace: ns}}
+	line, err := json.Marshal(call.event("alice", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(path, line, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	admin.run(t, "advise", "--audit-log", path, "--role", "cluster-admin").
+		ok(t, "In "+ns+":\n    list pods\n", "Never used of ClusterRole/cluster-admin as the cluster has it now: 1 of 2 permissions", "Used, but with a *")
+	eve.run(t, "advise", "--audit-log", path, "--role", "cluster-admin").ok(t, "--role-file").not(t, "Never used of")
+}
