@@ -92,7 +92,7 @@ func TestAdviseText(t *testing.T) {
 	}
 	for _, want := range []string{
 		"What was used by the role edit", "Calls: 3, by people: 1, under grants or other bindings: 1. Rights used: 3.", "none of these calls is denied",
-		"In pay:\n    list pods\n", "get pods/log web-7d4b9c6f5-x2x7k",
+		"In pay:\n    list pods\n", `get pods "x\nrules`, "get pods/log web-7d4b9c6f5-x2x7k",
 		"generated-names: get pods/log in namespace pay: all names", "reads: get, list, watch pods in namespace pay",
 		"roles.yaml: 2 of 4 permissions\n  get,list secrets\n", "list pods\tshop\t1\t1\t", "which do not count here (1): ClusterRoleBinding ops",
 	} {

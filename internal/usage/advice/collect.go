@@ -119,8 +119,8 @@ func (o Of) allowedBy(b usage.Binding) bool {
 
 func (c *Collector) take(e *usage.Event, wanted []need, grant string) {
 	for _, n := range wanted {
-		if covered(everybody, n.Right) {
-			c.everybody.add(n.Right, e, grant)
+		if free, ok := forEverybody(n.Right); ok {
+			c.everybody.add(free, e, grant)
 			return
 		}
 		if _, known := c.used[n.Right]; !known && len(c.used) >= c.options.MaxRights {

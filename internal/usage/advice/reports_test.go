@@ -121,6 +121,10 @@ func TestReports(t *testing.T) {
 			want:  []string{`pay: get pods "a\x00b","a\x2cb"`, "pay: list secrets"},
 			not:   []Right{{Verb: "get", Resource: "pods", Namespace: "pay", Name: "a"}},
 		},
+		"a name that looks like two": {
+			calls: []*usage.Event{call("get pods pay/", named("a b")), call("get secrets pay/a"), call("get secrets pay/b")},
+			want:  []string{`pay: get pods "a\x20b"`, "pay: get secrets a,b"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := Advise(slices.Values(test.calls), Options{Of: test.of})

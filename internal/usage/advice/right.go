@@ -195,3 +195,17 @@ var everybody = []rbacv1.PolicyRule{
 	{Verbs: []string{"create"}, APIGroups: []string{"authorization.k8s.io"}, Resources: []string{"selfsubjectaccessreviews", "selfsubjectrulesreviews"}},
 	{Verbs: []string{"create"}, APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"selfsubjectreviews"}},
 }
+
+// forEverybody tells whether everybody has a right, and by which path: callers choose
+// paths, and could choose any number of them.
+func forEverybody(r Right) (Right, bool) {
+	if !covered(everybody, r) || r.Resource != "" {
+		return r, covered(everybody, r)
+	}
+	for _, path := range everybody[0].NonResourceURLs {
+		if covered([]rbacv1.PolicyRule{{Verbs: []string{r.Verb}, NonResourceURLs: []string{path}}}, r) {
+			return Right{Verb: r.Verb, Path: path}, true
+		}
+	}
+	return r, true
+}
