@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
+	"strings"
 
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
@@ -40,7 +40,8 @@ func readLog(path string, visit func(*usage.Event) error) error {
 	for n := 1; ; n++ {
 		var raw auditv1.Event
 		if err := decoder.Decode(&raw); err != nil {
-			if errors.Is(err, io.EOF) {
+			// The last line may still be on its way into the file.
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 				return nil
 			}
 			return fmt.Errorf("event %d: %w", n, err)
@@ -60,12 +61,7 @@ func eventOf(raw *auditv1.Event) *usage.Event {
 		User: raw.User.Username, Verb: raw.Verb, Addresses: raw.SourceIPs, UserAgent: raw.UserAgent,
 		Allowed: raw.Annotations["authorization.k8s.io/decision"] == "allow", Reason: raw.Annotations["authorization.k8s.io/reason"],
 	}
-	if uri, err := url.ParseRequestURI(raw.RequestURI); err == nil {
-		e.Path = uri.EscapedPath()
-		if raw.ObjectRef == nil {
-			e.Path = uri.Path
-		}
-	}
+	e.Path, _, _ = strings.Cut(raw.RequestURI, "?")
 	if raw.ImpersonatedUser != nil {
 		e.Impersonated = raw.ImpersonatedUser.Username
 	}

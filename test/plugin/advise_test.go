@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/test/kit"
 )
@@ -132,4 +134,75 @@ func TestAdviseReadsTheRole(t *testing.T) {
 	admin.run(t, "advise", "--audit-log", path, "--role", "cluster-admin").
 		ok(t, "In "+ns+":\n    list pods\n", "Never used of ClusterRole/cluster-admin as the cluster has it now: 1 of 2 permissions", "Used, but with a *")
 	eve.run(t, "advise", "--audit-log", path, "--role", "cluster-admin").ok(t, "--role-file").not(t, "Never used of")
+}
+
+// What a person really did, as the API server logged it, is enough to do it again: the
+// same commands, by somebody who holds the proposal and nothing else.
+func TestAdviseFromRealCalls(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	somebody := func(name string) person {
+		config, err := e.User(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := login(name, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	first, second := "first-"+ns, "second-"+ns
+	did, does := somebody(first), somebody(second)
+	kit.Create(t, e.Admin, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "standing"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "edit"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: first}},
+	})
+	kubectl := func(p person, command string) (string, error) {
+		cmd := e.Kubectl(p.kubeconfig, strings.Fields(command)...)
+		cmd.Stdin = strings.NewReader("{apiVersion: v1, kind: ConfigMap, metadata: {name: app, namespace: " + ns + "}, data: {a: b}}")
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	commands := []string{
+		"get pods -n " + ns, "get secrets -n " + ns + " --field-selector metadata.name=key", "create configmap made -n " + ns,
+		"apply --server-side -f -", "get configmaps app -n " + ns, "label configmap app a=b -n " + ns, "create token default -n " + ns,
+		"delete configmap made app -n " + ns, "auth can-i list pods -n " + ns, "get --raw /version", "delete pods --all -n " + ns,
+	}
+	kit.Eventually(t, "the standing binding", func(context.Context) (bool, error) {
+		_, err := kubectl(did, commands[0])
+		return err == nil, nil
+	})
+	for _, command := range commands {
+		if out, err := kubectl(did, command); err != nil {
+			t.Fatalf("kubectl %s: %v\n%s", command, err, out)
+		}
+	}
+	if out, err := kubectl(did, "get nodes"); err == nil {
+		t.Fatalf("a namespace's editor may list nodes: %s", out)
+	}
+	args := []string{"advise", "--audit-log", e.AuditLog(), "--user", first}
+	admin.run(t, args...).ok(t, "by people: 1", "create configmaps in namespace "+ns+", on app", "list nodes\t\t1\t1")
+	admin.run(t, append(args, "--role", "edit")...).ok(t, "Never used of ClusterRole/edit")
+	proposal := admin.run(t, append(args, "-o", "yaml", "--bind", "user:"+second, "--name", second)...).ok(t).out
+	apply := e.Kubectl(admin.kubeconfig, "apply", "-f", "-")
+	apply.Stdin = strings.NewReader(proposal)
+	if out, err := apply.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s\n%s", err, out, proposal)
+	}
+	kit.Eventually(t, "the proposed binding", func(context.Context) (bool, error) {
+		_, err := kubectl(does, commands[0])
+		return err == nil, nil
+	})
+	for _, command := range commands {
+		if out, err := kubectl(does, command); err != nil {
+			t.Errorf("kubectl %s: %v\n%s%s", command, err, out, proposal)
+		}
+	}
+	for _, command := range []string{"get nodes", "get secrets -n " + ns, "get services -n " + ns, "get pods -A", "get configmaps -n " + ns, "create token other -n " + ns} {
+		if out, err := kubectl(does, command); err == nil {
+			t.Errorf("kubectl %s works, which nobody did: %s\n%s", command, out, proposal)
+		}
+	}
 }

@@ -72,7 +72,7 @@ func TestReports(t *testing.T) {
 		// kubernetes/kubernetes#29675: a path that ends in * is a pattern. Whoever may
 		// ask for any path must not have all of them proposed by asking for /*.
 		"a path with a star": {
-			calls: []*usage.Event{call("get /*"), call("get /logs/*"), call("get /metrics")},
+			calls: []*usage.Event{call("get /*"), call("get /logs/%2A"), call("get /m%65trics")},
 			want:  []string{"cluster: get /metrics"},
 			not:   []Right{{Verb: "get", Path: "/debug"}},
 		},

@@ -2,7 +2,7 @@ package advice
 
 import (
 	"cmp"
-	"fmt"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -118,7 +118,12 @@ var sessions = []string{"pods/exec", "pods/attach", "pods/portforward"}
 // needs are the rights that a call needs. It fails for a call that no rule can
 // allow without allowing more than the call.
 func needs(e *usage.Event) ([]need, error) {
-	r := Right{Verb: e.Verb, Path: e.Path}
+	// The authorizer sees the path decoded.
+	path, err := url.PathUnescape(e.Path)
+	if err != nil && e.Resource == "" {
+		return nil, errors.New("its path cannot be decoded")
+	}
+	r := Right{Verb: e.Verb, Path: path}
 	if e.Resource != "" {
 		r = Right{Verb: e.Verb, Group: e.Group, Resource: e.Resource, Namespace: e.Namespace, Name: e.Name}
 		if e.Subresource != "" {
@@ -135,7 +140,7 @@ func needs(e *usage.Event) ([]need, error) {
 	// authorizer does not see. The API server writes what the body says into the event.
 	if e.Verb == "create" && e.Subresource == "" {
 		r.Name = ""
-		if outside(e.Path, e.Namespace) {
+		if outside(path, e.Namespace) {
 			r.Namespace = ""
 		}
 	}
@@ -159,20 +164,19 @@ func needs(e *usage.Event) ([]need, error) {
 func (r Right) exact() error {
 	switch {
 	case r.Verb == "":
-		return fmt.Errorf("its method stands for no verb")
+		return errors.New("its method stands for no verb")
 	case r.Resource == "" && r.Path == "":
-		return fmt.Errorf("the event says neither a resource nor a path")
+		return errors.New("the event says neither a resource nor a path")
 	case r.Verb == rbacv1.VerbAll, r.Group == rbacv1.APIGroupAll, r.Resource == rbacv1.ResourceAll,
 		strings.HasPrefix(r.Resource, "*/"), strings.HasSuffix(r.Path, "*") && r.Resource == "":
-		return fmt.Errorf("it has a * that a rule takes for everything")
+		return errors.New("it has a * that a rule takes for everything")
 	}
 	return nil
 }
 
 // outside tells whether a path is not in the namespace that the event says.
 func outside(path, namespace string) bool {
-	decoded, err := url.PathUnescape(path)
-	return err == nil && path != "" && namespace != "" && !strings.Contains(decoded, "/namespaces/"+namespace+"/")
+	return path != "" && namespace != "" && !strings.Contains(path, "/namespaces/"+namespace+"/")
 }
 
 // impersonates is the right by which a user called as another.
