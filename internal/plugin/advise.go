@@ -79,7 +79,7 @@ of the role come from --role-file, or from the cluster if there is one.
 	flags.StringVarP(&f.format, "output", "o", "", "Output format: yaml, json.")
 	complete(cmd, "role", o.completeRoles)
 	complete(cmd, "since", fixed("24h", "7d", "90d"))
-	complete(cmd, "widen", fixed(advice.Widenings...))
+	complete(cmd, "widen", list(advice.Widenings))
 	complete(cmd, "output", fixed("yaml", "json"))
 	complete(cmd, "bind", prefixes("user:", "group:", "sa:"))
 	for _, free := range []string{"binding", "user", "max-names", "name"} {

@@ -38,6 +38,20 @@ func prefixes(words ...string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(words, noFiles|cobra.ShellCompDirectiveNoSpace)
 }
 
+// list offers words in a list with commas, those that it does not have yet.
+func list(words []string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		before := typed[:strings.LastIndex(typed, ",")+1]
+		var left []string
+		for _, word := range words {
+			if !slices.Contains(strings.Split(before, ","), word) {
+				left = append(left, before+word)
+			}
+		}
+		return left, noFiles
+	}
+}
+
 func (o *options) completeGlobalFlags(root *cobra.Command) {
 	complete(root, "namespace", o.completeNamespaces)
 	complete(root, "context", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

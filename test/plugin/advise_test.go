@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,7 +96,7 @@ func TestAdvisedRolesAllowWhatWasUsed(t *testing.T) {
 		kit.Create(t, e.Admin, review)
 		return review.Status.Allowed
 	}
-	needed := append(calls, r("create", "", "configmaps", "", a, "app"), r("create", "", "pods", "exec", a, "web"))
+	needed := slices.Concat(calls, []used{r("create", "", "configmaps", "", a, "app"), r("create", "", "pods", "exec", a, "web")})
 	kit.Eventually(t, "the last binding", func(context.Context) (bool, error) {
 		return may(calls[len(calls)-1]) && may(calls[5]) && may(calls[6]), nil
 	})
@@ -205,4 +206,13 @@ func TestAdviseFromRealCalls(t *testing.T) {
 			t.Errorf("kubectl %s works, which nobody did: %s\n%s", command, out, proposal)
 		}
 	}
+}
+
+func TestAdviseHelp(t *testing.T) {
+	t.Parallel()
+	alice.run(t, "advise", "--help").ok(t, "Usage:\n  kubectl access advise", "Examples:", "--namespace", "generated-names")
+	alice.run(t, "advise").ends(t, 1, "error: say which audit log to read", "See 'kubectl access advise --help'.")
+	alice.run(t, "__complete", "advise", "--widen", "reads,").ok(t, "reads,generated-names\nreads,writes\n")
+	alice.run(t, "__complete", "advise", "-o", "").ok(t, "yaml\njson\n")
+	alice.run(t, "__complete", "advise", "--user", "").ok(t, ":4")
 }

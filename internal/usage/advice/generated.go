@@ -35,7 +35,7 @@ func looksGenerated(name string, stems map[string]int) bool {
 		}
 	}
 	match := suffixed.FindStringSubmatch(name)
-	return match != nil && (strings.ContainsAny(match[2], "2456789") || stems[match[1]] > 1)
+	return len(match) > 2 && (strings.ContainsAny(match[2], "2456789") || stems[match[1]] > 1)
 }
 
 func stemsOf(names []string) map[string]int {

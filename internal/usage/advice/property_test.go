@@ -144,7 +144,8 @@ func FuzzAdvise(f *testing.F) {
 		}
 		for _, role := range a.Roles {
 			for _, r := range []Right{
-				{Verb: "never", Group: "never", Resource: "never", Namespace: "never"}, {Verb: "never", Path: "/never"},
+				{Verb: "never", Group: "never", Resource: "never", Namespace: "never"},
+				{Verb: "never", Path: "/never"},
 				{Verb: "get", Resource: "secrets", Namespace: "a", Name: "never"},
 			} {
 				if r.Verb != verb && r.Resource != resource && covered(role.Rules, r) {

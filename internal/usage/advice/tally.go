@@ -54,6 +54,6 @@ func (t tally) list() []Used {
 	for r, c := range t {
 		out = append(out, Used{Right: r, Calls: c.calls, People: len(c.people), Grants: len(c.grants), Last: c.last})
 	}
-	slices.SortFunc(out, func(a, b Used) int { return a.Right.compare(b.Right) })
+	slices.SortFunc(out, func(a, b Used) int { return a.compare(b.Right) })
 	return out
 }

@@ -21,18 +21,21 @@ func TestUnused(t *testing.T) {
 	}{
 		"exact": {
 			[]rbacv1.PolicyRule{{Verbs: []string{"get", "list", "watch"}, APIGroups: []string{""}, Resources: []string{"pods", "secrets"}}},
-			[]string{"watch pods", "get,list,watch secrets"}, 4, 6, 0,
+			[]string{"watch pods", "get,list,watch secrets"},
+			4, 6, 0,
 		},
 		"names": {
 			[]rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}, ResourceNames: []string{"web", "db"}}},
-			[]string{"get pods db"}, 1, 2, 0,
+			[]string{"get pods db"},
+			1, 2, 0,
 		},
 		"wildcards": {
 			[]rbacv1.PolicyRule{
 				{Verbs: []string{"*"}, APIGroups: []string{"apps"}, Resources: []string{"*/scale", "*/status"}},
 				{Verbs: []string{"get", "post"}, NonResourceURLs: []string{"/m*"}},
 			},
-			[]string{`"*" "*"/status.apps`, "post /m*"}, 2, 4, 2,
+			[]string{`"*" "*"/status.apps`, "post /m*"},
+			2, 4, 2,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -116,7 +116,7 @@ func (w Widen) names(s set) []Step {
 	}
 	var out []Step
 	for _, at := range slices.SortedFunc(maps.Keys(because), func(a, b reason) int {
-		return cmp.Or(a.place.compare(b.place), cmp.Compare(a.why, b.why))
+		return cmp.Or(a.compare(b.place), cmp.Compare(a.why, b.why))
 	}) {
 		rights := because[at]
 		slices.SortFunc(rights, Right.compare)
@@ -210,7 +210,7 @@ func (c *Collector) needed(observed set) []Step {
 	}
 	var out []Step
 	for _, at := range slices.SortedFunc(maps.Keys(because), func(a, b reason) int {
-		return cmp.Or(a.place.compare(b.place), cmp.Compare(a.why, b.why))
+		return cmp.Or(a.compare(b.place), cmp.Compare(a.why, b.why))
 	}) {
 		rights := because[at]
 		slices.SortFunc(rights, Right.compare)
