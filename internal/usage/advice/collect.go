@@ -119,13 +119,15 @@ func (o Of) allowedBy(b usage.Binding) bool {
 
 func (c *Collector) take(e *usage.Event, wanted []need, grant string) {
 	for _, n := range wanted {
-		if free, ok := forEverybody(n.Right); ok {
-			c.everybody.add(free, e, grant)
-			return
-		}
-		if _, known := c.used[n.Right]; !known && len(c.used) >= c.options.MaxRights {
-			c.left++
-			return
+		if _, known := c.used[n.Right]; !known {
+			if free, ok := forEverybody(n.Right); ok {
+				c.everybody.add(free, e, grant)
+				return
+			}
+			if len(c.used) >= c.options.MaxRights {
+				c.left++
+				return
+			}
 		}
 		c.used.add(n.Right, e, grant)
 		if n.why != "" {
