@@ -106,11 +106,15 @@ func (o *options) advise(cmd *cobra.Command, f *advise) error {
 		return err
 	}
 	calls := advice.Collect(wanted)
-	if err := readEvents(f.logs, func(e *usage.Event) error {
+	skipped, err := o.readLogs(f.logs, nil, func(e *usage.Event) error {
 		calls.Add(e)
 		return cmd.Context().Err()
-	}); err != nil {
+	})
+	if err != nil {
 		return err
+	}
+	if n := skipped.Broken + skipped.TooLong; n > 0 {
+		fmt.Fprintf(o.ErrOut, "%d events could not be read, and what they used is not proposed: %d are not whole, %d are too long.\n", n, skipped.Broken, skipped.TooLong)
 	}
 	a := calls.Advice()
 	if a.From.IsZero() {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -25,6 +26,7 @@ func auditLine(verb, namespace, resource, subresource, name, reason string, code
 	}
 	line, err := json.Marshal(map[string]any{
 		"kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "stage": "ResponseComplete", "verb": verb,
+		"auditID": uuid.NewUUID(),
 		"requestURI": "/api/v1/namespaces/" + namespace + "/" + resource, "user": map[string]any{"username": "alice"},
 		"objectRef":                map[string]any{"resource": resource, "namespace": namespace, "name": name, "subresource": subresource},
 		"responseStatus":           map[string]any{"code": code},
@@ -187,8 +189,8 @@ func TestAdviseMistakes(t *testing.T) {
 	}{
 		"no log":           {nil, "say which audit log to read"},
 		"no such log":      {[]string{"--audit-log", log + "x"}, "no such file"},
-		"no audit log":     {[]string{"--audit-log", writeFile(t, "x", "hello")}, "read the audit log"},
-		"an empty log":     {[]string{"--audit-log", writeFile(t, "x", "")}, "there is no call in the log"},
+		"no audit log":     {[]string{"--audit-log", writeFile(t, "x", "hello")}, "holds no audit events"},
+		"an empty log":     {[]string{"--audit-log", writeFile(t, "x", "")}, "holds no audit events"},
 		"too late":         {[]string{"--audit-log", log, "--since", "2036-01-01T00:00:00Z"}, "there is no call in the log"},
 		"a step":           {[]string{"--audit-log", log, "--widen", "everything"}, `there is no "everything"`},
 		"a format":         {[]string{"--audit-log", log, "-o", "xml"}, "unknown output format"},

@@ -1,76 +1,70 @@
 package plugin
 
 import (
-	"bufio"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
-
-	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
 	"github.com/accessbroker/accessbroker/internal/usage"
 )
 
-// readEvents visits the events of log files of API servers, one JSON object a line, in
-// the order in which they stand there. - is standard input. visit must not keep the
-// event.
-func readEvents(paths []string, visit func(*usage.Event) error) error {
-	for _, path := range paths {
-		if err := readLog(path, visit); err != nil {
-			return fmt.Errorf("read the audit log %s: %w", path, err)
+// readLogs hands on the events of audit logs that the filter asks for, log by log. -
+// is standard input. A log without any audit event is an error.
+func (o *options) readLogs(names []string, f *usage.Filter, visit func(*usage.Event) error) (all usage.Skipped, err error) {
+	for _, name := range names {
+		n, skipped, err := o.readLog(name, f, visit)
+		if err != nil {
+			return all, err
 		}
+		if n == 0 && skipped.Stages+skipped.Unasked == 0 {
+			return all, noEvents(name, skipped)
+		}
+		all.Add(skipped)
 	}
-	return nil
+	return all, nil
 }
 
-func readLog(path string, visit func(*usage.Event) error) error {
-	in := io.ReadCloser(os.Stdin)
-	if path != "-" {
-		file, err := os.Open(path)
+// readLog reads one log and counts its events.
+func (o *options) readLog(name string, f *usage.Filter, visit func(*usage.Event) error) (n int, skipped usage.Skipped, err error) {
+	var in io.Reader = o.In
+	if name != "-" {
+		file, err := os.Open(name)
 		if err != nil {
-			return err
+			return 0, skipped, err
+		}
+		defer file.Close()
+		if info, err := file.Stat(); err == nil && info.IsDir() {
+			return 0, skipped, hintf("Name each log in it with an --audit-log of its own.", "%s is a folder", name)
 		}
 		in = file
 	}
-	defer in.Close()
-	decoder := json.NewDecoder(bufio.NewReaderSize(in, 1<<20))
-	for n := 1; ; n++ {
-		var raw auditv1.Event
-		if err := decoder.Decode(&raw); err != nil {
-			// The last line may still be on its way into the file.
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				return nil
-			}
-			return fmt.Errorf("event %d: %w", n, err)
-		}
-		if raw.Stage == auditv1.StageRequestReceived {
-			continue
-		}
-		if err := visit(eventOf(&raw)); err != nil {
-			return err
-		}
+	skipped, err = usage.Read(in, f, func(e *usage.Event) error {
+		n++
+		return visit(e)
+	})
+	if err != nil {
+		return n, skipped, fmt.Errorf("read %s: %w", shownName(name), err)
 	}
+	return n, skipped, nil
 }
 
-func eventOf(raw *auditv1.Event) *usage.Event {
-	e := &usage.Event{
-		ID: string(raw.AuditID), Stage: string(raw.Stage), Received: raw.RequestReceivedTimestamp.Time, Stamped: raw.StageTimestamp.Time,
-		User: raw.User.Username, Verb: raw.Verb, Addresses: raw.SourceIPs, UserAgent: raw.UserAgent,
-		Allowed: raw.Annotations["authorization.k8s.io/decision"] == "allow", Reason: raw.Annotations["authorization.k8s.io/reason"],
+func shownName(name string) string {
+	if name == "-" {
+		return "standard input"
 	}
-	e.Path, _, _ = strings.Cut(raw.RequestURI, "?")
-	if raw.ImpersonatedUser != nil {
-		e.Impersonated = raw.ImpersonatedUser.Username
+	return name
+}
+
+// noEvents says what a log holds instead of audit events.
+func noEvents(name string, skipped usage.Skipped) error {
+	name = shownName(name)
+	what := "it is empty"
+	switch {
+	case skipped.Foreign > 0 && skipped.Broken+skipped.TooLong == 0:
+		what = fmt.Sprintf("%d lines or objects in it are something else", skipped.Foreign)
+	case skipped.Foreign+skipped.Broken+skipped.TooLong > 0:
+		what = fmt.Sprintf("%d lines or objects in it are something else, %d are not whole and %d too long", skipped.Foreign, skipped.Broken, skipped.TooLong)
 	}
-	if raw.ResponseStatus != nil {
-		e.Code = int(raw.ResponseStatus.Code)
-	}
-	if ref := raw.ObjectRef; ref != nil {
-		e.Group, e.Resource, e.Subresource = ref.APIGroup, ref.Resource, ref.Subresource
-		e.Namespace, e.Name, e.UID = ref.Namespace, ref.Name, string(ref.UID)
-	}
-	return e
+	return hintf("See 'kubectl access usage --help' for the formats. An API server writes none without --audit-policy-file.",
+		"%s holds no audit events: %s", name, what)
 }

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -54,26 +52,21 @@ func (o *options) collect(cmd *cobra.Command, u *usageOptions, now time.Time) (*
 	}
 	found := &usages{u: u, of: map[whose]*of{}}
 	seen, early := 0, 0
-	for _, name := range u.logs {
-		n, skipped, err := o.readLog(name, u.filter(), func(e *usage.Event) error {
-			if err := cmd.Context().Err(); err != nil {
-				return err
-			}
-			if e.Received.Before(since) {
-				early++
-				return nil
-			}
-			found.add(e)
+	var err error
+	found.skipped, err = o.readLogs(u.logs, u.filter(), func(e *usage.Event) error {
+		if err := cmd.Context().Err(); err != nil {
+			return err
+		}
+		seen++
+		if e.Received.Before(since) {
+			early++
 			return nil
-		})
-		if err != nil {
-			return nil, err
 		}
-		seen += n
-		if n == 0 && skipped.Stages+skipped.Unasked == 0 {
-			return nil, noEvents(name, skipped)
-		}
-		found.skipped.Add(skipped)
+		found.add(e)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	if found.events == 0 && u.details() {
 		return nil, u.nothing(seen, early)
@@ -90,37 +83,6 @@ func (u *usageOptions) filter() *usage.Filter {
 		return usage.NewFilter(nil, []string{u.user})
 	}
 	return nil
-}
-
-// readLog reads one log and counts its events.
-func (o *options) readLog(name string, f *usage.Filter, visit func(*usage.Event) error) (n int, skipped usage.Skipped, err error) {
-	var in io.Reader = o.In
-	if name != "-" {
-		file, err := os.Open(name)
-		if err != nil {
-			return 0, skipped, err
-		}
-		defer file.Close()
-		if info, err := file.Stat(); err == nil && info.IsDir() {
-			return 0, skipped, hintf("Name each log in it with an --audit-log of its own.", "%s is a folder", name)
-		}
-		in = file
-	}
-	skipped, err = usage.Read(in, f, func(e *usage.Event) error {
-		n++
-		return visit(e)
-	})
-	if err != nil {
-		return n, skipped, fmt.Errorf("read %s: %w", shownName(name), err)
-	}
-	return n, skipped, nil
-}
-
-func shownName(name string) string {
-	if name == "-" {
-		return "standard input"
-	}
-	return name
 }
 
 // add takes an event that the filter let through.
@@ -189,20 +151,6 @@ func (s *usages) list() []view.Usage {
 			slices.Compare(a.Namespaces, b.Namespaces), strings.Compare(a.Kind, b.Kind))
 	})
 	return list
-}
-
-// noEvents says what a log holds instead of audit events.
-func noEvents(name string, skipped usage.Skipped) error {
-	name = shownName(name)
-	what := "it is empty"
-	switch {
-	case skipped.Foreign > 0 && skipped.Broken+skipped.TooLong == 0:
-		what = fmt.Sprintf("%d lines or objects in it are something else", skipped.Foreign)
-	case skipped.Foreign+skipped.Broken+skipped.TooLong > 0:
-		what = fmt.Sprintf("%d lines or objects in it are something else, %d are not whole and %d too long", skipped.Foreign, skipped.Broken, skipped.TooLong)
-	}
-	return hintf("See 'kubectl access usage --help' for the formats. An API server writes none without --audit-policy-file.",
-		"%s holds no audit events: %s", name, what)
 }
 
 // nothing says that there is nothing of what was asked for.
