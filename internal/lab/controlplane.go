@@ -163,9 +163,6 @@ func (c *ControlPlane) Log(name string) string {
 	return filepath.Join(c.dir, "logs", name+".log")
 }
 
-// AuditLog is the path of the audit log.
-func (c *ControlPlane) AuditLog() string { return c.Log("audit") }
-
 // CA is the path of the certificate of the cluster's certificate authority.
 func (c *ControlPlane) CA() string { return c.pki("ca.crt") }
 
@@ -401,21 +398,6 @@ func (c *ControlPlane) reach() []string {
 		"--kubelet-certificate-authority=" + c.CA(),
 		"--kubelet-preferred-address-types=InternalIP",
 	}
-}
-
-// auditPolicy leaves out the stage at which nothing is decided yet.
-const auditPolicy = `apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules: [{level: Metadata}]
-`
-
-// auditing is what writes the audit log, before each answer.
-func (c *ControlPlane) auditing() []string {
-	if !c.audit {
-		return nil
-	}
-	return []string{"--audit-policy-file=" + c.pki("audit-policy.yaml"), "--audit-log-path=" + c.AuditLog(), "--audit-log-mode=blocking-strict"}
 }
 
 func (c *ControlPlane) configureControllerManager(port int) error {

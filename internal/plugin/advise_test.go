@@ -26,7 +26,7 @@ func auditLine(verb, namespace, resource, subresource, name, reason string, code
 	}
 	line, err := json.Marshal(map[string]any{
 		"kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "stage": "ResponseComplete", "verb": verb,
-		"auditID": uuid.NewUUID(),
+		"auditID":    uuid.NewUUID(),
 		"requestURI": "/api/v1/namespaces/" + namespace + "/" + resource, "user": map[string]any{"username": "alice"},
 		"objectRef":                map[string]any{"resource": resource, "namespace": namespace, "name": name, "subresource": subresource},
 		"responseStatus":           map[string]any{"code": code},

@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/accessbroker/accessbroker/internal/usage"
@@ -26,7 +25,7 @@ func (o *options) readLogs(names []string, f *usage.Filter, visit func(*usage.Ev
 
 // readLog reads one log and counts its events.
 func (o *options) readLog(name string, f *usage.Filter, visit func(*usage.Event) error) (n int, skipped usage.Skipped, err error) {
-	var in io.Reader = o.In
+	in := o.In
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {

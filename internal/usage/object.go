@@ -193,5 +193,5 @@ func printed(metadata []byte) bool {
 		}
 		return true
 	})
-	return pod && !(apiServer && system)
+	return pod && (!apiServer || !system)
 }

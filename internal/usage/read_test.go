@@ -137,6 +137,7 @@ func TestReadFormats(t *testing.T) {
 func TestReadSkips(t *testing.T) {
 	event := encoded(t, call())
 	half := event[:len(event)/2]
+	cut, _, _ := strings.Cut(event, "kubectl")
 	for name, tc := range map[string]struct {
 		text  string
 		found int
@@ -150,7 +151,7 @@ func TestReadSkips(t *testing.T) {
 		"a half line between":          {half + "\n" + event + "\n" + event + "\n", 2, Skipped{Broken: 1}},
 		"cut after a comma":            {`{"kind":"Event",` + "\n" + event + "\n" + event + "\n", 2, Skipped{Broken: 1}},
 		"cut after a colon":            {`{"kind":` + "\n" + event + "\n", 1, Skipped{Broken: 1}},
-		"cut, then an array":           {event[:strings.Index(event, "kubectl")] + "\n[" + event + "]\n", 1, Skipped{Broken: 1}},
+		"cut, then an array":           {cut + "\n[" + event + "]\n", 1, Skipped{Broken: 1}},
 		"cut in an array":              {`{"sourceIPs":[` + "\n" + event + "\n", 1, Skipped{Broken: 1}},
 		"the second half of a line":    {event[len(event)/2:] + "\n" + event + "\n", 1, Skipped{Broken: 1}},
 		"a body in a half line":        {event + `,"requestReceivedTimestamp":"x"}` + "\n" + `"a":` + event + "}\n" + event + "}\n", 0, Skipped{Broken: 3}},

@@ -43,8 +43,10 @@ func TestUsageSentence(t *testing.T) {
 				{Right: right("delete", "", "pods", ""), Calls: 1, Failed: 1},
 			},
 			Created: []usage.CreatedUse{
-				{Object: usage.Object{Resource: "pods"}}, {Object: usage.Object{Group: "cert-manager.io", Resource: "certificates", Name: "web"}},
-				{Object: usage.Object{Resource: "configmaps", Name: "x; read 9 Secrets"}}, {Object: usage.Object{Group: "apps", Resource: "deployments", Name: "api"}},
+				{Object: usage.Object{Resource: "pods"}},
+				{Object: usage.Object{Group: "cert-manager.io", Resource: "certificates", Name: "web"}},
+				{Object: usage.Object{Resource: "configmaps", Name: "x; read 9 Secrets"}},
+				{Object: usage.Object{Group: "apps", Resource: "deployments", Name: "api"}},
 			},
 			Open: []usage.Session{{Kind: "exec"}, {Kind: "watch"}, {Kind: "exec"}},
 			More: usage.More{Used: 5},
