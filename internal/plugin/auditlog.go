@@ -58,11 +58,11 @@ func shownName(name string) string {
 func noEvents(name string, skipped usage.Skipped) error {
 	name = shownName(name)
 	what := "it is empty"
-	switch {
-	case skipped.Foreign > 0 && skipped.Broken+skipped.TooLong == 0:
-		what = fmt.Sprintf("%d lines or objects in it are something else", skipped.Foreign)
-	case skipped.Foreign+skipped.Broken+skipped.TooLong > 0:
+	switch broken := skipped.Broken + skipped.TooLong; {
+	case broken > 0:
 		what = fmt.Sprintf("%d lines or objects in it are something else, %d are not whole and %d too long", skipped.Foreign, skipped.Broken, skipped.TooLong)
+	case skipped.Foreign > 0:
+		what = fmt.Sprintf("%d lines or objects in it are something else", skipped.Foreign)
 	}
 	return hintf("See 'kubectl access usage --help' for the formats. An API server writes none without --audit-policy-file.",
 		"%s holds no audit events: %s", name, what)

@@ -131,24 +131,26 @@ func (o *options) writeUsage(u *usageOptions, found *usages, now time.Time) erro
 		return o.writeUsageObject(u.format, usageReport{Events: found.events, Skipped: found.skipped, Usage: list})
 	}
 	if n := found.skipped.Broken + found.skipped.TooLong; n > 0 {
-		fmt.Fprintf(o.ErrOut, "%d events could not be read and count nowhere: %d are not whole, %d are too long.\n", n, found.skipped.Broken, found.skipped.TooLong)
+		fmt.Fprintf(o.ErrOut, "%s could not be read: %d not whole, %d too long. What they tell counts nowhere.\n", view.Plural(n, "event"), found.skipped.Broken, found.skipped.TooLong)
 	}
 	style := term.StyleOf(o.Out)
 	if u.details() {
 		fmt.Fprint(o.Out, usagePage(view.PageOfUsage(list[0], now), style))
 		return nil
 	}
-	if len(list) == 0 {
-		fmt.Fprintln(o.ErrOut, "No grant allowed any of these calls.")
-	} else {
-		t := view.Usages(list, now)
+	switch t := view.Usages(list, now); {
+	case len(list) > 0:
 		style.WriteTable(o.Out, t.Header, t.Rows, !u.noHeaders)
+	case u.all:
+		fmt.Fprintln(o.ErrOut, "The log names no binding that allowed a call.")
+	default:
+		fmt.Fprintln(o.ErrOut, "The log names no grant that allowed a call.")
 	}
 	if found.others > 0 && !u.all {
-		fmt.Fprintf(o.ErrOut, "%d calls were allowed by bindings that are not of grants; --all lists them.\n", found.others)
+		fmt.Fprintf(o.ErrOut, "By bindings that are not of grants: %s; --all lists them.\n", view.Plural(found.others, "call"))
 	}
 	if found.left > 0 {
-		fmt.Fprintf(o.ErrOut, "%d calls are of bindings that are not listed: there are too many.\n", found.left)
+		fmt.Fprintf(o.ErrOut, "By bindings that are not listed, because there are too many: %s.\n", view.Plural(found.left, "call"))
 	}
 	return nil
 }

@@ -89,13 +89,13 @@ func TestUsageCommand(t *testing.T) {
 	if err := os.WriteFile(file, []byte(log[:len(log)-10]), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	half := "1 events could not be read and count nowhere: 1 are not whole, 0 are too long.\n"
+	half := "1 event could not be read: 1 not whole, 0 too long. What they tell counts nowhere.\n"
 	for name, tc := range map[string]struct {
 		args   []string
 		status int
 		says   []string
 	}{
-		"list":              {nil, 0, []string{ofGrant + "\tpayments\talice\t4\t3\t", "1 calls were allowed by bindings that are not of grants; --all lists them."}},
+		"list":              {nil, 0, []string{ofGrant + "\tpayments\talice\t4\t3\t", "By bindings that are not of grants: 1 call; --all lists them."}},
 		"all":               {[]string{"--all", "--no-headers"}, 0, []string{ofGrant, "sre\t*\talice as bob\t1\t1\t"}},
 		"grant":             {[]string{"--grant", ofGrant}, 0, []string{"Grant " + ofGrant, "4 calls in 3 seconds", "read 1 Secret;", "1 failed", "exec of pods/exec api-0 in payments by alice"}},
 		"binding":           {[]string{"--binding", "payments/" + ofGrant}, 0, []string{"RoleBinding payments/" + ofGrant, "4 calls"}},
@@ -108,6 +108,8 @@ func TestUsageCommand(t *testing.T) {
 		"nobody's":          {[]string{"--user", "carol"}, 1, []string{"no call of --user carol is in the log"}},
 		"as JSON":           {[]string{"-o", "json", "--grant", ofGrant}, 0, []string{`"grant": "` + ofGrant + `"`, `"calls": 4`, `"claimedAddress": "198.51.100.9"`}},
 		"as YAML":           {[]string{"-o", "yaml"}, 0, []string{"usage:\n- ", "  calls: 4\n", "skipped:\n"}},
+		"none":              {[]string{"--since", "2030-01-01T00:00:00Z"}, 0, []string{"The log names no grant that allowed a call."}},
+		"none at all":       {[]string{"--all", "--since", "2030-01-01T00:00:00Z"}, 0, []string{"The log names no binding that allowed a call."}},
 		"none, as JSON":     {[]string{"-o", "json", "--since", "2030-01-01T00:00:00Z"}, 0, []string{`"usage": []`}},
 		"a half line":       {[]string{"--audit-log", file}, 0, []string{half, ofGrant + "\tpayments\talice\t4\t"}},
 		"no ServiceAccount": {[]string{"--user", "sa:x"}, 1, []string{"write sa:NAMESPACE/NAME"}},

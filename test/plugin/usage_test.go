@@ -33,7 +33,7 @@ func TestUsage(t *testing.T) {
 	usage := func(args ...string) result {
 		return eve.run(t, append([]string{"usage", "--audit-log", e.AuditLog(), "--kubeconfig", "/nowhere"}, args...)...)
 	}
-	table := usage().ok(t, "GRANT OR BINDING\tNAMESPACES\tUSERS\tCALLS\tRIGHTS\tLAST\tRISKS\n", "are not of grants; --all lists them")
+	table := usage().ok(t, "GRANT OR BINDING\tNAMESPACES\tUSERS\tCALLS\tRIGHTS\tLAST\tRISKS\n", "By bindings that are not of grants: ", "; --all lists them")
 	if line := lineOf(table.out, grant); !strings.HasPrefix(line, grant+"\t"+ns+"\talice\t6\t5\t") || !strings.Contains(line, "ReadSecrets") {
 		t.Errorf("the grant is listed as %q", line)
 	}

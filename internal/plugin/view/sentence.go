@@ -21,7 +21,7 @@ func UsageSentence(s usage.Summary, now time.Time) string {
 		parts = append(parts, "used "+atLeast(n, s.More.Used)+" "+noun(n+s.More.Used, "right"))
 	}
 	if s.Refused > 0 && s.Refused < s.Calls {
-		parts = append(parts, plural(s.Refused, "call")+" refused")
+		parts = append(parts, Plural(s.Refused, "call")+" refused")
 	}
 	parts = append(parts, deeds(s)...)
 	if len(s.Created) > 0 {
@@ -29,13 +29,13 @@ func UsageSentence(s usage.Summary, now time.Time) string {
 	}
 	for _, kind := range distinct(Each(s.Open, func(s usage.Session) string { return s.Kind })) {
 		open := Keep(s.Open, func(s *usage.Session) bool { return s.Kind == kind })
-		parts = append(parts, plural(len(open), kind+" session")+" of which no end was seen")
+		parts = append(parts, Plural(len(open), kind+" session")+" of which no end was seen")
 	}
 	return strings.Join(parts, "; ")
 }
 
 func calls(s usage.Summary, now time.Time) string {
-	all := plural(s.Calls, "call")
+	all := Plural(s.Calls, "call")
 	if s.Refused == s.Calls {
 		all += ", all refused"
 	}
@@ -66,7 +66,7 @@ func deeds(s usage.Summary) []string {
 		}
 	}
 	if n := went(s, "", "serviceaccounts", "token", "create"); n > 0 {
-		parts = append(parts, "made "+plural(n, "token"))
+		parts = append(parts, "made "+Plural(n, "token"))
 	}
 	if n := went(s, "rbac.authorization.k8s.io", "", "", "create", "update", "patch", "delete", "deletecollection"); n > 0 {
 		parts = append(parts, "changed RBAC "+times(n))
@@ -138,7 +138,8 @@ func word(s string) string {
 	return text.Quote(s)
 }
 
-func plural(n int, of string) string { return fmt.Sprintf("%d %s", n, noun(n, of)) }
+// Plural counts things: 1 call, 2 calls.
+func Plural(n int, of string) string { return fmt.Sprintf("%d %s", n, noun(n, of)) }
 
 func noun(n int, of string) string {
 	if n == 1 {
@@ -164,8 +165,8 @@ func span(d time.Duration) string {
 		name   string
 	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
 		if d >= 2*unit.length || unit.length == time.Minute && d >= unit.length {
-			return plural(int(d/unit.length), unit.name)
+			return Plural(int(d/unit.length), unit.name)
 		}
 	}
-	return plural(int(max(0, d)/time.Second), "second")
+	return Plural(int(max(0, d)/time.Second), "second")
 }

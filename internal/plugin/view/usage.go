@@ -115,10 +115,10 @@ func PageOfUsage(u Usage, now time.Time) Page {
 		p.fact("When", text.Moment(s.First)+" to "+text.Moment(s.Last))
 	}
 	if s.Duplicates > 0 {
-		p.fact("Copies", plural(s.Duplicates, "event")+" came more than once and counted once")
+		p.fact("Copies", Plural(s.Duplicates, "event")+" came more than once and counted once")
 	}
 	p.Facts = append(p.Facts, Part{"Risky", Each(kinds(s.Risks), func(kind string) Item {
-		return Item{Text: fmt.Sprintf("%s: %s", kind, plural(s.Risks[kind], "call")), Danger: true}
+		return Item{Text: fmt.Sprintf("%s: %s", kind, Plural(s.Risks[kind], "call")), Danger: true}
 	})})
 	p.part("Who called", limited(Each(s.Callers, caller), s.More.Callers, "callers"))
 	p.part("Rights that were used", limited(rightUses(s.Used), s.More.Used, "rights"))
@@ -131,13 +131,13 @@ func PageOfUsage(u Usage, now time.Time) Page {
 // limited says how much a list leaves out.
 func limited(items []Item, more int, of string) []Item {
 	if more > 0 {
-		items = append(items, Item{Text: fmt.Sprintf("and %s of %s that are not listed: there are too many", plural(more, "call"), of)})
+		items = append(items, Item{Text: fmt.Sprintf("and %s of %s that are not listed: there are too many", Plural(more, "call"), of)})
 	}
 	return items
 }
 
 func caller(c usage.CallerUse) Item {
-	parts := []string{plural(c.Calls, "call") + ": " + who(c.Caller)}
+	parts := []string{Plural(c.Calls, "call") + ": " + who(c.Caller)}
 	if c.Address != "" {
 		from := "from " + word(c.Address)
 		if c.Claimed != "" {
@@ -154,7 +154,7 @@ func caller(c usage.CallerUse) Item {
 func rightUses(list []usage.RightUse) []Item {
 	var items []Item
 	for _, use := range list {
-		line := fmt.Sprintf("%s: %s %s", plural(use.Calls, "call"), word(use.Verb), rightOf(use.Right))
+		line := fmt.Sprintf("%s: %s %s", Plural(use.Calls, "call"), word(use.Verb), rightOf(use.Right))
 		if use.Namespace != "" {
 			line += " in " + word(use.Namespace)
 		}
