@@ -136,7 +136,7 @@ func cutOff(t *testing.T, s *scene) {
 // patchRule changes the rule of the policy that is about the API server.
 func patchRule(t *testing.T, operation, field, value string) {
 	t.Helper()
-	must(t, fmt.Sprintf(`kubectl patch networkpolicy access-broker -n %s --type=json -p '[{"op":"%s","path":"/spec/egress/0/%s","value":%s}]'`,
+	must(t, fmt.Sprintf(`kubectl patch networkpolicy access-broker -n %s --type=json -p '[{op: %s, path: /spec/egress/0/%s, value: %s}]'`,
 		lab.BrokerNamespace, operation, field, value))
 }
 

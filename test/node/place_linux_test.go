@@ -133,7 +133,7 @@ func house(t *testing.T, ns, name string, labels map[string]string) *corev1.Pod 
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, Labels: labels}, Spec: spec}
 	kit.Create(t, e.Admin, pod)
 	t.Cleanup(func() {
-		if err := e.Admin.Delete(context.WithoutCancel(t.Context()), pod, client.GracePeriodSeconds(0)); client.IgnoreNotFound(err) != nil {
+		if err := client.IgnoreNotFound(e.Admin.Delete(context.WithoutCancel(t.Context()), pod, client.GracePeriodSeconds(0))); err != nil {
 			t.Error(err)
 		}
 	})

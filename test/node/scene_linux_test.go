@@ -171,7 +171,7 @@ func front(t *testing.T, ns, name string, port, target int32) string {
 	}
 	kit.Create(t, e.Admin, service)
 	t.Cleanup(func() {
-		if err := e.Admin.Delete(context.WithoutCancel(t.Context()), service); client.IgnoreNotFound(err) != nil {
+		if err := client.IgnoreNotFound(e.Admin.Delete(context.WithoutCancel(t.Context()), service)); err != nil {
 			t.Error(err)
 		}
 	})
