@@ -164,7 +164,7 @@ func confine(t *testing.T, s *scene) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	text := "resources: [../../config/default]\ncomponents: [../../config/components/network-policy]\n"
+	text := "resources: [../../" + e.Installation() + "]\ncomponents: [../../config/components/network-policy]\n"
 	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

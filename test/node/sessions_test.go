@@ -233,6 +233,9 @@ func (a act) play(t *testing.T) {
 		}
 		delete(s.sessions, kind)
 	}
+	if e.Minor < 37 {
+		delete(s.sessions, execProcess) // it ended in one more row on 1.34, as the page says
+	}
 	t.Logf("what ends had ended %s after the act began", time.Since(begin).Round(time.Millisecond))
 	for kind, session := range s.sessions {
 		if err := says(t, session); err != nil {
