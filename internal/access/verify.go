@@ -134,10 +134,14 @@ func (a *allowance) grant(ctx context.Context, c client.Reader) (*v1alpha1.Acces
 	binding := grant.Object{Kind: named[1], Name: named[2], Namespace: named[3]}
 	seen, err := Get(ctx, c, binding)
 	if err != nil || seen == nil {
-		return nil, err // the cache has all bindings with a grant's label
+		return nil, err // the cache has all bindings with a grant's label, and no others
+	}
+	name := seen.Meta.Labels[v1alpha1.LabelGrant]
+	if name == "" {
+		return nil, nil // without a cache, others are seen, too
 	}
 	other := &v1alpha1.AccessGrant{}
-	if err := c.Get(ctx, client.ObjectKey{Name: seen.Meta.Labels[v1alpha1.LabelGrant]}, other); err != nil {
+	if err := c.Get(ctx, client.ObjectKey{Name: name}, other); err != nil {
 		return nil, client.IgnoreNotFound(err)
 	}
 	if binding.Grant, binding.GrantUID = other.Name, other.UID; !binding.Ours(*seen) {

@@ -174,32 +174,57 @@ func TestRemovalRefused(t *testing.T) {
 func TestUninstallWhileDeletionIsRefused(t *testing.T) {
 	c := take(t)
 	broker := c.StartBroker(t, "broker")
-	ns, _, g, policy := c.given(t, time.Hour)
+	ns, _, g, _ := c.given(t, time.Hour)
 	c.Freeze(t, g, admissionregistrationv1.Delete)
 	broker.Kill()
-	kit.Delete(t, c.Admin, policy.DeepCopy())
-	others := &v1alpha1.AccessPolicyList{} // of earlier tests
-	if err := c.Admin.List(t.Context(), others); err != nil {
-		t.Fatal(err)
-	}
-	for i := range others.Items {
-		kit.Delete(t, c.Admin, &others.Items[i])
-	}
-	kit.Eventually(t, "the end of the policies", func(ctx context.Context) (bool, error) {
-		err := c.Admin.List(ctx, others)
-		return len(others.Items) == 0, err
-	})
-	kubeconfig := c.BrokerKubeconfig(t, "uninstall")
-	cmd := exec.CommandContext(t.Context(), filepath.Join(c.Root, "bin", "access-broker"), "--kubeconfig", kubeconfig, "uninstall")
-	cmd.Env = append(os.Environ(), "KUBECONFIG=")
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), kit.Frozen) {
-		t.Errorf("uninstall: %v\n%s", err, out)
+	if out := c.uninstall(t); !strings.Contains(out, kit.Frozen) {
+		t.Errorf("it does not tell what is left:\n%s", out)
 	}
 	c.wantDisarmed(t, ns, g)
 	ended := c.WaitEnded(t, g.Name, v1alpha1.EndPolicyGone)
 	if !kit.HasReason(ended.Status.Conditions, v1alpha1.ReasonRemovalRefused) || !kit.HasMessage(ended.Status.Conditions, kit.Frozen) {
 		t.Errorf("the record does not tell what is left: %s", kit.Describe(ended.Status.Conditions))
 	}
+}
+
+// Access that somebody has by other means is recorded, and holds up nothing.
+func TestUninstallBesideStandingAccess(t *testing.T) {
+	c := take(t)
+	broker := c.StartBroker(t, "broker")
+	ns, _, g, _ := c.given(t, time.Hour)
+	broker.Kill()
+	kit.Create(t, c.Admin, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "friends"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: v1alpha1.ClusterRoleKind, Name: "edit"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "alice"}},
+	})
+	c.uninstall(t)
+	ended := c.WaitEnded(t, g.Name, v1alpha1.EndPolicyGone)
+	standing := meta.FindStatusCondition(ended.Status.Conditions, v1alpha1.ConditionStandingAccess)
+	if standing == nil || standing.Status != metav1.ConditionTrue || !strings.Contains(standing.Message, "friends") {
+		t.Errorf("the record does not name the other binding: %s", kit.Describe(ended.Status.Conditions))
+	}
+}
+
+// uninstall deletes all policies, of earlier tests too, and ends all access as the
+// broker's program does before it is deleted.
+func (c *cluster) uninstall(t *testing.T) string {
+	t.Helper()
+	policies := &v1alpha1.AccessPolicyList{}
+	kit.Eventually(t, "the end of the policies", func(ctx context.Context) (bool, error) {
+		if err := c.Admin.DeleteAllOf(ctx, &v1alpha1.AccessPolicy{}); err != nil {
+			return false, err
+		}
+		err := c.Admin.List(ctx, policies)
+		return len(policies.Items) == 0, err
+	})
+	cmd := exec.CommandContext(t.Context(), filepath.Join(c.Root, "bin", "access-broker"), "--kubeconfig", c.BrokerKubeconfig(t, "uninstall"), "uninstall")
+	cmd.Env = append(os.Environ(), "KUBECONFIG=")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("uninstall: %v\n%s", err, out)
+	}
+	return string(out)
 }
 
 // What ends access waits for no verification: while not one question to the API
