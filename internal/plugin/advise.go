@@ -55,7 +55,7 @@ of the role come from --role-file, or from the cluster if there is one.
   kubectl access advise --audit-log audit.log --role edit
 
   # What a pipeline needs, as roles to apply, bound to it
-  kubectl access advise --audit-log audit.log --user system:serviceaccount:ci:deployer \
+  kubectl access advise --audit-log audit.log --user sa:ci/deployer \
     --widen generated-names --bind sa:ci/deployer -o yaml
 
   # As the rules of policies
@@ -67,7 +67,7 @@ of the role come from --role-file, or from the cluster if there is one.
 	flags.StringArrayVar(&f.logs, "audit-log", nil, "The log, - for standard input; may be repeated.")
 	flags.StringVar(&f.role, "role", "", "Only what this role allowed: NAME, Role/NAME or ClusterRole/NAME.")
 	flags.StringVar(&f.binding, "binding", "", "Only what this binding allowed: NAMESPACE/NAME, or NAME of a ClusterRoleBinding.")
-	flags.StringVar(&f.user, "user", "", "Only the calls of this user, by the name that the API server knows.")
+	flags.StringVar(&f.user, "user", "", "Only the calls of this user: NAME or sa:NAMESPACE/NAME.")
 	flags.StringVar(&f.since, "since", "", "Only calls at or after this: 24h, 90d, or a time such as 2026-05-04T10:00:00Z.")
 	flags.StringVar(&f.roleFile, "role-file", "", "Read the present rules from this file, a Role or ClusterRole in YAML or JSON, not from the cluster.")
 	flags.StringSliceVar(&f.widen, "widen", nil, "Steps beyond what was used: "+strings.Join(advice.Widenings, ", ")+".")
@@ -141,7 +141,11 @@ func (o *options) advise(cmd *cobra.Command, f *advise) error {
 // options are what the flags say.
 func (f *advise) options(namespace string, now time.Time) (o advice.Options, err error) {
 	o = advice.Options{Widen: advice.Widen{Steps: f.widen, MaxNames: f.maxNames}, Refused: f.refused}
-	o.Of = advice.Of{User: f.user, In: namespace}
+	user, err := parseUser(f.user)
+	if err != nil {
+		return o, fmt.Errorf("--user: %w", err)
+	}
+	o.Of = advice.Of{User: user, In: namespace}
 	if len(f.logs) == 0 {
 		return o, fmt.Errorf("say which audit log to read: --audit-log FILE")
 	}
@@ -169,12 +173,8 @@ func (f *advise) options(namespace string, now time.Time) (o advice.Options, err
 		o.Of.RoleKind, o.Of.Role = role.Kind, role.Name
 	}
 	if f.binding != "" {
-		in, name, namespaced := strings.Cut(f.binding, "/")
-		if o.Of.Namespace, o.Of.Binding = in, name; !namespaced {
-			o.Of.Namespace, o.Of.Binding = "", f.binding
-		}
-		if namespaced && (in == "" || name == "") {
-			return o, fmt.Errorf("--binding: %q is neither NAMESPACE/NAME nor NAME", f.binding)
+		if o.Of.Namespace, o.Of.Binding, err = parseBinding(f.binding); err != nil {
+			return o, fmt.Errorf("--binding: %w", err)
 		}
 	}
 	return o, nil

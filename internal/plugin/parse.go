@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
 	"github.com/accessbroker/accessbroker/internal/task"
 	"github.com/accessbroker/accessbroker/internal/text"
@@ -129,6 +130,33 @@ func parseSubject(word string) (v1alpha1.Subject, error) {
 		}
 	}
 	return v1alpha1.Subject{}, fmt.Errorf("%q is not a subject: write user:NAME, group:NAME or sa:NAMESPACE/NAME", word)
+}
+
+// parseUser reads NAME or sa:NAMESPACE/NAME, and returns the name that the API server
+// knows the user by.
+func parseUser(word string) (string, error) {
+	if !strings.HasPrefix(word, "sa:") {
+		return word, nil
+	}
+	account, err := parseSubject(word)
+	if err != nil {
+		return "", fmt.Errorf("%q is not a ServiceAccount: write sa:NAMESPACE/NAME", word)
+	}
+	name, _ := identity.Username(account)
+	return name, nil
+}
+
+// parseBinding reads NAMESPACE/NAME of a RoleBinding, or NAME of a
+// ClusterRoleBinding.
+func parseBinding(word string) (namespace, name string, err error) {
+	namespace, name, namespaced := strings.Cut(word, "/")
+	if !namespaced {
+		return "", word, nil
+	}
+	if namespace == "" || name == "" {
+		return "", "", fmt.Errorf("%q is not a binding: write NAMESPACE/NAME, or NAME of a ClusterRoleBinding", word)
+	}
+	return namespace, name, nil
 }
 
 // parseSelector reads what kubectl's -l does.

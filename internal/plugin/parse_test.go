@@ -245,3 +245,33 @@ func TestNamePrefix(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestParseUser(t *testing.T) {
+	for word, want := range map[string]string{
+		"alice": "alice", "": "", "user:alice": "user:alice", // a name may look like a subject of --for
+		"sa:ci/deployer":                    "system:serviceaccount:ci:deployer",
+		"system:serviceaccount:ci:deployer": "system:serviceaccount:ci:deployer",
+	} {
+		if got, err := parseUser(word); err != nil || got != want {
+			t.Errorf("%q: %q, %v", word, got, err)
+		}
+	}
+	for _, word := range []string{"sa:", "sa:ci", "sa:/deployer", "sa:ci/"} {
+		if got, err := parseUser(word); err == nil {
+			t.Errorf("%q is %q", word, got)
+		}
+	}
+}
+
+func TestParseBinding(t *testing.T) {
+	for word, want := range map[string][2]string{"sre": {"", "sre"}, "payments/fix": {"payments", "fix"}, "": {"", ""}} {
+		if namespace, name, err := parseBinding(word); err != nil || [2]string{namespace, name} != want {
+			t.Errorf("%q: %q %q, %v", word, namespace, name, err)
+		}
+	}
+	for _, word := range []string{"/fix", "payments/", "/"} {
+		if namespace, name, err := parseBinding(word); err == nil {
+			t.Errorf("%q is %q %q", word, namespace, name)
+		}
+	}
+}

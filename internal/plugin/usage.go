@@ -97,20 +97,12 @@ func (u *usageOptions) check(cmd *cobra.Command) error {
 	if u.format != "" && u.format != "json" && u.format != "yaml" {
 		return hintf("Use json or yaml.", "unknown output format %q", u.format)
 	}
-	if account, ok := strings.CutPrefix(u.user, "sa:"); ok {
-		namespace, name, ok := strings.Cut(account, "/")
-		if !ok {
-			return usagef(cmd, "--user: %q is not a ServiceAccount: write sa:NAMESPACE/NAME", u.user)
-		}
-		u.user = "system:serviceaccount:" + namespace + ":" + name
+	var err error
+	if u.user, err = parseUser(u.user); err != nil {
+		return usagef(cmd, "--user: %w", err)
 	}
-	if namespace, name, ok := strings.Cut(u.binding, "/"); ok {
-		u.bindingNamespace, u.bindName = namespace, name
-	} else {
-		u.bindName = u.binding
-	}
-	if u.binding != "" && (u.bindName == "" || strings.HasPrefix(u.binding, "/")) {
-		return usagef(cmd, "--binding: %q is not a binding: write NAMESPACE/NAME, or NAME for a ClusterRoleBinding", u.binding)
+	if u.bindingNamespace, u.bindName, err = parseBinding(u.binding); err != nil {
+		return usagef(cmd, "--binding: %w", err)
 	}
 	return nil
 }
