@@ -207,6 +207,10 @@ const (
 	EndNameTaken EndReason = "NameTaken"
 	// EndNotGrantable: the API server refused the binding for good.
 	EndNotGrantable EndReason = "NotGrantable"
+	// EndIdle: the access was seen to be unused for the policy's idleTimeout.
+	EndIdle EndReason = "Idle"
+	// EndSuspicious: it was used in a way that the policy calls suspicious.
+	EndSuspicious EndReason = "Suspicious"
 )
 
 // AccessGrantStatus is what became of a grant.
@@ -234,14 +238,30 @@ type AccessGrantStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	EndedBy string `json:"endedBy,omitempty"`
+	// usage as it was observed; not there without an observer.
+	// +optional
+	Usage *GrantUsage `json:"usage,omitempty"`
 	// conditions: AccessGiven, AccessRemoved, StandingAccess, AdmissionEnforced,
-	// TaskWatched.
+	// TaskWatched, and of observed usage Suspicious, Used, LeftBehind, SessionsOpen.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
-	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('2000-01-01T00:00:00Z') && c.lastTransitionTime < timestamp('3000-01-01T00:00:00Z'))",message="lastTransitionTime must be in the years 2000 to 2999"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// GrantUsage sums up the AccessUsage of a grant, for kubectl get. It may be a
+// minute behind.
+type GrantUsage struct {
+	// calls that were allowed by the grant, or that it covers.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9007199254740991
+	Calls int64 `json:"calls"`
+	// lastCall is when the last of them came.
+	// +optional
+	LastCall *Moment `json:"lastCall,omitempty"`
 }
 
 // BindingRef pins an RBAC object of a grant.
@@ -273,6 +293,7 @@ type BindingRef struct {
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expirationTime`
 // +kubebuilder:printcolumn:name="Ended",type=string,JSONPath=`.status.endedTime`
 // +kubebuilder:printcolumn:name="Why",type=string,JSONPath=`.status.endReason`
+// +kubebuilder:printcolumn:name="Calls",type=integer,JSONPath=`.status.usage.calls`,priority=1
 // +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.spec.policyRef.name`,priority=1
 // +kubebuilder:printcolumn:name="Approvers",type=string,JSONPath=`.spec.summary.approvers`,priority=1
 // +kubebuilder:printcolumn:name="Ticket",type=string,JSONPath=`.spec.ticket`,priority=1

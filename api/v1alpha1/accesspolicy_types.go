@@ -56,6 +56,31 @@ const (
 	OnRoleWidenedKeep OnRoleWidened = "Keep"
 )
 
+// OnSessionsOpen says what happens to an exec session that is still open when its
+// access has ended.
+//
+// +kubebuilder:validation:Enum=Report;EvictPod
+type OnSessionsOpen string
+
+const (
+	// OnSessionsOpenReport names it in the grant's condition SessionsOpen.
+	OnSessionsOpenReport OnSessionsOpen = "Report"
+	// OnSessionsOpenEvictPod also evicts the Pod, which ends the session.
+	OnSessionsOpenEvictPod OnSessionsOpen = "EvictPod"
+)
+
+// SuspiciousAction says what happens when access was used in a suspicious way.
+//
+// +kubebuilder:validation:Enum=Report;Revoke
+type SuspiciousAction string
+
+const (
+	// SuspiciousReport tells it in the grant's condition Suspicious.
+	SuspiciousReport SuspiciousAction = "Report"
+	// SuspiciousRevoke also ends the grant.
+	SuspiciousRevoke SuspiciousAction = "Revoke"
+)
+
 // AccessPolicySpec says who may ask for what and who decides.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.roles) || has(self.rules)",message="at least one of roles and rules is required"
@@ -145,6 +170,26 @@ type AccessPolicySpec struct {
 	// +optional
 	// +kubebuilder:default=Revoke
 	OnRoleWidened OnRoleWidened `json:"onRoleWidened,omitempty"`
+	// idleTimeout after which a grant ends that is not used. Only time counts in
+	// which usage was observed, so it needs an observer; without one, access lasts to
+	// its deadline.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0`,message="idleTimeout must be written like 90s, 30m or 1h30m: whole hours, minutes and seconds, in this order; a day is 24h"
+	// +kubebuilder:validation:XValidation:rule=`!(self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0) || (duration(self) >= duration('1m') && duration(self) <= duration('720h'))`,message="idleTimeout must be between 1m and 720h"
+	IdleTimeout *metav1.Duration `json:"idleTimeout,omitempty"`
+	// suspicious uses of the access, in CEL. They need an observer.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Suspicious []SuspiciousUse `json:"suspicious,omitempty"`
+	// onSessionsOpen says what happens to exec sessions that outlive the access.
+	// They need an observer to be seen.
+	// +optional
+	// +kubebuilder:default=Report
+	OnSessionsOpen OnSessionsOpen `json:"onSessionsOpen,omitempty"`
 	// conditions that must all hold, in CEL.
 	// +optional
 	// +listType=map
@@ -189,6 +234,30 @@ type PolicyCondition struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Message Line `json:"message,omitempty"`
+}
+
+// SuspiciousUse is a CEL expression over event, grant, usage and known that is true
+// for a call that nobody should make with the access.
+type SuspiciousUse struct {
+	// name of the use.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')`,message="name must be one word, such as second-address: lower-case letters, digits and -"
+	Name string `json:"name"`
+	// expression in CEL, true or false.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Expression string `json:"expression"`
+	// message for people, when the expression is true.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Message Line `json:"message,omitempty"`
+	// action: Report or Revoke.
+	// +optional
+	// +kubebuilder:default=Report
+	Action SuspiciousAction `json:"action,omitempty"`
 }
 
 // AccessPolicyStatus says whether the policy can be used.

@@ -30,6 +30,18 @@ const (
 	// task is over: completeWhen errs, or the broker cannot read the task. The
 	// access then lasts to its deadline. An AccessRequest carries it too.
 	ConditionTaskWatched = "TaskWatched"
+	// ConditionSuspicious is there, and True, when the access was used in a way that
+	// its policy calls suspicious.
+	ConditionSuspicious = "Suspicious"
+	// ConditionUsed tells, after the end, whether the access was used, and in which
+	// window that was observed. Unknown means that nobody observed it.
+	ConditionUsed = "Used"
+	// ConditionLeftBehind tells, after the end, what was created with the access and
+	// is still there.
+	ConditionLeftBehind = "LeftBehind"
+	// ConditionSessionsOpen tells, after the end, which sessions outlived the access,
+	// and the commands that end them.
+	ConditionSessionsOpen = "SessionsOpen"
 )
 
 // ConditionReady tells whether an AccessPolicy can be used, with all its roles.
@@ -112,6 +124,22 @@ const (
 	ReasonEnforced = "Enforced"
 	// ReasonNotEnforced: an admission policy is missing, changed or not bound.
 	ReasonNotEnforced = "NotEnforced"
+	// ReasonSuspiciousUse: a suspicious use of the access was observed.
+	ReasonSuspiciousUse = "SuspiciousUse"
+	// ReasonUsed: calls were observed.
+	ReasonUsed = "Used"
+	// ReasonNotUsed: no call was observed in the whole time of the access.
+	ReasonNotUsed = "NotUsed"
+	// ReasonNotObserved: nobody observed the usage, or not all of it.
+	ReasonNotObserved = "NotObserved"
+	// ReasonObjectsExist: objects that were created with the access still exist.
+	ReasonObjectsExist = "ObjectsExist"
+	// ReasonNotKnown: the broker cannot tell whether they still exist.
+	ReasonNotKnown = "NotKnown"
+	// ReasonOpen: sessions are open.
+	ReasonOpen = "Open"
+	// ReasonEvicted: the Pods of the sessions were evicted.
+	ReasonEvicted = "Evicted"
 	// ReasonNone: nothing was found.
 	ReasonNone = "None"
 	// ReasonCompiles: the policy compiles.

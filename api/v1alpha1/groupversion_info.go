@@ -27,6 +27,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&AccessRequest{}, &AccessRequestList{},
 		&AccessPolicy{}, &AccessPolicyList{},
 		&AccessGrant{}, &AccessGrantList{},
+		&AccessUsage{}, &AccessUsageList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
