@@ -87,7 +87,7 @@ type AccessUsageStatus struct {
 	// used rights, most calls first.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MaxItems=192
 	Used []UsageRight `json:"used,omitempty"`
 	// refused are rights that were asked for and not held, most calls first.
 	// +optional
@@ -166,8 +166,8 @@ type UsageStream struct {
 	Batches []string `json:"batches,omitempty"`
 }
 
-// UsageCaller is who called, from where and with what.
-type UsageCaller struct {
+// UsageClient is who called, from where and with what.
+type UsageClient struct {
 	// user who authenticated.
 	// +required
 	// +kubebuilder:validation:MaxLength=256
@@ -188,6 +188,11 @@ type UsageCaller struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	UserAgent string `json:"userAgent,omitempty"`
+}
+
+// UsageCaller counts the calls of one client.
+type UsageCaller struct {
+	UsageClient `json:",inline"`
 	// calls of this caller.
 	// +required
 	// +kubebuilder:validation:Minimum=0
@@ -327,14 +332,18 @@ type UsageSession struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Name string `json:"name,omitempty"`
-	// user who called.
-	// +required
-	// +kubebuilder:validation:MaxLength=256
-	User string `json:"user"`
-	// address from which they called.
+	// subresource, such as exec.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
-	Address string `json:"address,omitempty"`
+	Subresource string `json:"subresource,omitempty"`
+	// verb of the call.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Verb string `json:"verb,omitempty"`
+	// shared is true when other access of the caller covers it too.
+	// +optional
+	Shared bool `json:"shared,omitempty"`
+	UsageClient `json:",inline"`
 	// since when it is open.
 	// +required
 	Since Moment `json:"since"`

@@ -144,7 +144,11 @@ func TestPatchesDoNotHideCalls(t *testing.T) {
 	} {
 		text := strings.Replace(event, `"requestReceivedTimestamp"`, `"requestObject":`+body+`,"requestReceivedTimestamp"`, 1)
 		for how, text := range map[string]string{"line": text, "list": `{"items":[` + text + `]}`, "lines": "[\n" + text + "\n]"} {
-			if found, skipped := reading(t, nil, text); len(found) != 1 || cmp.Diff(wanted(), found[0]) != "" {
+			found, skipped := reading(t, nil, text)
+			for i := range found {
+				found[i].Object = nil // that is the patch
+			}
+			if len(found) != 1 || cmp.Diff(wanted(), found[0]) != "" {
 				t.Errorf("%s, %s: %d events, %+v", name, how, len(found), skipped)
 			}
 		}

@@ -30,7 +30,13 @@ func (d *decoder) event(o *object) {
 			e.Addresses = append(e.Addresses, d.string(value))
 		})
 	}
-	e.User, e.Impersonated = d.username(o[keyUser]), d.username(o[keyImpersonatedUser])
+	e.User, e.Groups = d.user(o[keyUser])
+	if o[keyImpersonatedUser] != nil {
+		e.Impersonated, e.Groups = d.user(o[keyImpersonatedUser])
+	}
+	if body := o[keyRequestObject]; len(body) > 0 && body[0] == '{' {
+		e.Object = body
+	}
 	d.objectRef(&e, o[keyObjectRef])
 	members(o[keyResponseStatus], func(name, value []byte) bool {
 		if string(name) != "code" {
@@ -52,15 +58,27 @@ func (d *decoder) event(o *object) {
 // the API server saw it itself.
 const maxAddresses = 8
 
-func (d *decoder) username(value []byte) (username string) {
+// maxGroups bounds the groups that are looked at.
+const maxGroups = 1024
+
+func (d *decoder) user(value []byte) (username string, groups []string) {
 	members(value, func(name, value []byte) bool {
-		if string(name) != "username" {
-			return true
+		switch string(name) {
+		case "username":
+			username = d.string(value)
+		case "groups":
+			if !d.filter.asksForGroups() || value[0] != '[' {
+				break
+			}
+			elements(value, func(group []byte) {
+				if len(groups) < maxGroups {
+					groups = append(groups, d.string(group))
+				}
+			})
 		}
-		username = d.string(value)
-		return false
+		return true
 	})
-	return username
+	return username, groups
 }
 
 func (d *decoder) objectRef(e *Event, ref []byte) {

@@ -25,6 +25,8 @@ type Event struct {
 
 	// User is who authenticated, Impersonated whom they acted as, if anybody.
 	User, Impersonated string
+	// Groups of the one whose rights the call used, if the filter picks by groups.
+	Groups []string
 
 	Verb string
 	// Path is the request's, without its query: what a call to no resource is for.
@@ -47,6 +49,10 @@ type Event struct {
 	// server saw the last one; the others are what was said (X-Forwarded-For).
 	Addresses []string
 	UserAgent string
+
+	// Object is the body of a create, update or patch as JSON, where the audit policy
+	// has it logged. It is valid until visit returns.
+	Object []byte
 }
 
 // Actor is the user whose rights the call used.
@@ -58,7 +64,9 @@ func (e *Event) Actor() string {
 }
 
 // Over tells whether the call is over, and not a session that goes on.
-func (e *Event) Over() bool { return e.Stage != "ResponseStarted" }
+func (e *Event) Over() bool { return e.Stage != stageStarted }
+
+const stageStarted = "ResponseStarted"
 
 // Binding is the binding by which RBAC allowed a call.
 type Binding struct {

@@ -2,12 +2,16 @@ package usage
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
 // Filter picks events by the binding that allowed them, or by the user.
 type Filter struct {
 	bindings, users map[string]bool
+	// isGrant tells the names of bindings that it picks besides, without knowing them.
+	isGrant func(string) bool
+	groups  map[string]bool
 	// parts are of users with characters that may be written in several ways: any
 	// event that holds one is decoded.
 	parts [][]byte
@@ -26,21 +30,45 @@ func NewFilter(bindings, users []string) *Filter {
 	return f
 }
 
+// OrGrants also picks the events that a binding allowed whose name has this form.
+func (f *Filter) OrGrants(isName func(string) bool) *Filter {
+	f.isGrant = isName
+	return f
+}
+
+// OrGroups also picks all events of the members of these groups.
+func (f *Filter) OrGroups(groups []string) *Filter {
+	f.groups = map[string]bool{}
+	for _, group := range groups {
+		f.ask(f.groups, group)
+		f.parts = append(f.parts, longestPlain(group))
+	}
+	return f
+}
+
+// asksForGroups tells whether events are picked by groups, which else are not read.
+func (f *Filter) asksForGroups() bool { return f != nil && len(f.groups) > 0 }
+
 // ask asks for a name, and prepares the first look for one that it cannot compare.
 func (f *Filter) ask(in map[string]bool, name string) {
 	if name == "" {
 		return // no user and no binding is called that
 	}
 	in[name] = true
+	if part := longestPlain(name); string(part) != name || isBefore(name[0]) {
+		f.parts = append(f.parts, part)
+	}
+}
+
+// longestPlain is the longest part of a name that is written in one way only.
+func longestPlain(name string) []byte {
 	part := ""
 	for _, run := range strings.FieldsFunc(name, func(r rune) bool { return r >= 0x80 || !plain[r] }) {
 		if len(run) > len(part) {
 			part = run
 		}
 	}
-	if part != name || isBefore(name[0]) {
-		f.parts = append(f.parts, []byte(part))
-	}
+	return []byte(part)
 }
 
 // asksFor tells whether it picks the event.
@@ -48,8 +76,11 @@ func (f *Filter) asksFor(e *Event) bool {
 	if f == nil || f.users[e.User] || f.users[e.Impersonated] {
 		return true
 	}
+	if slices.ContainsFunc(e.Groups, func(group string) bool { return f.groups[group] }) {
+		return true
+	}
 	b, ok := e.Binding()
-	return ok && f.bindings[b.Name]
+	return ok && (f.bindings[b.Name] || f.isGrant != nil && f.isGrant(b.Name))
 }
 
 // plain are the characters that stand for themselves in any JSON, but for \u
@@ -79,12 +110,12 @@ func (f *Filter) mayAskFor(text []byte) bool {
 	if f == nil {
 		return true
 	}
-	if len(f.bindings) > 0 && names(text, beforeBinding, f.bindings) {
+	if (len(f.bindings) > 0 || f.isGrant != nil) && names(text, beforeBinding, f.isBinding) {
 		return true
 	}
 	if len(f.users) > 0 {
 		for _, key := range beforeUser {
-			if names(text, key, f.users) {
+			if names(text, key, f.isUser) {
 				return true
 			}
 		}
@@ -97,8 +128,14 @@ func (f *Filter) mayAskFor(text []byte) bool {
 	return escapes(text)
 }
 
+func (f *Filter) isUser(name []byte) bool { return f.users[string(name)] }
+
+func (f *Filter) isBinding(name []byte) bool {
+	return f.bindings[string(name)] || f.isGrant != nil && f.isGrant(string(name))
+}
+
 // names tells whether one of the names stands after a word.
-func names(text, word []byte, names map[string]bool) bool {
+func names(text, word []byte, isOne func([]byte) bool) bool {
 	for {
 		at := bytes.Index(text, word)
 		if at < 0 {
@@ -113,7 +150,7 @@ func names(text, word []byte, names map[string]bool) bool {
 		for end < len(text) && text[end] < 128 && plain[text[end]] {
 			end++
 		}
-		if names[string(text[begin:end])] {
+		if isOne(text[begin:end]) {
 			return true
 		}
 	}

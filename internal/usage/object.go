@@ -20,6 +20,7 @@ const (
 	keyUserAgent
 	keyObjectRef
 	keyResponseStatus
+	keyRequestObject
 	keyResponseObject
 	keyRequestReceivedTimestamp
 	keyStageTimestamp
@@ -69,7 +70,7 @@ const (
 var keys = map[string]key{
 	"kind": keyKind, "apiVersion": keyAPIVersion, "auditID": keyAuditID, "stage": keyStage, "requestURI": keyRequestURI, "verb": keyVerb,
 	"user": keyUser, "impersonatedUser": keyImpersonatedUser, "sourceIPs": keySourceIPs, "userAgent": keyUserAgent, "objectRef": keyObjectRef,
-	"responseStatus": keyResponseStatus, "responseObject": keyResponseObject,
+	"responseStatus": keyResponseStatus, "requestObject": keyRequestObject, "responseObject": keyResponseObject,
 	"requestReceivedTimestamp": keyRequestReceivedTimestamp, "stageTimestamp": keyStageTimestamp, "annotations": keyAnnotations,
 	"protoPayload": keyProtoPayload, "insertId": keyInsertID, "timestamp": keyTimestamp, "labels": keyLabels, "operation": keyOperation, "resource": keyResource,
 	"category": keyCategory, "Category": keyCategory, "logStream": keyLogStream, "logStreamName": keyLogStreamName, "log_type": keyLogType,

@@ -63,16 +63,17 @@ func (r Right) compare(other Right) int {
 
 // rights counts calls by their right.
 type rights struct {
-	of   map[Right]*uses
-	most int
-	left int
+	of    map[Right]*uses
+	most  int
+	names int // of each
+	left  int
 }
 
 // uses of one right. The names are those of calls that went well.
 type uses struct {
-	calls, failed int
-	names         counted[string]
-	risks         []string
+	calls, failed, shared int
+	names                 counted[string]
+	risks                 []string
 }
 
 func (r *rights) add(right Right) *uses {
@@ -84,20 +85,23 @@ func (r *rights) add(right Right) *uses {
 		if r.of == nil {
 			r.of = map[Right]*uses{}
 		}
-		known = &uses{names: counted[string]{most: MaxNames}, risks: right.risks()}
+		known = &uses{names: counted[string]{most: r.names}, risks: right.risks()}
 		r.of[right] = known
 	}
 	return known
 }
 
 // count counts a call, and returns the kinds of its risks.
-func (r *rights) count(right Right, name string, failed bool) []string {
+func (r *rights) count(right Right, name string, failed, shared bool) []string {
 	known := r.add(right)
 	if known == nil {
 		r.left++
 		return right.risks()
 	}
 	known.calls++
+	if shared {
+		known.shared++
+	}
 	switch {
 	case failed:
 		known.failed++
@@ -116,6 +120,7 @@ func (r *rights) merge(other *rights) {
 		}
 		known.calls += more.calls
 		known.failed += more.failed
+		known.shared += more.shared
 		known.names.merge(&more.names)
 	}
 	r.left += other.left

@@ -33,6 +33,9 @@ type Summary struct {
 
 	// More is what the lists leave out, in calls.
 	More More `json:"more,omitzero"`
+
+	// Shared are those of the calls that other access of the caller covers too.
+	Shared int `json:"shared,omitempty"`
 }
 
 // More counts what is not named, because there was too much of it.
@@ -58,6 +61,8 @@ type RightUse struct {
 	Failed    int      `json:"failed,omitempty"`
 	Names     []string `json:"names,omitempty"`
 	MoreNames int      `json:"moreNames,omitempty"`
+	// Shared are those of the calls that other access covers too.
+	Shared int `json:"shared,omitempty"`
 }
 
 // CreatedUse counts how often an object was created.
@@ -80,11 +85,12 @@ type Session struct {
 
 // Summary counts the sessions that are open as calls, too.
 func (t *Tally) Summary() Summary {
-	all := NewTally()
+	all := newTally(t.limits)
 	all.Merge(t)
 	var sessions []Session
-	for _, e := range t.open {
-		all.count(e)
+	for _, s := range t.open {
+		e := &s.Event
+		all.count(e, s.shared)
 		sessions = append(sessions, Session{
 			sessionKind(e), e.Group, e.Resource, e.Subresource, e.Namespace, e.Name, callerOf(e), e.Received,
 		})
@@ -96,7 +102,7 @@ func (t *Tally) Summary() Summary {
 	s := Summary{
 		First: all.first, Last: all.last, Calls: all.calls, Refused: all.refused, Failed: all.failed, Duplicates: all.duplicates,
 		Used: all.used.list(), Demanded: all.demanded.list(), Risks: maps.Clone(all.risks), Open: sessions, Closed: maps.Clone(all.closed),
-		More: More{all.callers.left, all.used.left, all.demanded.left, all.created.left, all.openLeft},
+		Shared: all.shared, More: More{all.callers.left, all.used.left, all.demanded.left, all.created.left, all.openLeft},
 	}
 	for _, caller := range sorted(all.callers.of, Caller.compare) {
 		s.Callers = append(s.Callers, CallerUse{caller, all.callers.of[caller]})
@@ -110,7 +116,7 @@ func (t *Tally) Summary() Summary {
 func (r *rights) list() []RightUse {
 	var list []RightUse
 	for right, use := range r.of {
-		list = append(list, RightUse{right, use.calls, use.failed, sorted(use.names.of, strings.Compare), use.names.left})
+		list = append(list, RightUse{right, use.calls, use.failed, sorted(use.names.of, strings.Compare), use.names.left, use.shared})
 	}
 	slices.SortFunc(list, func(a, b RightUse) int { return cmp.Or(cmp.Compare(b.Calls, a.Calls), a.compare(b.Right)) })
 	return list

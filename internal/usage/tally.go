@@ -1,7 +1,10 @@
 package usage
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"hash/maphash"
+	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -19,6 +22,11 @@ const (
 	MaxSessions = 256
 )
 
+// limits are how much one tally remembers.
+type limits struct{ callers, used, demanded, names, created, sessions int }
+
+var whole = limits{MaxCallers, MaxUsed, MaxDemanded, MaxNames, MaxCreated, MaxSessions}
+
 // maxText bounds a text that users chose, in bytes. Names of objects are shorter.
 const maxText = 256
 
@@ -28,18 +36,30 @@ func clip(s string) string { return text.Cut(s, maxText) }
 // in common. Within its bounds, the order of events does not matter, and an event
 // that comes twice counts once.
 type Tally struct {
-	first, last                        time.Time
-	calls, refused, failed, duplicates int
+	limits
+	first, last                                time.Time
+	calls, shared, refused, failed, duplicates int
 
 	callers        counted[Caller]
 	used, demanded rights
 	risks          map[string]int // by the kinds of internal/rules
 	created        counted[Object]
-	closed         map[string]int // by kind of session
-	open           map[uint64]*Event
+	when           map[Object]span      // of what was created
+	deleted        map[Object]time.Time // without the UID
+	closed         map[string]int       // by kind of session
+	open           map[uint64]*session
 	openLeft       int
 
 	seen, ended recent
+}
+
+// span is when calls came and were answered.
+type span struct{ from, to time.Time }
+
+// session is a call that goes on.
+type session struct {
+	Event
+	shared bool
 }
 
 // Caller is who called, from where and with what.
@@ -65,53 +85,61 @@ type Object struct {
 }
 
 // NewTally has seen nothing.
-func NewTally() *Tally {
+func NewTally() *Tally { return newTally(whole) }
+
+func newTally(l limits) *Tally {
 	return &Tally{
-		callers: counted[Caller]{most: MaxCallers}, created: counted[Object]{most: MaxCreated},
-		used: rights{most: MaxUsed}, demanded: rights{most: MaxDemanded},
-		risks: map[string]int{}, closed: map[string]int{}, open: map[uint64]*Event{},
+		limits:  l,
+		callers: counted[Caller]{most: l.callers}, created: counted[Object]{most: l.created},
+		used: rights{most: l.used, names: l.names}, demanded: rights{most: l.demanded, names: l.names},
+		risks: map[string]int{}, closed: map[string]int{}, open: map[uint64]*session{},
+		when: map[Object]span{}, deleted: map[Object]time.Time{},
 	}
 }
 
 // Add takes an event into account. It keeps nothing of it.
-func (t *Tally) Add(e *Event) {
+func (t *Tally) Add(e *Event) { t.AddShared(e, false) }
+
+// AddShared takes an event into account; shared tells that other access of the
+// caller covers the call too.
+func (t *Tally) AddShared(e *Event, shared bool) {
 	key := identify(e, e.Stage)
 	if t.seen.has(key) {
 		t.duplicates++
 		return
 	}
 	t.seen.add(key)
-	session := identify(e, "")
+	id := sessionID(e)
 	if !e.Over() {
-		t.begin(session, e)
+		t.begin(id, &session{*e, shared})
 		return
 	}
-	_, open := t.open[session]
+	_, open := t.open[id]
 	if kind := sessionKind(e); open || kind != "" && e.Allowed && e.Code < http.StatusBadRequest {
-		t.ended.add(session)
+		t.ended.add(id)
 		t.closed[kind]++
-		delete(t.open, session)
+		delete(t.open, id)
 	}
-	t.count(e)
+	t.count(e, shared)
 }
 
 // begin remembers a session. It counts as a call when it is over, or when somebody
 // looks.
-func (t *Tally) begin(session uint64, e *Event) {
-	if t.ended.has(session) {
+func (t *Tally) begin(id uint64, s *session) {
+	if t.ended.has(id) {
 		return
 	}
-	if len(t.open) >= MaxSessions {
+	if len(t.open) >= t.sessions {
 		t.openLeft++
 		return
 	}
-	kept := *e
+	kept := *s
 	for _, s := range []*string{&kept.User, &kept.Impersonated, &kept.Verb, &kept.Path, &kept.Group, &kept.Resource, &kept.Subresource, &kept.Namespace, &kept.Name, &kept.UserAgent} {
 		*s = clip(*s)
 	}
-	kept.ID, kept.Reason, kept.UID = "", "", ""
-	kept.Addresses = ends(e.Addresses)
-	t.open[session] = &kept
+	kept.ID, kept.Reason, kept.UID, kept.Groups, kept.Object = "", "", "", nil, nil
+	kept.Addresses = ends(s.Addresses)
+	t.open[id] = &kept
 }
 
 // ends are the first and the last, which is all that a Caller tells.
@@ -126,23 +154,21 @@ func ends(addresses []string) []string {
 }
 
 // count counts a call that is over, or a session that is open.
-func (t *Tally) count(e *Event) {
+func (t *Tally) count(e *Event, shared bool) {
 	t.calls++
-	if t.first.IsZero() || e.Received.Before(t.first) {
-		t.first = e.Received
-	}
-	if e.Received.After(t.last) {
-		t.last = e.Received
-	}
+	t.first, t.last = earlier(t.first, e.Received), later(t.last, e.Received)
 	t.callers.add(callerOf(e), 1)
 	right, name := RightOf(e)
 	if !e.Allowed {
 		t.refused++
-		t.demanded.count(right, name, false)
+		t.demanded.count(right, name, false, false)
 		return
 	}
+	if shared {
+		t.shared++
+	}
 	failed := e.Code >= http.StatusBadRequest
-	risks := t.used.count(right, name, failed)
+	risks := t.used.count(right, name, failed, shared)
 	if failed {
 		t.failed++
 		return
@@ -150,9 +176,49 @@ func (t *Tally) count(e *Event) {
 	for _, kind := range risks {
 		t.risks[kind]++
 	}
-	if creates(e) {
-		t.created.add(Object{clip(e.Group), clip(e.Resource), clip(e.Namespace), clip(e.Name), clip(e.UID)}, 1)
+	object := Object{clip(e.Group), clip(e.Resource), clip(e.Namespace), clip(e.Name), clip(e.UID)}
+	switch {
+	case creates(e):
+		t.created.add(object, 1)
+		t.note(object, span{e.Received, e.Stamped})
+	case e.Verb == "delete" && e.Subresource == "" && e.Name != "" && len(t.deleted) < t.limits.created:
+		object.UID = ""
+		t.deleted[object] = later(t.deleted[object], e.Received)
 	}
+}
+
+// note remembers when an object was created.
+func (t *Tally) note(object Object, at span) {
+	if _, named := t.created.of[object]; !named {
+		return
+	}
+	if known, ok := t.when[object]; ok {
+		at = span{earlier(known.from, at.from), later(known.to, at.to)}
+	}
+	t.when[object] = at
+}
+
+// isDeleted tells whether an object was deleted after it was created. The log tells
+// only of what the same access deleted.
+func (t *Tally) isDeleted(object Object) bool {
+	created := t.when[object]
+	object.UID = ""
+	at, deleted := t.deleted[object]
+	return deleted && !at.Before(created.from)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func callerOf(e *Event) Caller {
@@ -188,9 +254,9 @@ func sessionKind(e *Event) string {
 	return ""
 }
 
-// identify tells calls, and the stages of one, apart. An ID alone does not: callers
-// may choose it, and could so have other calls taken for copies of one, or end a
-// session that goes on. What API servers write of time is not theirs to choose.
+// identify tells the stages of calls apart, in this process. An ID alone does not:
+// callers may choose it, and could so have other calls taken for copies of one. What
+// API servers write of time is not theirs to choose.
 func identify(e *Event, stage string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
@@ -198,30 +264,39 @@ func identify(e *Event, stage string) uint64 {
 		_, _ = h.WriteString(part)
 		_ = h.WriteByte(0)
 	}
-	writeTime(&h, e.Received)
-	if stage != "" {
-		writeTime(&h, e.Stamped)
-	}
+	maphash.WriteComparable(&h, e.Received.UnixNano())
+	maphash.WriteComparable(&h, e.Stamped.UnixNano())
 	return h.Sum64()
 }
 
 var seed = maphash.MakeSeed()
 
-func writeTime(h *maphash.Hash, t time.Time) { maphash.WriteComparable(h, t.UnixNano()) }
+// sessionID is the same for both ends of a session, in every process. Nobody can
+// choose what another's session is called, nor find a call that is called like it.
+func sessionID(e *Event) uint64 {
+	h := sha256.New()
+	for _, part := range []string{e.ID, e.User, e.Impersonated, e.Verb, e.Path, e.Namespace, e.Name} {
+		_, _ = io.WriteString(h, part)
+		_, _ = h.Write([]byte{0})
+	}
+	_ = binary.Write(h, binary.BigEndian, e.Received.UnixNano())
+	return binary.BigEndian.Uint64(h.Sum(nil))
+}
 
 // Merge adds what another tally has seen of other events.
 func (t *Tally) Merge(other *Tally) {
-	if t.first.IsZero() || !other.first.IsZero() && other.first.Before(t.first) {
-		t.first = other.first
-	}
-	if other.last.After(t.last) {
-		t.last = other.last
-	}
-	t.calls, t.refused, t.failed, t.duplicates = t.calls+other.calls, t.refused+other.refused, t.failed+other.failed, t.duplicates+other.duplicates
+	t.first, t.last = earlier(t.first, other.first), later(t.last, other.last)
+	t.calls, t.shared, t.refused, t.failed, t.duplicates = t.calls+other.calls, t.shared+other.shared, t.refused+other.refused, t.failed+other.failed, t.duplicates+other.duplicates
 	t.callers.merge(&other.callers)
 	t.used.merge(&other.used)
 	t.demanded.merge(&other.demanded)
 	t.created.merge(&other.created)
+	for object, at := range other.when {
+		t.note(object, at)
+	}
+	for object, at := range other.deleted {
+		t.deleted[object] = later(t.deleted[object], at)
+	}
 	for kind, n := range other.risks {
 		t.risks[kind] += n
 	}
@@ -231,12 +306,12 @@ func (t *Tally) Merge(other *Tally) {
 	t.seen.merge(&other.seen)
 	t.ended.merge(&other.ended)
 	t.openLeft += other.openLeft
-	for session, e := range other.open {
-		t.begin(session, e)
-	}
-	for session := range t.open {
-		if t.ended.has(session) {
-			delete(t.open, session)
+	for id := range t.open {
+		if t.ended.has(id) {
+			delete(t.open, id)
 		}
+	}
+	for id, s := range other.open {
+		t.begin(id, s)
 	}
 }
