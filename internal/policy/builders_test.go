@@ -114,6 +114,12 @@ func onlyIf(name, expression, message string) ofPolicy {
 	}
 }
 
+func suspects(name, expression string) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) {
+		s.Suspicious = append(s.Suspicious, v1alpha1.SuspiciousUse{Name: name, Expression: expression, Action: v1alpha1.SuspiciousRevoke})
+	}
+}
+
 // broken makes a policy that does not compile.
 var broken ofPolicy = func(s *v1alpha1.AccessPolicySpec) { onlyIf("broken", "nope", "")(s) }
 

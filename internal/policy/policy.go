@@ -19,12 +19,22 @@ type Policy struct {
 
 	namespaces labels.Selector
 	conditions []condition
+	suspicious []Suspicious
 	notReady   error
 }
 
 type condition struct {
 	v1alpha1.PolicyCondition
 	program *expression.Program
+}
+
+// SuspiciousVars are the variables that a suspicious use is an expression over.
+var SuspiciousVars = []string{"event", "grant", "usage", "known"}
+
+// Suspicious is a suspicious use, compiled.
+type Suspicious struct {
+	v1alpha1.SuspiciousUse
+	Program *expression.Program
 }
 
 // Compile makes a policy ready to decide. It never fails: a policy that does not
@@ -50,6 +60,14 @@ func Compile(p *v1alpha1.AccessPolicy) *Policy {
 		}
 		compiled.conditions = append(compiled.conditions, condition{PolicyCondition: c, program: program})
 	}
+	for _, use := range p.Spec.Suspicious {
+		program, err := expression.Compile(use.Expression, SuspiciousVars...)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("suspicious use %q: %w", use.Name, err))
+			continue
+		}
+		compiled.suspicious = append(compiled.suspicious, Suspicious{SuspiciousUse: use, Program: program})
+	}
 	if most, bounded := mostApprovals(p.Spec.Approvers); bounded && compiled.Required() > most {
 		errs = append(errs, fmt.Errorf("requiredApprovals is %d, but the approvers can give no more than %d", compiled.Required(), most))
 	}
@@ -59,6 +77,10 @@ func Compile(p *v1alpha1.AccessPolicy) *Policy {
 
 // Err says why the policy cannot be used, nil when it can.
 func (p *Policy) Err() error { return p.notReady }
+
+// Suspicious are the suspicious uses that the policy names, but for those that do
+// not compile.
+func (p *Policy) Suspicious() []Suspicious { return p.suspicious }
 
 // Required is how many approvals the policy asks for.
 func (p *Policy) Required() int {

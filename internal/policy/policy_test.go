@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,9 +25,12 @@ func TestCompile(t *testing.T) {
 		"not a condition":  {list(onlyIf("hours", "'yes'", "")), list(`condition "hours": 1:1: the result must be true or false`)},
 		"empty condition":  {list(onlyIf("hours", "", "")), list(`condition "hours": `)},
 		"selector":         {list(selecting(unreadable)), list(`namespaces.selector: "Near" is not a valid label selector operator`)},
+		"suspicious uses":  {list(suspects("burst", "usage.refusedLately > 10"), suspects("new", "!(event.client in known.clients) && grant.spec.reason != ''")), nil},
+		"no such use":      {list(suspects("burst", "request.spec.reason == 'x'")), list(`suspicious use "burst": 1:1: undeclared reference to 'request'`)},
+		"no use":           {list(suspects("burst", "usage.calls +")), list(`suspicious use "burst": 1:14: Syntax error`)},
 		"all of it": {
-			list(selecting(unreadable), onlyIf("a", "one", ""), onlyIf("b", "true", ""), onlyIf("c", "two", ""), approvers(user("bob")), approvals(2)),
-			list("namespaces.selector: ", `condition "a": `, `condition "c": `, "requiredApprovals is 2"),
+			list(selecting(unreadable), suspects("d", "three"), onlyIf("a", "one", ""), onlyIf("b", "true", ""), onlyIf("c", "two", ""), approvers(user("bob")), approvals(2)),
+			list("namespaces.selector: ", `condition "a": `, `condition "c": `, `suspicious use "d": `, "requiredApprovals is 2"),
 		},
 
 		"no approval, no approvers":         {list(approvers(), approvals(0)), nil},
@@ -55,6 +59,31 @@ func TestCompile(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A suspicious use is evaluated over its own variables, and one that does not
+// compile hides no other.
+func TestSuspicious(t *testing.T) {
+	p := compiled("watched", suspects("secrets", "event.resource == 'secrets' && !(event.client in known.clients)"), suspects("broken", "nope"), suspects("burst", "usage.refusedLately > 10"))
+	var names []string
+	for _, use := range p.Suspicious() {
+		names = append(names, use.Name)
+	}
+	if !slices.Equal(names, list("secrets", "burst")) {
+		t.Fatalf("got %v", names)
+	}
+	for resource, want := range map[string]bool{"secrets": true, "pods": false} {
+		got, err := p.Suspicious()[0].Program.Eval(t.Context(), map[string]any{
+			"event": map[string]any{"resource": resource, "client": "curl"}, "grant": map[string]any{}, "usage": map[string]any{},
+			"known": map[string]any{"clients": []any{"kubectl"}},
+		})
+		if err != nil || got != want {
+			t.Errorf("%s: %v, %v", resource, got, err)
+		}
+	}
+	if p.ConditionsRead("event") || p.Depends() {
+		t.Error("a suspicious use counts as a condition")
 	}
 }
 
