@@ -34,8 +34,38 @@ type Summary struct {
 	// More is what the lists leave out, in calls.
 	More More `json:"more,omitzero"`
 
-	// Shared are those of the calls that other access of the caller covers too.
+	// What follows is only known of usage that was observed and stored.
+
+	// Shared are those of the calls that other access covers too.
 	Shared int `json:"shared,omitempty"`
+	// Suspicious uses that were seen.
+	Suspicious []Finding `json:"suspicious,omitempty"`
+	// Window in which usage was observed.
+	Window Window `json:"window,omitzero"`
+}
+
+// Finding is a suspicious use that a policy names, and that was seen.
+type Finding struct {
+	Name    string    `json:"name"`
+	Action  string    `json:"action"`
+	Message string    `json:"message"`
+	Times   int       `json:"times"`
+	First   time.Time `json:"first"`
+	Last    time.Time `json:"last"`
+}
+
+// Window is when usage was observed. Nothing is known of what was before it, after
+// it, or in its gaps.
+type Window struct {
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
+	// Gaps counts the interruptions; LastGap is when the last of them ended.
+	Gaps    int       `json:"gaps,omitempty"`
+	LastGap time.Time `json:"lastGap,omitzero"`
+	// Lost counts events that were there and could not be read.
+	Lost int `json:"lost,omitempty"`
+	// Closed is true when nothing is added any more.
+	Closed bool `json:"closed,omitempty"`
 }
 
 // More counts what is not named, because there was too much of it.
@@ -61,7 +91,7 @@ type RightUse struct {
 	Failed    int      `json:"failed,omitempty"`
 	Names     []string `json:"names,omitempty"`
 	MoreNames int      `json:"moreNames,omitempty"`
-	// Shared are those of the calls that other access covers too.
+	// Shared are those of the calls that other access covers too, where that is known.
 	Shared int `json:"shared,omitempty"`
 }
 
@@ -116,7 +146,9 @@ func (t *Tally) Summary() Summary {
 func (r *rights) list() []RightUse {
 	var list []RightUse
 	for right, use := range r.of {
-		list = append(list, RightUse{right, use.calls, use.failed, sorted(use.names.of, strings.Compare), use.names.left, use.shared})
+		list = append(list, RightUse{
+			Right: right, Calls: use.calls, Failed: use.failed, Names: sorted(use.names.of, strings.Compare), MoreNames: use.names.left, Shared: use.shared,
+		})
 	}
 	slices.SortFunc(list, func(a, b RightUse) int { return cmp.Or(cmp.Compare(b.Calls, a.Calls), a.compare(b.Right)) })
 	return list
