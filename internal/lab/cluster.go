@@ -89,7 +89,7 @@ func (c *Cluster) furnish(ctx context.Context) error {
 	if err := c.MustRun(ctx,
 		"kubectl apply -k "+c.Installation(),
 		"kubectl wait --for=condition=Established --timeout=60s"+
-			" crd/accessrequests.jit.accessbroker.dev crd/accesspolicies.jit.accessbroker.dev crd/accessgrants.jit.accessbroker.dev",
+			" crd/accessrequests.jit.accessbroker.dev crd/accesspolicies.jit.accessbroker.dev crd/accessgrants.jit.accessbroker.dev crd/accessusages.jit.accessbroker.dev",
 	); err != nil {
 		return err
 	}

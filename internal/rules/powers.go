@@ -123,7 +123,7 @@ var powers = []power{
 		kind: "ControlBroker", never: true, message: "ask for, decide or rule over access through the broker itself",
 		paths: []path{
 			{write, v1alpha1.GroupVersion.Group, []string{
-				"accessrequests", "accessrequests/status", "accesspolicies", "accesspolicies/status", "accessgrants", "accessgrants/status", anyResource,
+				"accessrequests", "accessrequests/status", "accesspolicies", "accesspolicies/status", "accessgrants", "accessgrants/status", "accessusages", anyResource,
 			}},
 			// These define the broker's own kinds and their schemas.
 			{write, "apiextensions.k8s.io", []string{"customresourcedefinitions"}},

@@ -126,6 +126,7 @@ func TestNeverGrantable(t *testing.T) {
 	never(t, "writes to decisions", rule(ours, list("accessrequests/status"), list("patch")))
 	never(t, "writes to policies", rule(ours, list("accesspolicies"), list("update")))
 	never(t, "writes to grants", rule(ours, list("accessgrants"), list("delete")))
+	never(t, "writes to usage", rule(ours, list("accessusages"), list("update")))
 	never(t, "writes to the definitions of kinds", rule("apiextensions.k8s.io", list("customresourcedefinitions"), list("delete")))
 	never(t, "writes to who serves an API", rule("apiregistration.k8s.io", list("apiservices"), list("update")))
 }

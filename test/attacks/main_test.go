@@ -37,6 +37,8 @@ var (
 	// RBAC goes, but no policy names them. nora administers the namespaces that
 	// nora is given. stolen has the broker's own token.
 	alice, dave, bob, carol, erin, mallory, nora, stolen client.Client
+	// observer has the observer's own token.
+	observer client.Client
 )
 
 // zoe is an approver who does nothing.
@@ -69,6 +71,9 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		e.Bind(ctx, "access-approver", "dev", "sre", "mischief"),
 		install(ctx),
 	); err != nil {
+		return 1, err
+	}
+	if observer, err = e.AsServiceAccount(ctx, lab.BrokerNamespace, "access-observer"); err != nil {
 		return 1, err
 	}
 	if err := guarded(ctx); err != nil {
@@ -112,6 +117,7 @@ func guarded(ctx context.Context) error {
 		for what, err := range map[string]error{
 			"requests":       e.Admin.Create(ctx, forged.DeepCopy(), client.DryRunAll),
 			"grants":         e.Admin.Create(ctx, g.DeepCopy(), client.DryRunAll),
+			"usage":          e.Admin.Create(ctx, usageOf(g), client.DryRunAll),
 			"bindings":       e.Admin.Create(ctx, labelled.DeepCopy(), client.DryRunAll),
 			"the broker":     stolen.Create(ctx, binding.DeepCopy(), client.DryRunAll),
 			"phases":         mergeStatus(ctx, e.Admin, request, `{"status":{"phase":"Active"}}`, client.DryRunAll),

@@ -458,7 +458,7 @@ func TestUnguarded(t *testing.T) {
 		if c == nil || c.Status != metav1.ConditionFalse {
 			t.Fatalf("the grant does not say that nobody was verified: %s", kit.Describe(g.Status.Conditions))
 		}
-		for _, binding := range []string{"access-broker-requests", "access-broker-decisions", "access-broker-grants", "access-broker-bindings", "access-broker-itself"} {
+		for _, binding := range []string{"access-broker-requests", "access-broker-decisions", "access-broker-grants", "access-broker-usages", "access-broker-bindings", "access-broker-itself"} {
 			if want := "ValidatingAdmissionPolicyBinding " + binding + " is missing"; !strings.Contains(c.Message, want) {
 				t.Errorf("want %q in %q", want, c.Message)
 			}
