@@ -177,7 +177,7 @@ func (f *follower) stat() ([]file, error) {
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(all, func(f file) bool { return os.SameFile(f.info, info) }) {
+		if len(all) > 0 && all[0].current && os.SameFile(all[0].info, info) {
 			return nil
 		}
 		one := file{path: path, info: info, current: current, zipped: !current && strings.HasSuffix(path, ".gz")}
@@ -236,10 +236,18 @@ func merge(files []file) (merged []file) {
 	return merged
 }
 
-// order sorts the files as they were written: by their keys, the current one last.
+// order sorts the files as they were written, the current one last: by when they
+// were rotated, if all names tell, and otherwise by their keys. Keys of files that
+// were filled within moments may be the wrong way round, for events are not written
+// in the order of their stamps.
 func order(files []file) []file {
+	named := !slices.ContainsFunc(files, func(f file) bool { return f.ready() && !f.current && f.rotated.IsZero() })
 	slices.SortStableFunc(files, func(a, b file) int {
-		return cmp.Or(compareBool(a.current, b.current), a.key.Compare(b.key))
+		byTime := a.key.Compare(b.key)
+		if named {
+			byTime = cmp.Or(a.rotated.Compare(b.rotated), byTime)
+		}
+		return cmp.Or(compareBool(a.current, b.current), byTime)
 	})
 	if clockWentBack(files) {
 		chain(files)
@@ -257,11 +265,11 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// clockWentBack tells whether a file ended before it began, or began before one that
-// is older.
+// clockWentBack tells whether a file ended before it began, or began long before one
+// that is older.
 func clockWentBack(files []file) bool {
 	for i, f := range files {
-		if f.ready() && (f.end().Add(late).Before(f.key) || i > 0 && f.key.Before(files[i-1].key)) {
+		if f.ready() && (f.end().Add(late).Before(f.key) || i > 0 && f.key.Add(late).Before(files[i-1].key)) {
 			return true
 		}
 	}

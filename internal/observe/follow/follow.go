@@ -113,7 +113,7 @@ type follower struct {
 	current    error
 	// numbers are those in the names of the files, also of empty ones.
 	numbers map[int]bool
-	// gap and lost are for the next chunk.
+	// gap and lost are for the next chunk, with what cur lost.
 	gap  bool
 	lost int64
 	// halfSince is when cur was seen to end in half a line, with a next file there.
@@ -315,18 +315,18 @@ func (f *follower) giveUp(file *file, err error) error {
 
 // read hands on one chunk, if there is one.
 func (f *follower) read(ctx context.Context) (more bool, err error) {
-	lines, lost, err := f.cur.lines()
-	f.lost += lost
+	lines, err := f.cur.lines()
 	if err != nil || len(lines) == 0 {
 		return false, err
 	}
 	f.failures, f.broken = 0, time.Time{}
 	start := Position{File: f.cur.key, Offset: f.cur.offset}
 	to := Position{File: f.cur.key, Offset: f.cur.offset + int64(len(lines))}
-	if err := f.handle(ctx, Chunk{Data: lines, Start: start, To: to, Gap: f.gap, Lost: f.lost}); err != nil {
+	if err := f.handle(ctx, Chunk{Data: lines, Start: start, To: to, Gap: f.gap, Lost: f.lost + f.cur.lost}); err != nil {
 		return false, &handleError{err}
 	}
 	f.at, f.gap, f.lost, f.left = to, false, 0, false
+	f.cur.lost = 0
 	f.cur.drop(len(lines))
 	return true, nil
 }
@@ -385,6 +385,7 @@ func (f *follower) leave(ctx context.Context) (more bool, err error) {
 	if opened, err := f.open(*next, 0); !opened {
 		return false, err
 	}
+	f.lost += cur.lost
 	if cur.half() {
 		f.lost++
 	}
@@ -395,37 +396,49 @@ func (f *follower) leave(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
-// next is the file after cur; here is cur as it is in the folder now.
+// next is the file after cur; here is cur as it is in the folder now, unless it is
+// gone.
 func (f *follower) next(files []file) (next, here *file) {
-	listed := map[string]bool{}
-	var current *file
+	f.forget(files)
+	at, current := -1, -1
 	for i := range files {
-		listed[files[i].id()] = true
 		if files[i].id() == f.cur.id() {
-			here = &files[i]
+			at, here = i, &files[i]
 		}
 		if files[i].current {
-			current = &files[i]
+			current = i
 		}
+	}
+	back := current >= 0 && files[current].key.Add(late).Before(f.cur.key)
+	for i := range files {
+		file := &files[i]
+		if i == at || f.passed[file.id()] {
+			continue
+		}
+		after := i > at
+		if here == nil {
+			after = !file.key.Add(late).Before(f.cur.key)
+		}
+		// What turns up before cur was put there by somebody, unless the clock went
+		// back.
+		if after || back && !file.key.After(files[current].key) {
+			return file, here
+		}
+	}
+	return nil, here
+}
+
+// forget forgets files that are not there any more.
+func (f *follower) forget(files []file) {
+	listed := map[string]bool{}
+	for i := range files {
+		listed[files[i].id()] = true
 	}
 	for id := range f.passed {
 		if !listed[id] {
 			delete(f.passed, id)
 		}
 	}
-	// Files that turn up with an earlier key were put there, unless the clock went
-	// back.
-	back := current != nil && current.key.Before(f.cur.key)
-	for i := range files {
-		file := &files[i]
-		if f.passed[file.id()] || file.id() == f.cur.id() {
-			continue
-		}
-		if file.key.Compare(f.cur.key) >= 0 || back && !file.key.After(current.key) {
-			return file, here
-		}
-	}
-	return nil, here
 }
 
 // between tells whether a file is missing between two that follow each other.

@@ -676,6 +676,20 @@ func TestStampIsOfTheEvent(t *testing.T) {
 	}
 }
 
+// Where lines are skipped before a restart, they count once.
+func TestTooLongCountsOnce(t *testing.T) {
+	w, r := setUp(t)
+	w.write(1)
+	r.run()
+	w.raw(w.event(usage.MaxEvent))
+	r.run()
+	r.stop()
+	r.run()
+	r.f.shut() // as after errors of reading
+	w.write(1)
+	r.expect(w.want, 0, 1)
+}
+
 // Two files may begin with the same event but for what the API server wrote: who
 // calls chooses the audit ID and all else.
 func TestFilesThatLookTheSame(t *testing.T) {
@@ -806,6 +820,101 @@ func TestClockGoesBack(t *testing.T) {
 		})
 	}
 }
+
+// Small files, filled within moments: events are not written in the order of their
+// stamps. The names tell when each file was full.
+func TestStampsOutOfOrder(t *testing.T) {
+	for _, down := range []bool{false, true} {
+		t.Run(fmt.Sprint("down: ", down), func(t *testing.T) {
+			w, r := setUp(t)
+			r.back = true
+			w.write(1)
+			r.run()
+			if down {
+				r.stop()
+			}
+			for range 9 {
+				w.rotate()
+				w.now = w.now.Add(-20 * time.Millisecond)
+				w.write(1)
+				w.now = w.now.Add(25 * time.Millisecond)
+				if down {
+					continue
+				}
+				r.step()
+				if rand.IntN(2) == 0 {
+					r.run()
+				}
+			}
+			w.rotate()
+			w.write(1)
+			r.expect(w.want, 0, 0)
+			// From the middle.
+			r.stop()
+			r.from, r.got = r.chunks[4].To, nil
+			r.expect(w.want[5:], 0, 0)
+		})
+	}
+}
+
+func TestOrder(t *testing.T) {
+	at := func(minutes float64) time.Time { return began.Add(time.Duration(minutes * float64(time.Minute))) }
+	// From when to when a file was written.
+	kubernetes := func(name string, from, to float64) file {
+		return file{path: name, key: at(from), beginning: beginning{stamp: at(from), mark: name}, rotated: at(to), info: info{at(to)}}
+	}
+	logrotate := func(name string, from, to float64) file {
+		f := kubernetes(name, from, to)
+		f.rotated = time.Time{}
+		return f
+	}
+	current := func(name string, from, to float64) file {
+		f := logrotate(name, from, to)
+		f.current = true
+		return f
+	}
+	for name, files := range map[string][]file{
+		"as usual":                                {kubernetes("a", 0, 10), kubernetes("b", 10, 20), kubernetes("c", 20, 30), current("d", 30, 31)},
+		"no current one":                          {logrotate("a", 0, 10), logrotate("b", 10, 20), logrotate("c", 20, 30)},
+		"times of files that do not fit":          {logrotate("a", 0, -500), logrotate("b", 10, 500), logrotate("c", 20, -3), current("d", 30, 31)},
+		"the clock went back in the current file": {kubernetes("a", 0, 10), kubernetes("b", 10, 20), current("c", 20, 11)},
+		"the clock went back in a file": {
+			kubernetes("a", 0, 10), kubernetes("b", 10, 20), kubernetes("c", 20, 30), logrotate("d", 30, 3), kubernetes("e", 3, 8),
+			logrotate("f", 8, 13), kubernetes("g", 13, 18), current("h", 18, 19),
+		},
+		"the clock went back twice": {
+			kubernetes("a", 0, 10), kubernetes("b", 10, 5), kubernetes("c", 5, 7), kubernetes("d", 7, 1), kubernetes("e", 1, 3), current("f", 3, 4),
+		},
+		"stamps out of order": {kubernetes("a", 0, 0.004), kubernetes("b", 0.005, 0.006), kubernetes("c", 0.001, 0.007), current("d", 0.002, 0.008)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var want string
+			for _, f := range files {
+				want += f.path
+			}
+			for range 50 {
+				rand.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
+				var got string
+				for _, f := range order(files) {
+					got += f.path
+				}
+				if got != want {
+					t.Fatalf("got %s, want %s", got, want)
+				}
+			}
+		})
+	}
+}
+
+// info is of a file that is only thought of.
+type info struct{ at time.Time }
+
+func (info) Name() string         { return "" }
+func (info) Size() int64          { return 0 }
+func (info) Mode() os.FileMode    { return 0 }
+func (i info) ModTime() time.Time { return i.at }
+func (info) IsDir() bool          { return false }
+func (info) Sys() any             { return nil }
 
 // What is broken and mended: reading /proc/self/mem from its beginning is an error of
 // input and output, as of a disk.

@@ -28,8 +28,10 @@ type reader struct {
 	offset int64
 	// seen is how much of buf has no line break.
 	seen int
-	// tooLong: buf begins within a line that is too long.
+	// tooLong: buf begins within a line that is too long. lost counts those since the
+	// last lines that were handed on.
 	tooLong bool
+	lost    int64
 	check   []byte
 }
 
@@ -57,13 +59,16 @@ func openReader(f file, offset int64) (*reader, error) {
 		return nil, err
 	}
 	r := &reader{file: f, in: in, offset: max(offset, f.start), buf: make([]byte, 0, chunkSize), check: make([]byte, len(f.mark))}
+	if info, err := in.Stat(); err != nil || !os.SameFile(info, f.info) {
+		// The name has gone to another file.
+		r.close()
+		return nil, errors.Join(errCut, err)
+	}
 	if f.zipped {
 		if r.unzip, err = gzip.NewReader(in); err == nil {
 			_, err = io.CopyN(io.Discard, r.unzip, r.offset)
 		}
 	} else {
-		// Between looking at the file and opening it, the name may have gone to
-		// another one.
 		err = r.cut()
 	}
 	if err != nil {
@@ -75,24 +80,21 @@ func openReader(f file, offset int64) (*reader, error) {
 
 func (r *reader) close() { _ = r.in.Close() }
 
-// lines are whole lines, as many as fit in a chunk, or none at the end of the file;
-// lost counts lines that were too long. They are valid until drop.
-func (r *reader) lines() (lines []byte, lost int64, err error) {
+// lines are whole lines, as many as fit in a chunk, or none at the end of the file.
+// They are valid until drop.
+func (r *reader) lines() ([]byte, error) {
 	for {
-		lines, long := r.whole()
-		lost += long
-		if lines != nil {
-			return lines, lost, nil
+		if lines := r.whole(); lines != nil {
+			return lines, nil
 		}
-		n, err := r.fill()
-		if err != nil || n == 0 {
-			return nil, lost, err
+		if n, err := r.fill(); err != nil || n == 0 {
+			return nil, err
 		}
 	}
 }
 
 // whole finds whole lines in what was read.
-func (r *reader) whole() (lines []byte, lost int64) {
+func (r *reader) whole() []byte {
 	for {
 		if !r.tooLong {
 			// A line that begins with zeros was written to a file that had been cut.
@@ -103,21 +105,21 @@ func (r *reader) whole() (lines []byte, lost int64) {
 		case first < 0 && (r.tooLong || len(r.buf) > usage.MaxEvent):
 			r.tooLong = true
 			r.drop(len(r.buf))
-			return nil, lost
+			return nil
 		case first < 0:
 			r.seen = len(r.buf)
-			return nil, lost
+			return nil
 		}
 		first += r.seen
 		switch {
 		case r.tooLong || first > usage.MaxEvent:
 			r.tooLong = false
-			lost++
+			r.lost++
 			r.drop(first + 1)
 		case len(r.buf) > chunkSize:
-			return r.buf[:first+1], lost
+			return r.buf[:first+1]
 		default:
-			return r.buf[:bytes.LastIndexByte(r.buf, '\n')+1], lost
+			return r.buf[:bytes.LastIndexByte(r.buf, '\n')+1]
 		}
 	}
 }

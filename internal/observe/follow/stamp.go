@@ -30,7 +30,7 @@ type beginning struct {
 }
 
 const (
-	maxMark = 4 << 10
+	maxMark = 1 << 10
 	// maxBeginning is how far it looks for an event: behind one that is too long.
 	maxBeginning = 2 * usage.MaxEvent
 )
