@@ -84,6 +84,9 @@ type Options struct {
 
 	// Audit has the API server write an audit log of all calls, without bodies.
 	Audit bool
+
+	// APIServerFlags are given to the API server besides its own.
+	APIServerFlags []string
 }
 
 // ControlPlane is a running control plane.
@@ -105,6 +108,7 @@ type ControlPlane struct {
 	plugins  map[string]string // Options.AdmissionPlugins
 	outsider string            // Options.Outsider
 	audit    bool              // Options.Audit
+	flags    []string          // Options.APIServerFlags
 
 	ca    *authority
 	host  string
@@ -189,7 +193,7 @@ func (c *ControlPlane) addresses() []net.IP {
 func prepare(o Options) (_ *ControlPlane, err error) {
 	c := &ControlPlane{
 		dir: o.Dir, output: o.Output, node: o.Node, one: o.OneIdentity,
-		plugins: maps.Clone(o.AdmissionPlugins), outsider: o.Outsider, audit: o.Audit,
+		plugins: maps.Clone(o.AdmissionPlugins), outsider: o.Outsider, audit: o.Audit, flags: o.APIServerFlags,
 	}
 	if c.output == nil {
 		c.output = io.Discard
@@ -365,7 +369,7 @@ func (c *ControlPlane) configureAPIServer(port, etcdPort int) error {
 	if err != nil {
 		return fmt.Errorf("configure the authorizers: %w", err)
 	}
-	c.APIServer = c.process("kube-apiserver", c.apiServerReady, append(slices.Concat(c.reach(), plugins, authorizers, c.auditing()),
+	c.APIServer = c.process("kube-apiserver", c.apiServerReady, append(slices.Concat(c.reach(), plugins, authorizers, c.auditing(), c.flags),
 		"--etcd-servers="+httpURL(etcdPort),
 		"--secure-port="+strconv.Itoa(port),
 		"--service-cluster-ip-range="+ServiceRange,

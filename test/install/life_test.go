@@ -65,10 +65,14 @@ func (c *cluster) podsAreAdmitted(t *testing.T) {
 func (c *cluster) componentsAreTaken(t *testing.T) {
 	t.Helper()
 	out := c.kubectl(t, "apply --dry-run=server -k "+c.overlay(t, textOfComponents(components(t)...)))
-	for _, want := range []string{"networkpolicy.networking.k8s.io/access-broker created", "cronjob.batch/access-broker-sweep created", "clusterrole.rbac.authorization.k8s.io/access-broker-adhoc-rules created", "configmap/access-broker-notifications-"} {
+	for _, want := range []string{"networkpolicy.networking.k8s.io/access-broker created", "cronjob.batch/access-broker-sweep created", "daemonset.apps/access-observer created", "persistentvolume/access-observer-log created", "clusterrole.rbac.authorization.k8s.io/access-broker-adhoc-rules created", "configmap/access-broker-notifications-"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("there is no %s", want)
 		}
+	}
+	out += c.kubectl(t, "apply --dry-run=server -k "+c.overlay(t, textOfComponents("observer")))
+	if !strings.Contains(out, "deployment.apps/access-observer created") {
+		t.Error("there is no Deployment of the observer")
 	}
 	if strings.Contains(out, "Warning") {
 		t.Errorf("the API server warns:\n%s", out)

@@ -15,12 +15,18 @@ import (
 // come from the range of its namespace, and that it has no other volumes.
 func TestOpenShiftGivesTheUser(t *testing.T) {
 	names := slices.DeleteFunc(components(t), func(name string) bool { return name == "openshift" })
-	for from, list := range map[string]objects{
-		"config/default with every component": kustomize(t, withComponents(t, append(names, "openshift")...)),
-		"the chart":                           chart(t, "--set", "runAsUser=null"),
+	for from, of := range map[string]struct {
+		list objects
+		// workloads: the Deployment, a CronJob or Helm's Job, and the observer.
+		workloads int
+	}{
+		"config/default with every component": {kustomize(t, withComponents(t, append(names, "openshift")...)), 3},
+		"the observer":                        {kustomize(t, withComponents(t, "observer", "openshift")), 2},
+		"the chart":                           {chart(t, "--set", "runAsUser=null"), 2},
+		"the chart with the observer":         {chart(t, "--set", "runAsUser=null,observer.enabled=true"), 3},
 	} {
 		workloads := 0
-		for key, o := range list {
+		for key, o := range of.list {
 			template := podOf(t, o)
 			if template == nil {
 				continue
@@ -36,12 +42,12 @@ func TestOpenShiftGivesTheUser(t *testing.T) {
 				}
 			}
 			for _, v := range pod.Volumes {
-				if v.ConfigMap == nil && v.Secret == nil && v.EmptyDir == nil && v.Projected == nil {
+				if v.ConfigMap == nil && v.Secret == nil && v.EmptyDir == nil && v.Projected == nil && v.PersistentVolumeClaim == nil {
 					t.Errorf("%s: %s: volume %s is of a kind that is not allowed", from, key, v.Name)
 				}
 			}
 		}
-		if workloads != 2 { // the Deployment, and a CronJob or Helm's Job
+		if workloads != of.workloads {
 			t.Errorf("%s has %d workloads", from, workloads)
 		}
 	}

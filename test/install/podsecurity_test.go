@@ -22,7 +22,10 @@ func TestRestricted(t *testing.T) {
 	restricted := psaapi.LevelVersion{Level: psaapi.LevelRestricted, Version: psaapi.LatestVersion()}
 	for from, list := range map[string]objects{
 		"config/default with every component": kustomize(t, withComponents(t, components(t)...)),
+		"the observer":                        kustomize(t, withComponents(t, "observer")),
 		"the chart":                           chart(t),
+		"the chart with the observer":         chart(t, "--set", "observer.enabled=true"),
+		"the chart that reads log files":      chart(t, "--set", "observer.enabled=true,observer.mode=logs"),
 	} {
 		workloads := 0
 		for key, o := range list {

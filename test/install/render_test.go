@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
@@ -34,10 +35,16 @@ func TestChartIsKustomization(t *testing.T) {
 		kustomization string
 		values        []string
 	}{
-		"default values":         {"config/default", nil},
-		"before 1.36":            {"config/variants/no-mutating-admission", []string{"--set", "admission.mutating=false"}},
-		"network policy":         {withComponents(t, "network-policy"), []string{"--set", "networkPolicy.enabled=true"}},
-		"OpenShift":              {withComponents(t, "openshift"), []string{"--set", "runAsUser=null"}},
+		"default values":        {"config/default", nil},
+		"before 1.36":           {"config/variants/no-mutating-admission", []string{"--set", "admission.mutating=false"}},
+		"network policy":        {withComponents(t, "network-policy"), []string{"--set", "networkPolicy.enabled=true"}},
+		"OpenShift":             {withComponents(t, "openshift"), []string{"--set", "runAsUser=null"}},
+		"observer":              {withComponents(t, "observer"), []string{"--set", "observer.enabled=true"}},
+		"observer of log files": {withComponents(t, "observer", "observer-logs"), []string{"--set", "observer.enabled=true,observer.mode=logs"}},
+		"observer, confined": {
+			withComponents(t, "network-policy", "observer", "observer-network-policy", "openshift"),
+			[]string{"--set", "observer.enabled=true,networkPolicy.enabled=true,runAsUser=null"},
+		},
 		"CRDs that do not stay":  {"config/default", []string{"--set", "crds.keep=false"}},
 		"whatever the namespace": {"config/default", []string{"--namespace", "elsewhere"}},
 	} {
@@ -102,6 +109,57 @@ func TestChartValues(t *testing.T) {
 	}
 }
 
+func TestChartObserver(t *testing.T) {
+	const deployment, daemonSet = "Deployment access-broker-system/access-observer", "DaemonSet access-broker-system/access-observer"
+	pod := func(o *unstructured.Unstructured) (template *corev1.PodTemplateSpec, args []string) {
+		template = podOf(t, o)
+		return template, template.Spec.Containers[0].Args
+	}
+	o := chart(t, "--set", "observer.enabled=true,observer.tlsSecret=mine,observer.clientCASecret=senders,observer.streams=3,observer.replicas=4,observer.extraArgs={--log-level=debug}",
+		"--set", "observer.nodeSelector.disk=ssd,observer.tolerations[0].operator=Exists,observer.resources.limits.memory=1Gi,image.tag=v2,imagePullSecrets[0].name=pull")
+	template, args := pod(o[deployment])
+	if o[daemonSet] != nil || o["PersistentVolume /access-observer-log"] != nil {
+		t.Error("it reads files as well")
+	}
+	for _, want := range []string{"--streams=3", "--client-ca-file=/etc/access-observer/client-ca/ca.crt", "--log-level=debug"} {
+		if !slices.Contains(args, want) {
+			t.Errorf("there is no %s in %q", want, args)
+		}
+	}
+	spec := template.Spec
+	if v := spec.Volumes; len(v) != 2 || v[0].Secret.SecretName != "mine" || v[1].Secret.SecretName != "senders" {
+		t.Errorf("the Secrets are %+v", v)
+	}
+	if c := spec.Containers[0]; c.Image != "access-broker:v2" || c.Resources.Limits.Memory().String() != "1Gi" || spec.NodeSelector["disk"] != "ssd" || len(spec.Tolerations) != 1 || len(spec.ImagePullSecrets) != 1 {
+		t.Errorf("the Pods are %+v", spec)
+	}
+
+	o = chart(t, "--set", "observer.enabled=true,observer.mode=logs,observer.logPath=/var/log/apiserver/audit.json,observer.checkpointFolder=/srv/observer,observer.tolerations[0].operator=Exists")
+	template, args = pod(o[daemonSet])
+	if !slices.Contains(args, "--audit-log=/var/log/apiserver/audit.json") || template.Spec.Containers[0].VolumeMounts[0].MountPath != "/var/log/apiserver" || len(template.Spec.Tolerations) != 4 {
+		t.Errorf("it reads %q: %+v", args, template.Spec)
+	}
+	for name, path := range map[string]string{"log": "/var/log/apiserver", "checkpoint": "/srv/observer"} {
+		if got, _, _ := unstructured.NestedString(o["PersistentVolume /access-observer-"+name].Object, "spec", "hostPath", "path"); got != path {
+			t.Errorf("the volume %s is %s", name, got)
+		}
+	}
+	for _, gone := range []string{deployment, "Service access-broker-system/access-observer", "ClusterRole /access-audit-sender", "PodDisruptionBudget access-broker-system/access-observer"} {
+		if o[gone] != nil {
+			t.Errorf("%s is there, and nothing is posted to it", gone)
+		}
+	}
+}
+
+// Without its values there is no observer.
+func TestChartWithoutObserver(t *testing.T) {
+	for key := range chart(t, "--set", "networkPolicy.enabled=true") {
+		if strings.Contains(key, "observer") || strings.Contains(key, "audit-sender") {
+			t.Errorf("%s is there", key)
+		}
+	}
+}
+
 // The keys of extra that are kept are the same in the stamp and in the check.
 func TestChartKeptExtra(t *testing.T) {
 	o := chart(t, "--set", "admission.keptExtra={oid,example.com/team}")
@@ -140,6 +198,7 @@ func TestChartRefusesValues(t *testing.T) {
 	for _, values := range []string{
 		"replicas=0", "runAsUser=0", "no.such=value", "image.repository=", "grantableRoles.clusterRoles={*}", "extraArgs={positional}", "extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=relative",
 		"admission.keptExtra={OID}", `admission.keptExtra={a"b}`,
+		"observer.mode=files", "observer.logPath=audit.log", "observer.logPath=/audit.log", "observer.streams=0", "observer.enabled=yes-please", "observer.tlsSecret=",
 		"taskKinds[0].apiGroups={batch},taskKinds[0].resources={jobs},taskKinds[0].verbs={delete}",
 	} {
 		if out, err := helm(t, "template", "access-broker", "charts/access-broker", "--set", values); err == nil || !strings.Contains(out, "schema") {

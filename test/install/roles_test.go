@@ -30,11 +30,11 @@ func (c *cluster) userRoles(t *testing.T) {
 			"accessrequests/status": {"get", "patch", "update"},
 			"accesspolicies":        read,
 		},
-		"audit":    {"accessrequests": read, "accesspolicies": read, "accessgrants": read},
+		"audit":    {"accessrequests": read, "accesspolicies": read, "accessgrants": read, "accessusages": read},
 		"security": {"accesspolicies": all},
 	} {
 		user := c.Person(t, "somebody", group)
-		for _, resource := range []string{"accessrequests", "accesspolicies", "accessgrants"} {
+		for _, resource := range []string{"accessrequests", "accesspolicies", "accessgrants", "accessusages"} {
 			for _, subresource := range []string{"", "status"} {
 				name := resource
 				if subresource != "" {

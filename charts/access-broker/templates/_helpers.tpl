@@ -4,7 +4,11 @@
 
 {{- /* What the Pods of the Deployment and of the Job share. */}}
 {{- define "access-broker.pod" -}}
-serviceAccountName: access-broker
+{{- include "access-broker.podOf" (dict "account" "access-broker" "of" .Values "Values" .Values) }}
+{{- end }}
+
+{{- define "access-broker.podOf" -}}
+serviceAccountName: {{ .account }}
 securityContext:
   runAsNonRoot: true
   {{- with .Values.runAsUser }}
@@ -16,10 +20,10 @@ securityContext:
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{ toJson . }}
 {{- end }}
-{{- with .Values.nodeSelector }}
+{{- with .of.nodeSelector }}
 nodeSelector: {{ toJson . }}
 {{- end }}
-{{- with .Values.tolerations }}
+{{- with .of.tolerations }}
 tolerations: {{ toJson . }}
 {{- end }}
 {{- with .Values.priorityClassName }}
@@ -28,13 +32,32 @@ priorityClassName: {{ . }}
 {{- end }}
 
 {{- define "access-broker.container" -}}
-name: access-broker
-image: {{ include "access-broker.image" . | quote }}
-imagePullPolicy: {{ .Values.image.pullPolicy }}
-resources: {{ toJson .Values.resources }}
+{{- include "access-broker.containerOf" (dict "name" "access-broker" "of" .Values "root" .) }}
+{{- end }}
+
+{{- define "access-broker.containerOf" -}}
+name: {{ .name }}
+image: {{ include "access-broker.image" .root | quote }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+resources: {{ toJson .of.resources }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities:
     drop: [ALL]
+{{- end }}
+
+{{- /* The probes and their ports, of the observer. */}}
+{{- define "access-observer.probes" -}}
+livenessProbe:
+  httpGet:
+    path: /healthz
+    port: health
+  initialDelaySeconds: 15
+  periodSeconds: 20
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: health
+  periodSeconds: 10
 {{- end }}
