@@ -204,6 +204,7 @@ func (p *process) setupJudge(g *granting) error {
 	return watchOwned(builder.ControllerManagedBy(p).Named("judge").For(&v1alpha1.AccessGrant{})).
 		Watches(&v1alpha1.AccessRequest{}, queue.Urgent(grantOfRequest)).
 		Watches(&v1alpha1.AccessPolicy{}, queue.Urgent(p.grantsOfPolicy)).
+		Watches(&v1alpha1.AccessUsage{}, queue.Urgent(p.grantOfUsage)).
 		Watches(&rbacv1.ClusterRole{}, queue.Urgent(p.grantsOfRole)).
 		Watches(&rbacv1.Role{}, queue.Urgent(p.grantsOfRole)).
 		WatchesMetadata(&corev1.Namespace{}, queue.Urgent(p.grantsOfObject)).

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -102,6 +103,20 @@ func ofRole(ctx context.Context, o client.Object, byRole, byTask finder) []recon
 
 func (w wiring) grantsOfPolicy(ctx context.Context, o client.Object) []reconcile.Request {
 	return w.grantsBy(cached.ByPolicy)(ctx, o.GetName())
+}
+
+// grantOfUsage returns the grant that a usage may end: its policy ends what is idle,
+// or what is used in a suspicious way.
+func (w wiring) grantOfUsage(ctx context.Context, o client.Object) []reconcile.Request {
+	g, p := &v1alpha1.AccessGrant{}, &v1alpha1.AccessPolicy{}
+	whole := &client.GetOptions{UnsafeDisableDeepCopy: ptr.To(true)}
+	if w.cache.Get(ctx, client.ObjectKey{Name: o.GetName()}, g, whole) != nil || w.cache.Get(ctx, client.ObjectKey{Name: g.Spec.PolicyRef.Name}, p, whole) != nil {
+		return nil // there is nothing to end
+	}
+	if p.Spec.IdleTimeout == nil && (len(p.Spec.Suspicious) == 0 || len(o.(*v1alpha1.AccessUsage).Status.Suspicious) == 0) {
+		return nil
+	}
+	return []reconcile.Request{keyOf(g)}
 }
 
 func (w wiring) grantsOfObject(ctx context.Context, o client.Object) []reconcile.Request {

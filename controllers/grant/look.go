@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -26,7 +27,7 @@ func (r *Reconciler) facts(ctx context.Context, g *v1alpha1.AccessGrant) *grant.
 	l.request = sync.OnceValues(l.readRequest)
 	l.policy = sync.OnceValues(l.readPolicy)
 	return &grant.Facts{
-		Request: l.request, Policy: l.policy, Refusal: l.refusal, Task: l.task, Roles: l.roles,
+		Request: l.request, Policy: l.policy, Refusal: l.refusal, Usage: sync.OnceValues(l.usage), Task: l.task, Roles: l.roles,
 		ServiceAccount: func(namespace, name string) (types.UID, error) {
 			return l.uid(client.ObjectKey{Namespace: namespace, Name: name}, resolve.ServiceAccountMetadata())
 		},
@@ -69,6 +70,20 @@ func (l *look) readPolicy() (*v1alpha1.AccessPolicy, error) {
 		return nil, fmt.Errorf("read policy: %w", err)
 	}
 	return object, nil
+}
+
+// usage reads what was observed of the grant from the cache alone: where nobody
+// observes, that costs nothing.
+func (l *look) usage() (*v1alpha1.AccessUsage, error) {
+	u := &v1alpha1.AccessUsage{}
+	err := l.Client.Get(l.ctx, client.ObjectKey{Name: l.g.Name}, u, &client.GetOptions{UnsafeDisableDeepCopy: ptr.To(true)})
+	if apierrors.IsNotFound(err) || (err == nil && !grant.HasUsage(l.g, u)) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read usage: %w", err)
+	}
+	return u, nil
 }
 
 // refusal tells why the policy no longer allows what was given, with the policy and

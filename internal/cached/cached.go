@@ -1,7 +1,8 @@
 // Package cached defines what the broker's cache keeps of requests and grants: those
 // that have not ended. Most of them in a cluster have ended, and the broker needs
 // those only to delete them when their retention is over: it leaves them on the API
-// server and reads them a page at a time.
+// server and reads them a page at a time. Of usages it keeps those that are not
+// closed.
 //
 // An object that ends leaves the cache like one that is deleted. Code that does not
 // find one there must ask the API server which of the two happened.
@@ -38,19 +39,22 @@ const (
 // phase is the field that the API server selects by; the CRDs declare it selectable.
 const phase = "status.phase"
 
-// Ended tells whether an object is a request or a grant that has ended.
+// Ended tells whether an object is a request or a grant that has ended, or a usage
+// that is closed.
 func Ended(o runtime.Object) bool {
 	switch o := o.(type) {
 	case *v1alpha1.AccessRequest:
 		return o.Status.Phase.Ended()
 	case *v1alpha1.AccessGrant:
 		return o.Status.Phase == v1alpha1.GrantEnded
+	case *v1alpha1.AccessUsage:
+		return o.Status.Phase == v1alpha1.UsageClosed
 	}
 	return false
 }
 
 // selector selects the objects of a kind that have ended, or those that have not. It
-// is nil for any kind but requests and grants.
+// is nil for any kind but requests, grants and usages.
 func selector(o runtime.Object, ended bool) fields.Selector {
 	var phases []string // to be left out
 	switch o.(type) {
@@ -68,6 +72,11 @@ func selector(o runtime.Object, ended bool) fields.Selector {
 			return fields.OneTermEqualSelector(phase, string(v1alpha1.GrantEnded))
 		}
 		phases = append(phases, string(v1alpha1.GrantEnded))
+	case *v1alpha1.AccessUsage, *v1alpha1.AccessUsageList:
+		if ended {
+			return fields.OneTermEqualSelector(phase, string(v1alpha1.UsageClosed))
+		}
+		phases = append(phases, string(v1alpha1.UsageClosed))
 	default:
 		return nil
 	}

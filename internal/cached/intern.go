@@ -48,6 +48,8 @@ func (in *interner) transform() toolscache.TransformFunc {
 			in.request(object)
 		case *v1alpha1.AccessGrant:
 			in.grant(object)
+		case *v1alpha1.AccessUsage:
+			skim(object)
 		case *rbacv1.RoleBinding:
 			sharedBinding(object, &object.TypeMeta, &object.RoleRef, &object.Subjects)
 		case *rbacv1.ClusterRoleBinding:
@@ -99,6 +101,25 @@ func (in *interner) grant(g *v1alpha1.AccessGrant) {
 	g.Finalizers = exact(g.Finalizers)
 	intern(each(g.Finalizers)...)
 	status.Conditions = sharedConditions(status.Conditions)
+}
+
+// skim leaves of a usage what tells whether its grant must end, and what is open. The
+// rest is most of it, and is read once, when the grant has ended.
+func skim(u *v1alpha1.AccessUsage) {
+	intern(&u.Kind, &u.APIVersion)
+	u.Annotations = nil
+	status := &u.Status
+	status.Streams, status.Callers, status.Used, status.Refused, status.Created = nil, nil, nil, nil, nil
+	status.Risks, status.ClosedSessions, status.EndedSessions = nil, nil, nil
+	status.More = v1alpha1.UsageMore{Sessions: status.More.Sessions}
+	u.OwnerReferences, status.Sessions, status.Suspicious = exact(u.OwnerReferences), exact(status.Sessions), exact(status.Suspicious)
+	for i := range u.OwnerReferences {
+		intern(&u.OwnerReferences[i].APIVersion, &u.OwnerReferences[i].Kind)
+	}
+	for i := range status.Sessions {
+		s := &status.Sessions[i]
+		intern(&s.Kind, &s.Group, &s.Resource, &s.Namespace, &s.User, &s.Address)
+	}
 }
 
 func (in *interner) role(ref **v1alpha1.RoleRef) {

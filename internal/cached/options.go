@@ -13,8 +13,10 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
+// +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accessusages,verbs=get;list;watch
+
 // Options of the manager's cache. It keeps only requests and grants that have not
-// ended, bindings that belong to a grant, and the broker's own admission policies.
+// ended, usages that are not closed, bindings that belong to a grant, and the broker's own admission policies.
 // It drops the managedFields of everything, and keeps equal rules once.
 func Options(bindings ...client.Object) cache.Options {
 	ofGrants, err := labels.NewRequirement(v1alpha1.LabelGrant, selection.Exists, nil)

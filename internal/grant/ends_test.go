@@ -31,6 +31,8 @@ func whole(changes ...ofGrant) *v1alpha1.AccessGrant {
 	for _, o := range Objects(g) {
 		g.Status.Bindings = append(g.Status.Bindings, o.Ref("binding"))
 	}
+	g.UID, g.CreationTimestamp = "grant", given
+	g.Status.GrantedTime = &given
 	return g
 }
 
@@ -45,9 +47,13 @@ func fine() *Facts {
 			}, nil
 		},
 		Policy: func() (*v1alpha1.AccessPolicy, error) {
-			return &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{UID: "policy", Generation: 1}}, nil
+			return &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: "prod", UID: "policy", Generation: 1}, Spec: v1alpha1.AccessPolicySpec{
+				IdleTimeout: &metav1.Duration{Duration: 30 * time.Minute},
+				Suspicious:  []v1alpha1.SuspiciousUse{{Name: "told", Action: v1alpha1.SuspiciousReport}, {Name: "secrets", Action: v1alpha1.SuspiciousRevoke}},
+			}}, nil
 		},
 		Refusal: func() (string, error) { return "", nil },
+		Usage:   func() (*v1alpha1.AccessUsage, error) { return nil, nil },
 		Task:    func() (TaskNow, error) { return TaskNow{State: task.Running}, nil },
 		Roles: func() RolesNow {
 			return RolesNow{Each: []RoleNow{{UID: "role", Approved: "role"}}, Fingerprint: "as approved"}
@@ -84,6 +90,57 @@ func policyIs(edit func(*v1alpha1.AccessPolicy)) change {
 			edit(p)
 			return p, err
 		}
+	}
+}
+
+// given is when the grant of whole was given: an hour before before.
+var given = metav1.NewTime(before.Add(-time.Hour))
+
+// at is a moment, in minutes after the grant was given.
+func at(minutes int) *v1alpha1.Moment {
+	m := metav1.NewTime(given.Add(time.Duration(minutes) * time.Minute))
+	return &m
+}
+
+type ofUsage func(*v1alpha1.AccessUsage)
+
+func usageIs(changes ...ofUsage) change {
+	return func(f, _ *Facts) {
+		f.Usage = func() (*v1alpha1.AccessUsage, error) {
+			u := &v1alpha1.AccessUsage{}
+			for _, change := range changes {
+				change(u)
+			}
+			return u, nil
+		}
+	}
+}
+
+func observed(since, until int) ofUsage {
+	return func(u *v1alpha1.AccessUsage) { u.Status.Since, u.Status.Until = at(since), at(until) }
+}
+
+func calledAt(minutes int) ofUsage {
+	return func(u *v1alpha1.AccessUsage) { u.Status.LastCall, u.Status.Calls = at(minutes), 1 }
+}
+
+func gapUntil(minutes int) ofUsage {
+	return func(u *v1alpha1.AccessUsage) { u.Status.LastGap, u.Status.Gaps = at(minutes), 1 }
+}
+
+func open(kinds ...string) ofUsage {
+	return func(u *v1alpha1.AccessUsage) {
+		for _, kind := range kinds {
+			u.Status.Sessions = append(u.Status.Sessions, v1alpha1.UsageSession{ID: kind, Kind: kind, Since: *at(1)})
+		}
+	}
+}
+
+func finding(name string, action v1alpha1.SuspiciousAction, minutes int) ofUsage {
+	return func(u *v1alpha1.AccessUsage) {
+		u.Status.Suspicious = append(u.Status.Suspicious, v1alpha1.UsageFinding{
+			Name: name, Action: action, Message: "9 Secrets read", Times: 9, First: *at(minutes), Last: *at(minutes),
+		})
 	}
 }
 
@@ -131,6 +188,19 @@ var over = map[string]map[string]struct {
 			policyIs(func(p *v1alpha1.AccessPolicy) { p.Generation = 2 })(f, rest)
 		}, v1alpha1.EndPolicyChanged, "was changed and no longer allows this: it forbids it"},
 		"refuses a namespace": {func(f, _ *Facts) { f.Refusal = func() (string, error) { return "does not cover a", nil } }, v1alpha1.EndPolicyChanged, "as a namespace has changed: it does not cover a"},
+	},
+	"suspicious": {
+		"was seen": {usageIs(finding("secrets", v1alpha1.SuspiciousRevoke, 5)), v1alpha1.EndSuspicious, "AccessPolicy prod calls a use of it suspicious, secrets: 9 Secrets read"},
+		"was seen among others": {usageIs(finding("told", v1alpha1.SuspiciousReport, 1), finding("gone", v1alpha1.SuspiciousRevoke, 1), finding("secrets", v1alpha1.SuspiciousRevoke, 5)),
+			v1alpha1.EndSuspicious, "secrets"},
+		"was seen as it began": {usageIs(finding("secrets", v1alpha1.SuspiciousRevoke, 0)), v1alpha1.EndSuspicious, ""},
+	},
+	"idle": {
+		"was never used":       {usageIs(observed(0, 30)), v1alpha1.EndIdle, "not used for 30m: no call was observed from 2026-07-15T10:00:00Z, when it was given, until 2026-07-15T10:30:00Z, and AccessPolicy prod ends what is idle for 30m"},
+		"was used once":        {usageIs(observed(0, 40), calledAt(10)), v1alpha1.EndIdle, "from 2026-07-15T10:10:00Z, the last call, until"},
+		"was seen from late":   {usageIs(observed(7, 37)), v1alpha1.EndIdle, "when the observation began"},
+		"was seen with a gap":  {usageIs(observed(0, 50), gapUntil(20)), v1alpha1.EndIdle, "when an interruption of the observation ended"},
+		"has but a watch open": {usageIs(observed(0, 30), open("watch")), v1alpha1.EndIdle, "; a watch is open, which is no use"},
 	},
 	"task": {
 		"is complete":        {taskIs(TaskNow{State: task.Completed, Why: "Job migrate succeeded"}, nil), v1alpha1.EndTaskCompleted, "Job migrate succeeded"},
@@ -181,6 +251,7 @@ var unknown = map[string]func(*Facts){
 	"request":         func(f *Facts) { f.Request = func() (*v1alpha1.AccessRequest, error) { return nil, errUnknown } },
 	"policy":          func(f *Facts) { f.Policy = func() (*v1alpha1.AccessPolicy, error) { return nil, errUnknown } },
 	"refusal":         func(f *Facts) { f.Refusal = func() (string, error) { return "", errUnknown } },
+	"usage":           func(f *Facts) { f.Usage = func() (*v1alpha1.AccessUsage, error) { return nil, errUnknown } },
 	"task":            func(f *Facts) { f.Task = func() (TaskNow, error) { return TaskNow{}, errUnknown } },
 	"a role":          func(f *Facts) { rolesAre("as approved", RoleNow{Err: errUnknown})(f, nil) },
 	"service account": func(f *Facts) { f.ServiceAccount = func(string, string) (types.UID, error) { return "", errUnknown } },

@@ -19,6 +19,9 @@ type Facts struct {
 	// Refusal is why the policy does not allow the grant any more, in words that go
 	// after "it"; empty while it does.
 	Refusal func() (string, error)
+	// Usage of the grant as it was observed, nil when it was not. It is asked only of
+	// held access whose policy ends what is idle or suspicious.
+	Usage func() (*v1alpha1.AccessUsage, error)
 	// Task of the grant; asked only when it has one.
 	Task func() (TaskNow, error)
 	// Roles that the grant binds; asked only when it binds roles that exist.

@@ -66,6 +66,8 @@ var ends = []struct {
 	{"deleted", deleted},
 	{"request", requestOver},
 	{"policy", policyOver},
+	{"suspicious", suspiciousOver},
+	{"idle", idleOver},
 	{"task", taskOver},
 	{"role", roleOver},
 	{"subject", subjectOver},

@@ -60,6 +60,8 @@ func TestRequestPhase(t *testing.T) {
 		v1alpha1.EndPolicyGone:     v1alpha1.RequestRevoked,
 		v1alpha1.EndPolicyChanged:  v1alpha1.RequestRevoked,
 		v1alpha1.EndBindingTouched: v1alpha1.RequestRevoked,
+		v1alpha1.EndIdle:           v1alpha1.RequestRevoked,
+		v1alpha1.EndSuspicious:     v1alpha1.RequestRevoked,
 		v1alpha1.EndRoleWidened:    v1alpha1.RequestRevoked,
 		v1alpha1.EndRoleGone:       v1alpha1.RequestRevoked,
 		v1alpha1.EndSubjectGone:    v1alpha1.RequestRevoked,
