@@ -33,6 +33,7 @@ import (
 	"github.com/accessbroker/accessbroker/controllers/grant"
 	"github.com/accessbroker/accessbroker/controllers/policy"
 	"github.com/accessbroker/accessbroker/controllers/request"
+	"github.com/accessbroker/accessbroker/controllers/usage"
 	"github.com/accessbroker/accessbroker/internal/access"
 	"github.com/accessbroker/accessbroker/internal/admission"
 	"github.com/accessbroker/accessbroker/internal/cached"
@@ -75,6 +76,8 @@ type Options struct {
 	Settle time.Duration
 	// Version of the broker, for the metrics.
 	Version string
+	// AfterEnd, if there is one, hears of what is written on a grant after its end.
+	AfterEnd func(before, after *v1alpha1.AccessGrant)
 }
 
 // process is what the controllers share.
@@ -99,7 +102,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return err
 	}
 	granting := p.newGranting()
-	if err := errors.Join(p.setupPolicy(), p.setupRequest(granting, o.Settle), p.setupGrant(granting), p.setupJudge(granting), p.setupExpirer()); err != nil {
+	if err := errors.Join(p.setupPolicy(), p.setupRequest(granting, o.Settle), p.setupGrant(granting), p.setupJudge(granting), p.setupUsage(), p.setupExpirer()); err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
 	return mgr.Add(&record.Archive{
@@ -134,7 +137,7 @@ func newProcess(ctx context.Context, mgr manager.Manager, o Options) (*process, 
 	if p.metrics, err = record.NewMetrics(metrics.Registry, c, o.Clock, o.Version); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	p.status = &record.Writer{Client: c, Journal: record.Journal{Recorder: recorder, Audit: o.Audit}, Metrics: p.metrics}
+	p.status = &record.Writer{Client: c, Journal: record.Journal{Recorder: recorder, Audit: o.Audit}, Metrics: p.metrics, AfterEnd: o.AfterEnd}
 	tasks, err := resolve.NewTasks(mgr.GetConfig(), mgr.GetHTTPClient(), p.named)
 	if err != nil {
 		return nil, err
@@ -212,6 +215,17 @@ func (p *process) setupJudge(g *granting) error {
 		WatchesRawSource(p.names.Tasks.Source(p.grantsBy(cached.ByTask))).
 		WithOptions(queue.Options(queue.MaxBackoff)).
 		Complete(reconcile.Func(g.Judge))
+}
+
+// setupUsage also watches grants leave the cache: that one has ended is the moment to
+// look back.
+func (p *process) setupUsage() error {
+	r := &usage.Reconciler{Client: p.client, Live: p.live, Mapper: p.GetRESTMapper(), Clock: p.clock, Status: p.status, Backlog: p.backlog}
+	return builder.ControllerManagedBy(p).Named("usage").
+		For(&v1alpha1.AccessUsage{}).
+		Watches(&v1alpha1.AccessGrant{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(leaving)).
+		WithOptions(queue.Options(queue.MaxRequestBackoff)).
+		Complete(r)
 }
 
 func (p *process) setupExpirer() error {

@@ -40,6 +40,11 @@ var toCheck = predicate.Or(
 	},
 )
 
+// leaving lets through what leaves the cache.
+var leaving = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false }, UpdateFunc: func(event.UpdateEvent) bool { return false }, GenericFunc: func(event.GenericEvent) bool { return false },
+}
+
 func keyOf(o client.Object) reconcile.Request {
 	return reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}
 }

@@ -166,16 +166,17 @@ func run() (code int, err error) {
 		return 1, fmt.Errorf("open the audit log: %w", err)
 	}
 	defer func() { _ = audit.Sync() }()
-	if err := controllers.Setup(ctx, mgr, controllers.Options{
+	options := controllers.Options{
 		Clock: clock.RealClock{}, Audit: audit.Named("audit"), Version: version,
 		Settle: *settleTime, Retention: record.Retention{Requests: *requestRetention, Grants: *grantRetention},
-	}); err != nil {
-		return 1, err
 	}
 	if sinks != nil {
-		if err := notify.Setup(ctx, mgr, sinks, *namespace, clock.RealClock{}); err != nil {
+		if options.AfterEnd, err = notify.Setup(ctx, mgr, sinks, *namespace, clock.RealClock{}); err != nil {
 			return 1, fmt.Errorf("notifications: %w", err)
 		}
+	}
+	if err := controllers.Setup(ctx, mgr, options); err != nil {
+		return 1, err
 	}
 	if err := addServers(mgr, *probeAddr, *metricsAddr); err != nil {
 		return 1, err

@@ -5,9 +5,12 @@ import (
 	"slices"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/rules"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -183,4 +186,36 @@ func earliest(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// KeepsPod says why the Pod of a session is not to be evicted, in words that go after
+// "the Pod is not evicted: "; empty when it may be. The session is what the observer
+// says: it must be one that the grant allowed, at the time of the grant, or whoever
+// writes usages could have any Pod evicted.
+func KeepsPod(g *v1alpha1.AccessGrant, s v1alpha1.UsageSession) string {
+	began := s.Since.Time
+	switch {
+	case g.Status.GrantedTime == nil || g.Status.EndedTime == nil:
+		return "the access was never held"
+	case began.Add(clockSkew).Before(g.Status.GrantedTime.Time) || g.Status.EndedTime.Add(clockSkew).Before(began):
+		return "the session did not begin while the access was held"
+	case len(validation.IsDNS1123Subdomain(s.Name))+len(validation.IsDNS1123Label(s.Namespace)) > 0:
+		return "no Pod can have its name" // it would be a path to another
+	case !g.Spec.Cluster && !slices.ContainsFunc(g.Spec.Namespaces, func(ns v1alpha1.GrantNamespace) bool { return ns.Name == s.Namespace }):
+		return "it is not within the scope of the grant"
+	}
+	approved, _, err := ApprovedRules(g)
+	if err != nil {
+		return "nobody can read what the grant allowed"
+	}
+	// The API server asks for create, or for get where a client connects by GET.
+	if !slices.ContainsFunc([]string{"create", "get"}, func(verb string) bool {
+		ok, _ := rules.Covers(approved, []rbacv1.PolicyRule{{
+			Verbs: []string{verb}, APIGroups: []string{""}, Resources: []string{"pods/" + s.Kind}, ResourceNames: []string{s.Name},
+		}})
+		return ok
+	}) {
+		return "the grant does not allow " + s.Kind + " there"
+	}
+	return ""
 }

@@ -149,3 +149,61 @@ func TestWindow(t *testing.T) {
 		}
 	}
 }
+
+// The Pod of a session may be evicted only where the grant allowed the session, when
+// it was held.
+func TestKeepsPod(t *testing.T) {
+	ended := *at(60)
+	exec := []v1alpha1.PolicyRule{{Verbs: []string{"create"}, APIGroups: []string{""}, Resources: []string{"pods/exec"}}}
+	of := func(rules ...v1alpha1.PolicyRule) *v1alpha1.AccessGrant {
+		g := whole()
+		g.Status.EndedTime = &ended
+		g.Spec.RoleRef, g.Spec.Rules = nil, rules
+		return g
+	}
+	session := v1alpha1.UsageSession{ID: "1", Kind: "exec", Resource: "pods", Namespace: "a", Name: "web", User: "alice", Since: *at(30)}
+	named := func(names ...string) []v1alpha1.PolicyRule {
+		rules := []v1alpha1.PolicyRule{exec[0]}
+		rules[0].ResourceNames = names
+		return rules
+	}
+	for name, test := range map[string]struct {
+		grant *v1alpha1.AccessGrant
+		edit  func(g *v1alpha1.AccessGrant, s *v1alpha1.UsageSession)
+		says  string
+	}{
+		"all is as it must be": {of(exec...), nil, ""},
+		"by GET":               {of(v1alpha1.PolicyRule{Verbs: []string{"get"}, APIGroups: []string{"*"}, Resources: []string{"pods/exec"}}), nil, ""},
+		"by a wildcard":        {of(v1alpha1.PolicyRule{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}}), nil, ""},
+		"this Pod by name":     {of(named("web")...), nil, ""},
+		"another Pod by name":  {of(named("api")...), nil, "does not allow exec"},
+		"cluster-wide": {of(exec...), func(g *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) {
+			g.Spec.Cluster, g.Spec.Namespaces, s.Namespace = true, nil, "z"
+		}, ""},
+		"another namespace":           {of(exec...), func(_ *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) { s.Namespace = "kube-system" }, "not within the scope"},
+		"attach, and exec is allowed": {of(exec...), func(_ *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) { s.Kind = "attach" }, "does not allow attach"},
+		"Pods, and no exec":           {of(v1alpha1.PolicyRule{Verbs: []string{"*"}, APIGroups: []string{""}, Resources: []string{"pods"}}), nil, "does not allow exec"},
+		"before it was given":         {of(exec...), func(_ *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) { s.Since = *at(-1) }, "did not begin while"},
+		"after it ended":              {of(exec...), func(_ *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) { s.Since = *at(61) }, "did not begin while"},
+		"it never was given":          {of(exec...), func(g *v1alpha1.AccessGrant, _ *v1alpha1.UsageSession) { g.Status.GrantedTime = nil }, "never held"},
+		"it did not end":              {of(exec...), func(g *v1alpha1.AccessGrant, _ *v1alpha1.UsageSession) { g.Status.EndedTime = nil }, "never held"},
+		"a name that is a path":       {of(exec...), func(_ *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) { s.Name = "../../x" }, "can have its name"},
+		"a namespace that is a path": {of(exec...), func(g *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) {
+			g.Spec.Cluster, s.Namespace = true, "a/pods/web/.."
+		}, "can have its name"},
+		"no name": {of(exec...), func(_ *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) { s.Name = "" }, "can have its name"},
+	} {
+		g, s := test.grant, session
+		if test.edit != nil {
+			test.edit(g, &s)
+		}
+		if got := KeepsPod(g, s); (got == "") != (test.says == "") || !strings.Contains(got, test.says) {
+			t.Errorf("%s: %q, want %q", name, got, test.says)
+		}
+	}
+	unreadable := whole()
+	unreadable.Status.EndedTime, unreadable.Spec.RoleRules = &ended, []string{"\"not a line"}
+	if got := KeepsPod(unreadable, session); got == "" {
+		t.Error("nobody can read what it allowed, and the Pod goes")
+	}
+}

@@ -19,7 +19,7 @@ import (
 
 // Data is the data of a CloudEvent. What is not known yet in a phase is left out.
 type Data struct {
-	// Phase that was entered.
+	// Phase that was entered; of usage, the condition that is True, or Idle.
 	Phase string `json:"phase"`
 	// Message says why, for people.
 	Message string `json:"message,omitempty"`
@@ -134,10 +134,17 @@ func grantData(g *v1alpha1.AccessGrant, t transition) Data {
 	if g.Spec.RoleRef == nil {
 		d.Rules = g.Spec.Rules
 	}
-	if v1alpha1.GrantPhase(t.phase) == v1alpha1.GrantEnded {
-		d.EndReason, d.EndedBy = string(g.Status.EndReason), g.Status.EndedBy
-		d.Message = ptr.Deref(meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessGiven), metav1.Condition{}).Message
+	says := t.phase
+	switch t.phase {
+	case string(v1alpha1.GrantActive):
+		return d
+	case string(v1alpha1.GrantEnded), string(v1alpha1.EndIdle):
+		says = v1alpha1.ConditionAccessGiven
 	}
+	if says != v1alpha1.ConditionSuspicious { // that comes before the end
+		d.EndReason, d.EndedBy = string(g.Status.EndReason), g.Status.EndedBy
+	}
+	d.Message = ptr.Deref(meta.FindStatusCondition(g.Status.Conditions, says), metav1.Condition{}).Message
 	return d
 }
 
@@ -203,6 +210,14 @@ func slackText(o client.Object, t transition) string {
 		line("*%s* asks for *%s* in *%s*%s", who, what, d.Scope, howLong(d))
 	case t.eventType == grantType(v1alpha1.GrantActive):
 		line("*Access given*: %s has %s in %s until %s", who, what, d.Scope, text.Moment(d.ExpirationTime.Time))
+	case t.eventType == usageType(v1alpha1.ConditionSuspicious):
+		line("*Suspicious use* of %s in %s by %s", what, d.Scope, who)
+	case t.eventType == usageType(v1alpha1.ConditionLeftBehind):
+		line("*Left behind* by %s, %s in %s", who, what, d.Scope)
+	case t.eventType == usageType(v1alpha1.ConditionSessionsOpen):
+		line("*Sessions outlive the access* of %s, %s in %s", who, what, d.Scope)
+	case t.eventType == usageType(string(v1alpha1.EndIdle)):
+		line("*Access was idle*: %s, %s in %s", who, what, d.Scope)
 	case t.eventType == grantType(v1alpha1.GrantEnded):
 		line("*Access ended* (%s): %s, %s in %s", d.EndReason, who, what, d.Scope)
 	default:

@@ -50,18 +50,18 @@ type notifier struct {
 	unsaved          bool
 }
 
-// Setup adds the notifier to a manager. Its cursor lies in namespace.
-func Setup(ctx context.Context, mgr manager.Manager, config *Config, namespace string, clk clock.Clock) error {
+// Setup adds the notifier to a manager. Its cursor lies in namespace. afterEnd takes
+// note of what is written on a grant after its end, which no cache shows.
+func Setup(ctx context.Context, mgr manager.Manager, config *Config, namespace string, clk clock.Clock) (afterEnd func(before, after *v1alpha1.AccessGrant), err error) {
 	n := &notifier{
 		cached: mgr.GetClient(), live: mgr.GetAPIReader(), writer: mgr.GetClient(),
 		key: client.ObjectKey{Namespace: namespace, Name: CursorName}, clock: clk,
 	}
-	var err error
 	if n.requests, err = mgr.GetCache().GetInformer(ctx, &v1alpha1.AccessRequest{}); err != nil {
-		return fmt.Errorf("watch requests: %w", err)
+		return nil, fmt.Errorf("watch requests: %w", err)
 	}
 	if n.grants, err = mgr.GetCache().GetInformer(ctx, &v1alpha1.AccessGrant{}); err != nil {
-		return fmt.Errorf("watch grants: %w", err)
+		return nil, fmt.Errorf("watch grants: %w", err)
 	}
 	sent := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "access_broker_notifications_total", Help: "Attempts to tell a sink of a transition, by result: delivered, failed (and tried again), or dropped (deleted before the sink could be told).",
@@ -70,14 +70,14 @@ func Setup(ctx context.Context, mgr manager.Manager, config *Config, namespace s
 		Name: "access_broker_notifications_pending", Help: "Transitions that a sink has not been told of yet.",
 	}, []string{"sink"})
 	if err := errors.Join(metrics.Registry.Register(sent), metrics.Registry.Register(pending)); err != nil {
-		return fmt.Errorf("metrics: %w", err)
+		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	for _, sink := range config.Sinks {
 		q := newQueue(sink, config.Source, clk, sent, pending)
 		q.live = n.live
 		n.queues = append(n.queues, q)
 	}
-	return mgr.Add(n)
+	return n.afterEnd, mgr.Add(n)
 }
 
 // NeedLeaderElection is of manager.LeaderElectionRunnable.
@@ -174,6 +174,15 @@ func (n *notifier) changed(ctx context.Context, before, after client.Object) {
 	given := n.grantOf(ctx, after)
 	known := transitions(before, given)
 	fresh := slices.DeleteFunc(transitions(after, given), func(t transition) bool { return has(known, t) })
+	for _, q := range n.queues {
+		q.add(after, fresh, false)
+	}
+}
+
+// afterEnd takes note of what is new of a grant that had ended before.
+func (n *notifier) afterEnd(before, after *v1alpha1.AccessGrant) {
+	known := ofGrant(before)
+	fresh := slices.DeleteFunc(ofGrant(after), func(t transition) bool { return has(known, t) })
 	for _, q := range n.queues {
 		q.add(after, fresh, false)
 	}

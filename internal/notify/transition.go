@@ -17,14 +17,18 @@ import (
 const (
 	requestPrefix = "dev.accessbroker.request."
 	grantPrefix   = "dev.accessbroker.grant."
+	usagePrefix   = "dev.accessbroker.usage."
 )
 
-// Types of events: a prefix and the phase that was entered.
+// Types of events: a prefix and the phase that was entered, or what was observed of the
+// use of a grant.
 var Types = []string{
 	requestType(v1alpha1.RequestPending), requestType(v1alpha1.RequestApproved), requestType(v1alpha1.RequestActive),
 	requestType(v1alpha1.RequestCompleted), requestType(v1alpha1.RequestExpired), requestType(v1alpha1.RequestRevoked),
 	requestType(v1alpha1.RequestDenied), requestType(v1alpha1.RequestLapsed), requestType(v1alpha1.RequestFailed),
 	grantType(v1alpha1.GrantActive), grantType(v1alpha1.GrantEnded),
+	usageType(v1alpha1.ConditionSuspicious), usageType(string(v1alpha1.EndIdle)),
+	usageType(v1alpha1.ConditionLeftBehind), usageType(v1alpha1.ConditionSessionsOpen),
 }
 
 func requestType(phase v1alpha1.RequestPhase) string {
@@ -34,6 +38,8 @@ func requestType(phase v1alpha1.RequestPhase) string {
 func grantType(phase v1alpha1.GrantPhase) string {
 	return grantPrefix + strings.ToLower(string(phase))
 }
+
+func usageType(what string) string { return usagePrefix + strings.ToLower(what) }
 
 // transition is one step in the life of a request or a grant. Present and past
 // ones are all read from the stored object.
@@ -95,7 +101,8 @@ func ofRequest(r *v1alpha1.AccessRequest, given *v1alpha1.AccessGrant) []transit
 	return out
 }
 
-// ofGrant lists a grant's transitions so far, in order.
+// ofGrant lists a grant's transitions so far, in order. Each condition about its use is
+// one while it is True.
 func ofGrant(g *v1alpha1.AccessGrant) []transition {
 	var out []transition
 	add := func(phase v1alpha1.GrantPhase, at *metav1.Time) {
@@ -104,8 +111,21 @@ func ofGrant(g *v1alpha1.AccessGrant) []transition {
 	if g.Status.GrantedTime != nil {
 		add(v1alpha1.GrantActive, g.Status.GrantedTime)
 	}
-	if g.Status.Phase == v1alpha1.GrantEnded && g.Status.EndedTime != nil {
+	observed := func(what string, at metav1.Time) {
+		out = append(out, newTransition(g.UID, usageType(what), what, at.Time))
+	}
+	ended := g.Status.Phase == v1alpha1.GrantEnded && g.Status.EndedTime != nil
+	if ended && g.Status.EndReason == v1alpha1.EndIdle {
+		observed(string(v1alpha1.EndIdle), *g.Status.EndedTime)
+	}
+	if ended {
 		add(v1alpha1.GrantEnded, g.Status.EndedTime)
 	}
+	for _, kind := range []string{v1alpha1.ConditionSuspicious, v1alpha1.ConditionLeftBehind, v1alpha1.ConditionSessionsOpen} {
+		if c := meta.FindStatusCondition(g.Status.Conditions, kind); c != nil && c.Status == metav1.ConditionTrue {
+			observed(kind, c.LastTransitionTime)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b transition) int { return a.at.Compare(b.at) })
 	return out
 }

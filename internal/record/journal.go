@@ -49,7 +49,7 @@ func (j Journal) grant(event, action, note string, g *v1alpha1.AccessGrant) {
 	switch admission := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAdmissionEnforced); {
 	case event == string(v1alpha1.GrantEnded):
 		severity = severityOfEnd(string(g.Status.EndReason))
-	case event == v1alpha1.ReasonRemovalRefused:
+	case slices.Contains(warnings, event):
 		severity = corev1.EventTypeWarning
 	case event == string(v1alpha1.GrantActive) && admission != nil && admission.Status == metav1.ConditionFalse:
 		severity, note = corev1.EventTypeWarning, note+"; "+admission.Message
@@ -89,12 +89,16 @@ func (j Journal) grantPhase(g *v1alpha1.AccessGrant) {
 }
 
 // asWanted are the reasons for which a request or a grant ends as people meant
-// it to: the time was up, the task was over, or somebody decided so.
+// it to: the time was up, the task was over, nobody used it, or somebody decided so.
 var asWanted = []string{
 	string(v1alpha1.EndExpired), string(v1alpha1.EndTaskCompleted), string(v1alpha1.EndTaskFailed), string(v1alpha1.EndTaskGone),
 	string(v1alpha1.EndReleased), string(v1alpha1.EndRevoked), string(v1alpha1.EndDenied), string(v1alpha1.EndRequestDeleted),
+	string(v1alpha1.EndIdle),
 	v1alpha1.ReasonWithdrawn,
 }
+
+// warnings are what is reported of a grant, besides its phases, for somebody to look.
+var warnings = []string{v1alpha1.ReasonRemovalRefused, v1alpha1.ConditionSuspicious, v1alpha1.ConditionLeftBehind, v1alpha1.ConditionSessionsOpen}
 
 // severityOfEnd is the type of the Event of an end: Warning unless people meant it.
 func severityOfEnd(reason string) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -27,6 +29,10 @@ type Metrics struct {
 	approvalToActive prometheus.Histogram
 	revocationLag    prometheus.Histogram
 	revocationErrors prometheus.Counter
+	usageEnds        *prometheus.CounterVec
+	findings         *prometheus.CounterVec
+	leftBehind       prometheus.Counter
+	outlived         prometheus.Counter
 
 	mu sync.Mutex
 	// granted has the grants that are not Active yet, and when each was written.
@@ -57,11 +63,29 @@ func NewMetrics(registry prometheus.Registerer, c client.Reader, clk clock.Passi
 		revocationErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "access_broker_revocation_failures_total", Help: "Attempts to remove what a grant gave that failed and will be tried again.",
 		}),
+		usageEnds: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "access_broker_usage_ends_total", Help: "Grants that ended for what was observed of their use, by reason.",
+		}, []string{"reason"}),
+		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "access_broker_suspicious_uses_total", Help: "Suspicious uses of grants that were seen, each once a grant, by the action that the policy wants.",
+		}, []string{"action"}),
+		leftBehind: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "access_broker_left_behind_total", Help: "Objects that were created with access and still existed after its end.",
+		}),
+		outlived: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "access_broker_sessions_outlived_total", Help: "Sessions that were open after the end of the access that they began with.",
+		}),
 		granted: map[string]time.Time{},
 		ending:  map[string]time.Time{},
 	}
 	for _, decision := range decisionsObserved {
 		m.timeToDecision.WithLabelValues(decision)
+	}
+	for _, reason := range endsOfUsage {
+		m.usageEnds.WithLabelValues(string(reason))
+	}
+	for _, action := range []v1alpha1.SuspiciousAction{v1alpha1.SuspiciousReport, v1alpha1.SuspiciousRevoke} {
+		m.findings.WithLabelValues(string(action))
 	}
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "access_broker_build_info", Help: "The version that runs, always 1.",
@@ -71,7 +95,7 @@ func NewMetrics(registry prometheus.Registerer, c client.Reader, clk clock.Passi
 		Name: "access_broker_oldest_pending_end_seconds", Help: "For how long the oldest end before the deadline, a Revoke say, has waited to be carried out: the other one to page on. 0 when none waits.",
 	}, func() float64 { return m.oldestPendingEnd(clk.Now()).Seconds() })
 	for _, collector := range []prometheus.Collector{
-		m.timeToDecision, m.approvalToActive, m.revocationLag, m.revocationErrors, build, pendingEnd, &census{client: c, clock: clk, ended: m},
+		m.timeToDecision, m.approvalToActive, m.revocationLag, m.revocationErrors, m.usageEnds, m.findings, m.leftBehind, m.outlived, build, pendingEnd, &census{client: c, clock: clk, ended: m},
 	} {
 		if err := registry.Register(collector); err != nil {
 			return nil, err
@@ -182,6 +206,25 @@ func (m *Metrics) Removal(err error) error {
 	return err
 }
 
+// endsOfUsage are the reasons that are observed in the use of a grant.
+var endsOfUsage = []v1alpha1.EndReason{v1alpha1.EndIdle, v1alpha1.EndSuspicious}
+
+// ended counts a grant that ended for what was observed of its use.
+func (m *Metrics) ended(g *v1alpha1.AccessGrant) {
+	if slices.Contains(endsOfUsage, g.Status.EndReason) {
+		m.usageEnds.WithLabelValues(string(g.Status.EndReason)).Inc()
+	}
+}
+
+// found counts what was found of the use of a grant.
+func (m *Metrics) found(found Found) {
+	for _, f := range found.Findings {
+		m.findings.WithLabelValues(string(f.Action)).Inc()
+	}
+	m.leftBehind.Add(float64(found.LeftBehind))
+	m.outlived.Add(float64(found.SessionsOpen))
+}
+
 // looked notes how many have ended.
 func (m *Metrics) looked(requests map[v1alpha1.RequestPhase]int, grants int) {
 	m.mu.Lock()
@@ -207,6 +250,7 @@ type census struct {
 var (
 	requestsDesc = prometheus.NewDesc("access_broker_requests", "Requests by phase.", []string{"phase"}, nil)
 	grantsDesc   = prometheus.NewDesc("access_broker_grants", "Grants by phase.", []string{"phase"}, nil)
+	unseenDesc   = prometheus.NewDesc("access_broker_usage_unobserved_seconds", "For how long the use of an active grant, whose use is observed, has not been observed: the longest. 0 when there is none.", nil, nil)
 	overdueDesc  = prometheus.NewDesc("access_broker_overdue_bindings", "Bindings whose grant's deadline has passed, whose grant has ended or whose grant is gone: the one to page on.", nil, nil)
 )
 
@@ -215,6 +259,7 @@ func (c *census) Describe(ch chan<- *prometheus.Desc) {
 	ch <- requestsDesc
 	ch <- grantsDesc
 	ch <- overdueDesc
+	ch <- unseenDesc
 }
 
 // Collect implements prometheus.Collector. It leaves out what it cannot count
@@ -222,7 +267,7 @@ func (c *census) Describe(ch chan<- *prometheus.Desc) {
 func (c *census) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	for _, count := range []func(context.Context, chan<- prometheus.Metric) error{c.countRequests, c.countGrants} {
+	for _, count := range []func(context.Context, chan<- prometheus.Metric) error{c.countRequests, c.countGrants, c.countUsages} {
 		if err := count(ctx, ch); err != nil {
 			logf.Log.WithName("metrics").Info("left out of a scrape", "error", err.Error())
 		}
@@ -290,6 +335,25 @@ func (c *census) countGrants(ctx context.Context, ch chan<- prometheus.Metric) e
 		}
 	}
 	ch <- prometheus.MustNewConstMetric(overdueDesc, prometheus.GaugeValue, float64(overdue))
+	return nil
+}
+
+// countUsages tells for how long no usage was observed. It needs no observer.
+func (c *census) countUsages(ctx context.Context, ch chan<- prometheus.Metric) error {
+	var usages v1alpha1.AccessUsageList
+	if err := c.client.List(ctx, &usages, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("count usages: %w", err)
+	}
+	oldest, now := time.Duration(0), c.clock.Now()
+	for i := range usages.Items {
+		u, g := &usages.Items[i], &v1alpha1.AccessGrant{}
+		err := c.client.Get(ctx, client.ObjectKeyFromObject(u), g, &client.GetOptions{UnsafeDisableDeepCopy: ptr.To(true)})
+		if err != nil || g.Status.Phase != v1alpha1.GrantActive || !grant.HasUsage(g, u) {
+			continue
+		}
+		oldest = max(oldest, now.Sub(ptr.Deref(u.Status.Until, u.CreationTimestamp).Time))
+	}
+	ch <- prometheus.MustNewConstMetric(unseenDesc, prometheus.GaugeValue, oldest.Seconds())
 	return nil
 }
 

@@ -25,6 +25,9 @@ type Writer struct {
 	Client  client.Client
 	Journal Journal
 	Metrics *Metrics
+	// AfterEnd, if there is one, hears of what is written on a grant after its end: the
+	// cache does not have it any more.
+	AfterEnd func(before, after *v1alpha1.AccessGrant)
 }
 
 // Request writes the status of a request.
@@ -50,6 +53,7 @@ func (w *Writer) Grant(ctx context.Context, before, after *v1alpha1.AccessGrant)
 	}
 	w.Journal.task(after, before.Status.Conditions, after.Status.Conditions)
 	if before.Status.Phase != after.Status.Phase {
+		w.Metrics.ended(after)
 		w.Journal.grantPhase(after)
 	}
 	refused := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionAccessRemoved)

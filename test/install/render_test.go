@@ -45,6 +45,8 @@ func TestChartIsKustomization(t *testing.T) {
 			withComponents(t, "network-policy", "observer", "observer-network-policy", "openshift"),
 			[]string{"--set", "observer.enabled=true,networkPolicy.enabled=true,runAsUser=null"},
 		},
+		"look back":              {withComponents(t, "look-back"), []string{"--set", "lookBack.enabled=true"}},
+		"eviction of sessions":   {withComponents(t, "look-back", "evict-sessions"), []string{"--set", "lookBack.enabled=true", "--set", "evictSessions.enabled=true"}},
 		"CRDs that do not stay":  {"config/default", []string{"--set", "crds.keep=false"}},
 		"whatever the namespace": {"config/default", []string{"--namespace", "elsewhere"}},
 	} {
