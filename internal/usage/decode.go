@@ -16,27 +16,31 @@ type decoder struct {
 	words   words
 	buf     []byte
 	err     error // of visit
+	// levels go through the stream, and through packages in it and in one another.
+	levels [1 + maxPacked]lines
+	// expandable is how much may still come out of packages.
+	expandable int64
 }
 
 // maxWrapped is how many envelopes and wrappers may be around an event.
 const maxWrapped = 10
 
 // unit takes one or more whole values.
-func (d *decoder) unit(text []byte) error {
-	if !d.filter.mayAskFor(text) {
+func (d *decoder) unit(text []byte, from origin, wrapped int) error {
+	if !d.mayHold(text) {
 		d.skipped.Unasked++
 		return nil
 	}
 	if value, ok := valid(text); ok {
-		d.value(value, origin{}, 0)
+		d.value(value, from, wrapped)
 		return d.err
 	}
-	return d.several(text)
+	return d.several(text, from, wrapped)
 }
 
 // several takes values that some shippers write one after the other. It takes all or
 // none: a whole value at the beginning of a half line may be the body of a request.
-func (d *decoder) several(text []byte) error {
+func (d *decoder) several(text []byte, from origin, wrapped int) error {
 	var all [][]byte
 	for many := jsontext.NewDecoder(bytes.NewReader(text), lenient...); ; {
 		value, err := many.ReadValue()
@@ -51,7 +55,7 @@ func (d *decoder) several(text []byte) error {
 		all = append(all, text[end-len(value):end])
 	}
 	for _, value := range all {
-		d.value(value, origin{}, 0)
+		d.value(value, from, wrapped)
 	}
 	return d.err
 }
@@ -83,9 +87,10 @@ func (d *decoder) text(value []byte, from origin, wrapped int) {
 	switch {
 	case len(text) == 0 || text[0] != '{':
 		d.skipped.Foreign++
-	case !d.filter.mayAskFor(text):
+	case !d.mayHold(text):
 		d.skipped.Unasked++
 	default:
+		from.packs = false
 		inner, ok := valid(text)
 		if !ok {
 			d.skipped.Broken++
@@ -103,6 +108,7 @@ func (d *decoder) object(value []byte, from origin, wrapped int) {
 		d.skipped.Broken++
 		return
 	}
+	packs := from.packs
 	from = from.within(&o)
 	switch {
 	case from.foreign, o.isOther():
@@ -111,21 +117,24 @@ func (d *decoder) object(value []byte, from origin, wrapped int) {
 		d.event(&o)
 	case o[keyProtoPayload] != nil:
 		d.entry(&o)
-	case o.isPiece():
+	case o.isPiece(from.azure):
 		d.skipped.Broken++
 	default:
-		inner := o.around()
-		if inner == nil {
+		switch at, inner := o.around(); {
+		case inner == nil:
 			d.skipped.Foreign++
-			return
+		case (at == keyDataBase64 || at == keyData && packs) && isPacked(inner):
+			d.packed(inner, from, wrapped)
+		default:
+			from.packs = at == keyRecords || at == keyAWSLogs || at == keyMessage
+			d.around(inner, from, wrapped)
 		}
-		d.around(inner, from, wrapped)
 	}
 }
 
 // around goes into what is around events. A list of an envelope may be empty.
 func (d *decoder) around(inner []byte, from origin, wrapped int) {
-	if inner[0] != '[' && len(inner) > 1 && !d.filter.mayAskFor(inner) {
+	if inner[0] != '[' && len(inner) > 1 && !d.mayHold(inner) {
 		d.skipped.Unasked++
 		return
 	}

@@ -46,6 +46,7 @@ const (
 	keyEvents
 	keyResults
 	keyRecords
+	keyAWSLogs
 	keyStreams
 	keyValues
 	keyHits
@@ -60,6 +61,7 @@ const (
 	keyBody
 	keyResult
 	keyData
+	keyDataBase64
 	keyEvent
 	keyFieldValue
 	keyCount
@@ -75,11 +77,11 @@ var keys = map[string]key{
 	"protoPayload": keyProtoPayload, "insertId": keyInsertID, "timestamp": keyTimestamp, "labels": keyLabels, "operation": keyOperation, "resource": keyResource,
 	"category": keyCategory, "Category": keyCategory, "logStream": keyLogStream, "logStreamName": keyLogStreamName, "log_type": keyLogType,
 	"stream": keyStream, "logtag": keyLogTag, "_p": keyLogTag, "field": keyField,
-	"items": keyItems, "logEvents": keyLogEvents, "events": keyEvents, "entries": keyEvents, "results": keyResults, "records": keyRecords,
+	"items": keyItems, "logEvents": keyLogEvents, "events": keyEvents, "entries": keyEvents, "results": keyResults, "records": keyRecords, "awslogs": keyAWSLogs,
 	"streams": keyStreams, "values": keyValues, "hits": keyHits,
 	"_source": keySource, "properties": keyProperties, "kubernetes": keyKubernetes, "audit": keyAudit,
 	"message": keyMessage, "@message": keyMessage, "MESSAGE": keyMessage, "log": keyLog, "log_s": keyLog, "line": keyLine, "_raw": keyRaw, "body": keyBody,
-	"result": keyResult, "data": keyData, "event": keyEvent, "value": keyFieldValue,
+	"result": keyResult, "data": keyData, "data_base64": keyDataBase64, "event": keyEvent, "value": keyFieldValue,
 }
 
 // object has the values of the known names, each as it is written.
@@ -109,13 +111,13 @@ func (o *object) isEvent() bool {
 
 // around is what the events are in, nil if it is nothing known. The name kubernetes is
 // that of metadata, too.
-func (o *object) around() []byte {
+func (o *object) around() (key, []byte) {
 	for at := firstAround; at <= lastAround; at++ {
 		if o[at] != nil && (at != keyKubernetes || hasAudit(o[at])) {
-			return o[at]
+			return at, o[at]
 		}
 	}
-	return nil
+	return unknown, nil
 }
 
 // hasAudit tells the kubernetes of an audit event, as Elastic has it, from metadata.
@@ -130,14 +132,25 @@ func hasAudit(object []byte) (found bool) {
 // isPiece: a container runtime cut the line, at 16 KiB. Docker then leaves the line
 // break out, CRI has a tag. A piece of an event may look like another one: bodies of
 // requests are in it as users sent them.
-func (o *object) isPiece() bool {
+//
+// Azure writes the line break or leaves it out, by the runtime of the day. There, what
+// is shorter than any piece but the last is whole, or it is a last piece: that ends
+// what it does not begin, and so is no JSON.
+func (o *object) isPiece(azure bool) bool {
 	if o[keyLogTag] != nil {
 		return !is(o[keyLogTag], "F")
 	}
 	text := o[keyLog]
 	printed := is(o[keyStream], "stdout") || is(o[keyStream], "stderr")
-	return printed && len(text) > 0 && text[0] == '"' && !bytes.HasSuffix(text, []byte(`\n"`))
+	if !printed || len(text) == 0 || text[0] != '"' || bytes.HasSuffix(text, []byte(`\n"`)) {
+		return false
+	}
+	return !azure || len(text) > minPiece && len(unquoted(nil, text)) >= minPiece
 }
+
+// minPiece is the least of what runtimes have in all pieces but the last: CRI-O cuts
+// at 8 KiB, Docker and containerd at 16.
+const minPiece = 8 << 10
 
 // isOther: it is an object of Kubernetes, of another kind. Its texts are anybody's.
 func (o *object) isOther() bool {
@@ -156,17 +169,26 @@ func hasPrefix(value []byte, text string) bool {
 // origin is what envelopes and wrappers say of where something comes from. What a
 // container printed, or another log of the same cloud, is not the audit log, however
 // much it looks like it: anybody who runs a Pod can write there.
-type origin struct{ foreign bool }
+type origin struct {
+	foreign bool
+	// azure: within a record of Azure's diagnostic settings.
+	azure bool
+	// packs: the data of the next object is packed. packages are those around it.
+	packs    bool
+	packages int
+}
 
 // within goes into an object.
 func (f origin) within(o *object) origin {
 	foreign := f.foreign
+	audit := is(o[keyCategory], "kube-audit") || is(o[keyCategory], "kube-audit-admin")
+	f.azure = f.azure || audit
 	refuse := func(value []byte, fits bool) {
 		if len(value) > 0 && value[0] == '"' && !fits {
 			foreign = true
 		}
 	}
-	refuse(o[keyCategory], is(o[keyCategory], "kube-audit") || is(o[keyCategory], "kube-audit-admin"))
+	refuse(o[keyCategory], audit)
 	refuse(o[keyLogStream], hasPrefix(o[keyLogStream], "kube-apiserver-audit"))
 	refuse(o[keyLogStreamName], hasPrefix(o[keyLogStreamName], "kube-apiserver-audit"))
 	refuse(o[keyLogType], is(o[keyLogType], "audit"))
@@ -175,7 +197,8 @@ func (f origin) within(o *object) origin {
 	for _, about := range [][]byte{o[keyKubernetes], o[keyLabels], o[keyStream]} {
 		foreign = foreign || printed(about)
 	}
-	return origin{foreign}
+	f.foreign = foreign
+	return f
 }
 
 // printed tells whether the metadata is that of a container other than the API

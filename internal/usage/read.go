@@ -45,25 +45,39 @@ func (s *Skipped) Add(other Skipped) {
 //
 // What is read may be, also mixed and compressed by gzip: an audit log (an event a
 // line); an EventList of the webhook backend; events in the envelopes of CloudWatch,
-// Cloud Logging and Azure; and JSON in which a shipper wrapped the event, as an
-// object or as a string. Duplicates are handed on: they have the same ID and Stage.
+// Cloud Logging and Azure, also as Firehose, Lambda, Pub/Sub and Event Grid deliver
+// them; and JSON in which a shipper wrapped the event, as an object or as a string.
+// Duplicates are handed on: they have the same ID and Stage.
 //
 // Memory is bounded, whatever comes: a few times MaxEvent.
 func Read(r io.Reader, f *Filter, visit func(*Event) error) (Skipped, error) {
-	in := bufio.NewReaderSize(r, chunk)
-	if magic, err := in.Peek(2); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
-		unzipped, err := gzip.NewReader(in)
-		if err != nil {
-			return Skipped{}, err
-		}
-		in = bufio.NewReaderSize(unzipped, chunk)
-	}
-	if mark, err := in.Peek(3); err == nil && string(mark) == "\ufeff" {
-		_, _ = in.Discard(3)
-	}
-	d := &decoder{filter: f, visit: visit}
-	err := (&lines{in: in, d: d, doc: document{emit: d.unit}}).read()
+	d := &decoder{filter: f, visit: visit, expandable: freeExpanded}
+	err := d.read(r, origin{}, 0)
 	return d.skipped, err
+}
+
+// read goes through a stream, or through what was packed within it.
+func (d *decoder) read(r io.Reader, from origin, wrapped int) error {
+	l := &d.levels[from.packages]
+	r = l.raw.over(r)
+	if magic, err := l.raw.Peek(2); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
+		if err := l.zip.Reset(r); err != nil {
+			return err
+		}
+		r = &l.zip
+	}
+	if from.packages > 0 {
+		r = expanding{r, d}
+	}
+	l.in.over(r)
+	if mark, err := l.in.Peek(3); err == nil && string(mark) == "\ufeff" {
+		_, _ = l.in.Discard(3)
+	}
+	l.d = d
+	l.doc = document{
+		emit: func(text []byte) error { return d.unit(text, from, wrapped) }, head: l.doc.head[:0], unit: l.doc.unit[:0],
+	}
+	return l.read()
 }
 
 // chunk is how much is read at a time. Most lines fit in one.
@@ -73,10 +87,23 @@ const chunk = 64 << 10
 // string, so a line that begins with { and ends with } is one or more whole values.
 // Anything else is part of a document of many lines, or of one very long one.
 type lines struct {
-	in  *bufio.Reader
-	d   *decoder
-	doc document
-	buf []byte
+	raw, in chunks
+	zip     gzip.Reader
+	d       *decoder
+	doc     document
+	buf     []byte
+}
+
+// chunks reads a stream in chunks, one stream after the other.
+type chunks struct{ *bufio.Reader }
+
+func (c *chunks) over(r io.Reader) io.Reader {
+	if c.Reader == nil {
+		c.Reader = bufio.NewReaderSize(r, chunk)
+	} else {
+		c.Reset(r)
+	}
+	return c.Reader
 }
 
 func (l *lines) read() error {
@@ -136,7 +163,7 @@ func (l *lines) line(line []byte) error {
 	case l.doc.open():
 		return l.feed(line)
 	case text[0] == '{' && text[len(text)-1] == '}':
-		return l.d.unit(text)
+		return l.doc.emit(text)
 	case text[0] == '{', text[0] == '[':
 		return l.feed(line)
 	}
@@ -145,7 +172,7 @@ func (l *lines) line(line []byte) error {
 	case at > 0 && text[len(text)-1] == '}' && isPiece(text[:at]):
 		l.d.skipped.Broken++
 	case at > 0 && text[len(text)-1] == '}':
-		return l.d.unit(text[at:])
+		return l.doc.emit(text[at:])
 	case !punctuation(text):
 		l.d.skipped.Foreign++
 	}

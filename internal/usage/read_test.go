@@ -29,7 +29,7 @@ func reading(t testing.TB, f *Filter, text string) ([]Event, Skipped) {
 	return found, skipped
 }
 
-func zipped(t *testing.T, text string) string {
+func zipped(t testing.TB, text string) string {
 	t.Helper()
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
@@ -84,6 +84,9 @@ func TestReadFormats(t *testing.T) {
 		"Logs Insights":                {indented(t, `{"results":[[{"field":"@timestamp","value":"2026"},{"field":"@message","value":`+text+`}]],"status":"Complete"}`), 1},
 		"Azure":                        {azure, 2},
 		"Azure, a record a line":       {`{"time":"t","category":"kube-audit","properties":{"log":` + text + `}}`, 1},
+		"Azure, by containerd":         {`{"records":[{"category":"kube-audit","properties":{"log":` + quoted(t, event) + `,"stream":"stdout","pod":"kube-apiserver-1","containerID":"a64c"}}]}`, 1},
+		"Azure, in a grid event":       {`[{"id":"1","eventType":"x","subject":"y","data":` + azure + `,"dataVersion":"1"}]`, 2},
+		"Azure, in a CloudEvent":       {`{"specversion":"1.0","type":"x","source":"y","id":"1","data":` + azure + `}`, 2},
 		"fluent-bit":                   {`{"date":1.5,"log":` + text + `}`, 1},
 		"docker":                       {`{"log":` + text + `,"stream":"stdout","time":"2026-05-04T12:00:00Z"}`, 1},
 		"CRI":                          {"2026-05-04T12:00:00.000000000Z stdout F " + event + "\n", 1},
@@ -157,7 +160,8 @@ func TestReadSkips(t *testing.T) {
 		"a body in a half line":        {event + `,"requestReceivedTimestamp":"x"}` + "\n" + `"a":` + event + "}\n" + event + "}\n", 0, Skipped{Broken: 3}},
 		"a body in a piece of CRI":     {"2026-05-04T12:00:00Z stdout P " + event + "\n2026-05-04T12:00:00Z stdout F }\n", 0, Skipped{Broken: 1, Foreign: 1}},
 		"a body in a piece of Docker":  {`{"log":` + quoted(t, event) + `,"stream":"stdout","time":"x"}`, 0, Skipped{Broken: 1}},
-		"a body in a piece of Azure":   {`{"records":[{"category":"kube-audit","properties":{"log":` + quoted(t, event) + `,"stream":"stdout"}}]}`, 0, Skipped{Broken: 1}},
+		"a body in a piece of Azure":   {`{"records":[{"category":"kube-audit","properties":{"log":` + quoted(t, encoded(t, call(func(e *auditv1.Event) { e.UserAgent = strings.Repeat("x", minPiece) }))) + `,"stream":"stdout"}}]}`, 0, Skipped{Broken: 1}},
+		"a last piece of Azure":        {`{"category":"kube-audit","properties":{"log":` + quoted(t, event+`,"annotations":{}}`) + `,"stream":"stdout"}}`, 0, Skipped{Broken: 1}},
 		"a body in a tagged piece":     {`{"message":` + quoted(t, event) + `,"stream":"stdout","logtag":"P"}`, 0, Skipped{Broken: 1}},
 		"halves in one line":           {half + event + "\n" + event + "\n", 1, Skipped{Broken: 1}},
 		"cut by the shipper":           {`{"message":` + quoted(t, half) + "}\n" + event, 1, Skipped{Broken: 1}},
