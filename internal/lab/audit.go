@@ -10,10 +10,17 @@ omitStages: [RequestReceived]
 rules: [{level: Metadata}]
 `
 
-// auditing is what writes the audit log, before each answer.
-func (c *ControlPlane) auditing() []string {
-	if !c.audit {
-		return nil
+// auditing is what writes the audit log, before each answer, and what sends the events
+// to a webhook, soon after it.
+func (c *ControlPlane) auditing() (flags []string) {
+	if c.audit || c.auditWebhook != "" {
+		flags = append(flags, "--audit-policy-file="+c.pki("audit-policy.yaml"))
 	}
-	return []string{"--audit-policy-file=" + c.pki("audit-policy.yaml"), "--audit-log-path=" + c.AuditLog(), "--audit-log-mode=blocking-strict"}
+	if c.audit {
+		flags = append(flags, "--audit-log-path="+c.AuditLog(), "--audit-log-mode=blocking-strict")
+	}
+	if c.auditWebhook != "" {
+		flags = append(flags, "--audit-webhook-config-file="+c.auditWebhook, "--audit-webhook-batch-max-wait=1s")
+	}
+	return flags
 }

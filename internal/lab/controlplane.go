@@ -87,6 +87,10 @@ type Options struct {
 
 	// APIServerFlags are given to the API server besides its own.
 	APIServerFlags []string
+
+	// AuditWebhook, when set, is the path of a kubeconfig that says where the API
+	// server sends the same events, in batches of a second.
+	AuditWebhook string
 }
 
 // ControlPlane is a running control plane.
@@ -109,6 +113,8 @@ type ControlPlane struct {
 	outsider string            // Options.Outsider
 	audit    bool              // Options.Audit
 	flags    []string          // Options.APIServerFlags
+
+	auditWebhook string // Options.AuditWebhook
 
 	ca    *authority
 	host  string
@@ -193,7 +199,7 @@ func (c *ControlPlane) addresses() []net.IP {
 func prepare(o Options) (_ *ControlPlane, err error) {
 	c := &ControlPlane{
 		dir: o.Dir, output: o.Output, node: o.Node, one: o.OneIdentity,
-		plugins: maps.Clone(o.AdmissionPlugins), outsider: o.Outsider, audit: o.Audit, flags: o.APIServerFlags,
+		plugins: maps.Clone(o.AdmissionPlugins), outsider: o.Outsider, audit: o.Audit, flags: o.APIServerFlags, auditWebhook: o.AuditWebhook,
 	}
 	if c.output == nil {
 		c.output = io.Discard

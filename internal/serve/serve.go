@@ -43,7 +43,7 @@ func Probes(address string, healthy, ready healthz.Checker) (*manager.Server, er
 	for path, check := range map[string]healthz.Checker{"/healthz": healthy, "/readyz": ready} {
 		mux.Handle(path, healthz.CheckHandler{Checker: check})
 	}
-	return server("probes", address, mux, nil)
+	return New("probes", address, mux, nil)
 }
 
 // Metrics serves what is gathered at /metrics, over TLS with a certificate that is
@@ -68,11 +68,21 @@ func Metrics(address string, gatherer prometheus.Gatherer, config *rest.Config, 
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", handler)
-	// One request at a time on a connection, and so no HTTP/2.
-	return server("metrics", address, mux, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	secure := TLS()
+	secure.Certificates = []tls.Certificate{pair}
+	return New("metrics", address, mux, secure)
 }
 
-func server(name, address string, handler http.Handler, secure *tls.Config) (*manager.Server, error) {
+// TLS is what all servers have in common, still without a certificate. There is one
+// request at a time on a connection, and so no HTTP/2: what bounds the connections
+// bounds the requests, too.
+func TLS() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+}
+
+// New is a server whose connections are bounded in number, and in what each may cost
+// until its header has come. It listens already; secure is nil for plain HTTP.
+func New(name, address string, handler http.Handler, secure *tls.Config) (*manager.Server, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("serve %s: %w", name, err)
