@@ -91,16 +91,21 @@ func names(base string) *regexp.Regexp {
 // would be missing otherwise.
 func (f *follower) list() ([]file, error) {
 	for range 10 {
-		files, err := f.look()
+		files, changed, err := f.stat()
 		if err != nil {
 			return nil, err
 		}
-		again, err := f.stat()
+		for i := range files {
+			f.identify(&files[i])
+		}
+		again, changedAgain, err := f.stat()
 		if err != nil {
 			return nil, err
 		}
-		unchanged := func(a, b file) bool { return a.path == b.path && os.SameFile(a.info, b.info) }
-		if !slices.EqualFunc(files, again, unchanged) || slices.ContainsFunc(files, func(f file) bool { return errors.Is(f.err, errCut) }) {
+		same := func(a, b file) bool {
+			return a.path == b.path && os.SameFile(a.info, b.info) && !errors.Is(a.err, errCut)
+		}
+		if !slices.EqualFunc(files, again, same) || !slices.EqualFunc(changed, changedAgain, time.Time.Equal) {
 			continue
 		}
 		f.known = map[string]file{}
@@ -110,15 +115,6 @@ func (f *follower) list() ([]file, error) {
 		return order(merge(files)), nil
 	}
 	return nil, errors.New("the files of the log change all the time")
-}
-
-// look reads the beginnings of all files.
-func (f *follower) look() ([]file, error) {
-	files, err := f.stat()
-	for i := range files {
-		f.identify(&files[i])
-	}
-	return files, err
 }
 
 // identify reads the beginning of a file, unless it is known and nobody wrote to it.
@@ -131,7 +127,7 @@ func (f *follower) identify(file *file) {
 	}
 	in, err := openFile(file.path)
 	if err != nil {
-		file.err = gone(err)
+		file.err = err
 		return
 	}
 	defer in.Close()
@@ -157,18 +153,10 @@ func (f *follower) identify(file *file) {
 	}
 }
 
-// gone makes a file that is gone by now a reason to look again.
-func gone(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return errCut
-	}
-	return err
-}
-
 // stat finds the files by their names, next to the log and, where the log is a link,
-// next to what it leads to.
-func (f *follower) stat() ([]file, error) {
-	var all []file
+// next to what it leads to. changed is when names in those folders last changed; on
+// many file systems, that is coarse.
+func (f *follower) stat() (all []file, changed []time.Time, err error) {
 	add := func(path string, current bool, match []string) error {
 		info, err := os.Stat(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -176,6 +164,9 @@ func (f *follower) stat() ([]file, error) {
 		}
 		if err != nil {
 			return err
+		}
+		if !current && !info.Mode().IsRegular() {
+			return nil
 		}
 		if len(all) > 0 && all[0].current && os.SameFile(all[0].info, info) {
 			return nil
@@ -189,7 +180,7 @@ func (f *follower) stat() ([]file, error) {
 		return nil
 	}
 	if err := add(f.Path, true, nil); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	paths := []string{f.Path}
 	if target, err := filepath.EvalSymlinks(f.Path); err == nil && target != filepath.Clean(f.Path) {
@@ -197,21 +188,29 @@ func (f *follower) stat() ([]file, error) {
 	}
 	for _, path := range paths {
 		folder, pattern := filepath.Dir(path), names(filepath.Base(path))
+		info, err := os.Stat(folder)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		changed = append(changed, info.ModTime())
 		entries, err := os.ReadDir(folder)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, entry := range entries {
 			match := pattern.FindStringSubmatch(entry.Name())
-			if match == nil || entry.IsDir() {
+			if match == nil {
 				continue
 			}
 			if err := add(filepath.Join(folder, entry.Name()), false, match); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
-	return all, nil
+	return all, changed, nil
 }
 
 // merge leaves one of the copies of a file. What cannot be read, or has nothing in

@@ -173,6 +173,7 @@ func (f *follower) step(ctx context.Context) (more bool, err error) {
 	case errors.Is(err, errCut):
 		f.missed("The log was cut while being read", f.cur.path)
 		f.shut()
+		f.known = nil
 		return true, nil
 	case err != nil:
 		return false, f.failed(err)
@@ -225,7 +226,7 @@ func (f *follower) find(files []file) (i int, found bool) {
 		switch file := &files[i]; {
 		case f.passed[file.id()]:
 		case file.key.Equal(f.at.File):
-			if first < 0 || !found || !files[first].holds(f.at.Offset) {
+			if !found {
 				first, found = i, true
 			}
 		case !found && first < 0 && (file.key.After(f.at.File) || file.current):
@@ -287,6 +288,7 @@ func (f *follower) open(file file, offset int64) (opened bool, err error) {
 	r, err := openReader(file, offset)
 	switch {
 	case errors.Is(err, errCut), errors.Is(err, fs.ErrNotExist):
+		f.known = nil
 		return false, nil
 	case err != nil:
 		return false, f.giveUp(&file, err)

@@ -422,6 +422,91 @@ func TestCutWithZerosBefore(t *testing.T) {
 	r.expect(w.want, 2, 0)
 }
 
+// A file that is cut in the middle keeps its beginning, and a writer that does not
+// append leaves zeros: more of them than a line may be long.
+func TestCutInTheMiddle(t *testing.T) {
+	w, r := setUp(t)
+	w.write(5)
+	r.run()
+	ok(t, os.Truncate(w.path, int64(2*len(w.want[0]))))
+	r.run()
+	must[int64](t)(w.out.Seek(2*usage.MaxEvent, io.SeekStart))
+	w.write(2)
+	r.expect(w.want, 1, 0)
+	r.stop()
+	w.write(1)
+	r.expect(w.want, 1, 0)
+}
+
+// Somebody copies the log, and does not cut it.
+func TestCopied(t *testing.T) {
+	w, r := setUp(t)
+	w.write(2)
+	r.run()
+	r.stop()
+	ok(t, os.WriteFile(w.path+".1", must[[]byte](t)(os.ReadFile(w.path)), 0o600))
+	r.run()
+	w.write(2)
+	r.expect(w.want, 0, 0)
+}
+
+// Between looking and opening, logrotate may move the names on.
+func TestNamesMoveOn(t *testing.T) {
+	for _, zipped := range []bool{false, true} {
+		w, r := setUp(t)
+		for range 2 {
+			w.write(2)
+			w.logrotate()
+			w.close()
+		}
+		one, two := w.path+".1", w.path+".2"
+		if zipped {
+			one, two = w.compress(one), w.compress(two)
+		}
+		f := newFollower(r.log, Position{}, r.handle)
+		files := must[[]file](t)(f.list())
+		if len(files) != 3 || files[1].path != one && files[0].path != two {
+			t.Fatalf("listed %d files", len(files))
+		}
+		ok(t, os.Rename(one, two))
+		for _, file := range files[:2] {
+			if opened, err := f.open(file, 0); opened || err != nil {
+				t.Errorf("%s: opened %v, %v", file.path, opened, err)
+			}
+		}
+	}
+}
+
+// A file that is written anew looks as before to who only asks for its size and time.
+func TestSameSizeAndTime(t *testing.T) {
+	w, r := setUp(t)
+	w.write(3)
+	r.run()
+	r.f.shut() // to be opened again
+	time := must[os.FileInfo](t)(os.Stat(w.path)).ModTime()
+	var anew []string
+	for range w.want {
+		anew = append(anew, w.event(0))
+	}
+	must[int](t)(w.out.WriteAt([]byte(strings.Join(anew, "")), 0))
+	ok(t, os.Chtimes(w.path, time, time))
+	r.expect(append(slices.Clone(w.want), anew...), 1, 0)
+}
+
+// Opening a file again is no gap.
+func TestOpenedAgain(t *testing.T) {
+	w, r := setUp(t)
+	w.write(2)
+	r.run()
+	w.rotate()
+	w.write(2)
+	for !r.f.left {
+		r.step()
+	}
+	r.f.shut()
+	r.expect(w.want, 0, 0)
+}
+
 func TestLogrotateWithoutReopening(t *testing.T) {
 	// kube-apiserver knows nothing of logrotate: it writes on into audit.log.1 until
 	// its own limit, and then takes the empty file away (kubernetes#52865).

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Position is how far a log was read. Positions of one log are ordered.
+// Position is how far a log was read. Positions of one log are ordered, as far as the
+// clock of the API server goes forward.
 type Position struct {
 	// File is the stamp of the first event of the file. It orders the files of a log,
 	// and stays the same when a file is renamed, copied or compressed.
