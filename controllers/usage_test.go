@@ -238,7 +238,7 @@ func TestIdleGrantEnds(t *testing.T) {
 	}
 	w.observe(g, func(s *v1alpha1.AccessUsageStatus) {
 		s.Until = w.moment()
-		s.Sessions = []v1alpha1.UsageSession{{ID: "1", Kind: "exec", Resource: "pods", Namespace: w.namespace, Name: "web", User: "alice", Since: *s.Since}}
+		s.Sessions = []v1alpha1.UsageSession{{ID: "1", Kind: "exec", Resource: "pods", Namespace: w.namespace, Name: "web", UsageClient: v1alpha1.UsageClient{User: "alice"}, Since: *s.Since}}
 	})
 	w.reconcileGrant(g)
 	if !w.can() {
@@ -597,7 +597,7 @@ func TestLookBackWhenTheAPIServerDoesNotAnswer(t *testing.T) {
 
 // session is one of alice's in a Pod of the namespace.
 func (w *watched) session(id, kind, name string) v1alpha1.UsageSession {
-	return v1alpha1.UsageSession{ID: id, Kind: kind, Resource: "pods", Namespace: w.namespace, Name: name, User: "alice", Since: *w.moment()}
+	return v1alpha1.UsageSession{ID: id, Kind: kind, Resource: "pods", Namespace: w.namespace, Name: name, UsageClient: v1alpha1.UsageClient{User: "alice"}, Since: *w.moment()}
 }
 
 // Sessions that outlive the access are told with what ends them, again when they
@@ -906,7 +906,7 @@ func TestCachedUsage(t *testing.T) {
 	_, g := w.active()
 	u := w.observe(g, func(s *v1alpha1.AccessUsageStatus) {
 		s.Streams = []v1alpha1.UsageStream{{Name: "a", Since: *s.Since, Until: *s.Since, Position: "1", Batches: []string{"x"}}}
-		s.Callers, s.Created = []v1alpha1.UsageCaller{{User: "alice", Calls: 1}}, []v1alpha1.UsageObject{w.made("pods", "p", "")}
+		s.Callers, s.Created = []v1alpha1.UsageCaller{{UsageClient: v1alpha1.UsageClient{User: "alice"}, Calls: 1}}, []v1alpha1.UsageObject{w.made("pods", "p", "")}
 		s.Used, s.Refused = []v1alpha1.UsageRight{{Verb: "get", Calls: 1}}, []v1alpha1.UsageRight{{Verb: "list", Calls: 1}}
 		s.Risks, s.ClosedSessions, s.EndedSessions = []v1alpha1.UsageCount{{Kind: "Exec", Count: 1}}, []v1alpha1.UsageCount{{Kind: "exec", Count: 1}}, []string{"0"}
 		s.Calls, s.LastCall, s.Sessions = 1, w.moment(), []v1alpha1.UsageSession{w.session("1", "exec", "web")}

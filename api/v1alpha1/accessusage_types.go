@@ -129,6 +129,11 @@ type AccessUsageStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=16
 	Suspicious []UsageFinding `json:"suspicious,omitempty"`
+	// recentEvents are the last that were counted, as the observer writes them, so
+	// that one that comes by two ways does not count twice.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16384
+	RecentEvents string `json:"recentEvents,omitempty"`
 	// more counts the calls that the lists leave out.
 	// +optional
 	More UsageMore `json:"more,omitzero"`

@@ -66,6 +66,9 @@ func run() (code int, err error) {
 	if err := cached.ListOnce(); err != nil {
 		return 1, err
 	}
+	if len(os.Args) > 1 && os.Args[1] == "observe" { // with flags of its own
+		return observeUsage(os.Args[2:])
+	}
 	// --kubeconfig is registered by controller-runtime.
 	var (
 		metricsAddr      = flag.String("metrics-bind-address", ":8443", "address that serves metrics over HTTPS to authenticated clients; 0 turns it off")
@@ -92,10 +95,7 @@ func run() (code int, err error) {
 		return 2, nil
 	}
 
-	config := zap.NewProductionConfig()
-	config.Level = zap.NewAtomicLevelAt(*logLevel)
-	config.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
-	config.Sampling = nil
+	config := loggerConfig(*logLevel)
 	logger, err := config.Build()
 	if err != nil {
 		return 1, fmt.Errorf("build logger: %w", err)
@@ -109,22 +109,10 @@ func run() (code int, err error) {
 		logger.Info("the container's memory limit is not known", zap.Error(err))
 	}
 
-	scheme := runtime.NewScheme()
-	if err := clientgoscheme.AddToScheme(scheme); err != nil {
-		return 1, err
-	}
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		return 1, err
-	}
-	restConfig, err := ctrl.GetConfig()
+	scheme, restConfig, err := connection()
 	if err != nil {
-		return 1, fmt.Errorf("find the API server: %w", err)
+		return 1, err
 	}
-	// The API server's own priority and fairness decides, not the client: a
-	// revocation must not wait behind a client-side limit.
-	restConfig.QPS = -1
-	restConfig.Timeout = callTimeout
-
 	switch flag.Arg(0) {
 	case "sweep":
 		return sweep(restConfig, scheme, logger)
@@ -178,7 +166,7 @@ func run() (code int, err error) {
 	if err := controllers.Setup(ctx, mgr, options); err != nil {
 		return 1, err
 	}
-	if err := addServers(mgr, *probeAddr, *metricsAddr); err != nil {
+	if err := addServers(mgr, *probeAddr, *metricsAddr, controllers.CachesSynced(mgr.GetCache())); err != nil {
 		return 1, err
 	}
 	go func() {
@@ -188,6 +176,31 @@ func run() (code int, err error) {
 	}()
 	logger.Info("starting", zap.String("version", version), zap.Int64("memoryLimit", memoryLimit))
 	return 0, mgr.Start(ctx)
+}
+
+// loggerConfig logs all that happens, from a level on.
+func loggerConfig(level zapcore.Level) zap.Config {
+	config := zap.NewProductionConfig()
+	config.Level = zap.NewAtomicLevelAt(level)
+	config.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	config.Sampling = nil
+	return config
+}
+
+// connection is how the API server is reached.
+func connection() (*runtime.Scheme, *rest.Config, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, nil, err
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the API server: %w", err)
+	}
+	// The API server's own priority and fairness decides, not the client: a
+	// revocation must not wait behind a client-side limit.
+	config.QPS, config.Timeout = -1, callTimeout
+	return scheme, config, nil
 }
 
 // sweep removes overdue access, once; see access.Sweep.
@@ -217,9 +230,9 @@ func sweep(config *rest.Config, scheme *runtime.Scheme, logger *zap.Logger) (cod
 }
 
 // addServers lets the manager run the servers that are not turned off.
-func addServers(mgr ctrl.Manager, probes, scrapes string) error {
+func addServers(mgr ctrl.Manager, probes, scrapes string, ready healthz.Checker) error {
 	if probes != serve.Off {
-		server, err := serve.Probes(probes, healthz.Ping, controllers.CachesSynced(mgr.GetCache()))
+		server, err := serve.Probes(probes, healthz.Ping, ready)
 		if err == nil {
 			err = mgr.Add(server)
 		}
@@ -267,6 +280,9 @@ func usage() {
                                end every grant, so that Access Broker can be deleted;
                                exit status 0: no access is left, %d: refused, because
                                there are policies, 1: it failed
+  access-broker observe [flags]
+                               tell from audit events what access was used for,
+                               until stopped; access-broker observe --help
 
 Flags:
 `, exitFound, exitPolicies)

@@ -161,7 +161,7 @@ func TestKeepsPod(t *testing.T) {
 		g.Spec.RoleRef, g.Spec.Rules = nil, rules
 		return g
 	}
-	session := v1alpha1.UsageSession{ID: "1", Kind: "exec", Resource: "pods", Namespace: "a", Name: "web", User: "alice", Since: *at(30)}
+	session := v1alpha1.UsageSession{ID: "1", Kind: "exec", Resource: "pods", Namespace: "a", Name: "web", UsageClient: v1alpha1.UsageClient{User: "alice"}, Since: *at(30)}
 	named := func(names ...string) []v1alpha1.PolicyRule {
 		rules := []v1alpha1.PolicyRule{exec[0]}
 		rules[0].ResourceNames = names

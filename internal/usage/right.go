@@ -46,8 +46,8 @@ func (r Right) Rule() rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{Verbs: []string{r.Verb}, APIGroups: []string{r.Group}, Resources: []string{resource}}
 }
 
-// risks are the kinds of what the right turns out to allow.
-func (r Right) risks() []string {
+// Risks are the kinds of what the right turns out to allow.
+func (r Right) Risks() []string {
 	var kinds []string
 	for _, risk := range rules.Risks([]rbacv1.PolicyRule{r.Rule()}) {
 		kinds = append(kinds, risk.Kind)
@@ -85,7 +85,7 @@ func (r *rights) add(right Right) *uses {
 		if r.of == nil {
 			r.of = map[Right]*uses{}
 		}
-		known = &uses{names: counted[string]{most: r.names}, risks: right.risks()}
+		known = &uses{names: counted[string]{most: r.names}, risks: right.Risks()}
 		r.of[right] = known
 	}
 	return known
@@ -96,7 +96,7 @@ func (r *rights) count(right Right, name string, failed, shared bool) []string {
 	known := r.add(right)
 	if known == nil {
 		r.left++
-		return right.risks()
+		return right.Risks()
 	}
 	known.calls++
 	if shared {

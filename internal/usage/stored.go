@@ -106,7 +106,7 @@ func (t *Tally) uncount(s *session) {
 	t.callers.take(callerOf(e))
 	right, name := RightOf(e)
 	t.used.take(right, name, s.shared)
-	for _, kind := range right.risks() {
+	for _, kind := range right.Risks() {
 		if t.risks[kind]--; t.risks[kind] <= 0 {
 			delete(t.risks, kind)
 		}

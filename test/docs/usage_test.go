@@ -45,7 +45,9 @@ const (
 func TestUsagePage(t *testing.T) {
 	e := running(t)
 	e.kubectl(t, "apply", "-k", onto(t, "resources: [../config/components/observer]"))
-	t.Cleanup(func() { e.kubectl(t, "delete", "--ignore-not-found", "-k", onto(t, "resources: [../config/components/observer]")) })
+	t.Cleanup(func() {
+		e.kubectl(t, "delete", "--ignore-not-found", "-k", onto(t, "resources: [../config/components/observer]"))
+	})
 	home := t.TempDir()
 	for _, b := range blocksOf(t, usage) {
 		switch {
@@ -177,7 +179,9 @@ func audit(t *testing.T) *audited {
 		}
 	}
 	var kubeadm struct {
-		APIServer struct{ ExtraArgs []struct{ Name, Value string } }
+		APIServer struct {
+			ExtraArgs []struct{ Name, Value string }
+		}
 	}
 	if err := yaml.Unmarshal([]byte(read(t, auditSamples+"/kubeadm.yaml")), &kubeadm); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/component-helpers/auth/rbac/validation"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -29,6 +30,7 @@ type Grants struct {
 // known is what matters of a grant.
 type known struct {
 	name        string
+	uid         types.UID
 	bindings    map[place]bool
 	from, until time.Time // until is zero while it is active
 	// rules are what the role allowed when it was approved, in all of cluster or in
@@ -39,19 +41,12 @@ type known struct {
 // place is where a binding is, and of which kind.
 type place struct{ kind, namespace string }
 
-// New makes Grants of the grants that are active, or were a while ago.
-func New(list []*v1alpha1.AccessGrant) *Grants {
+// New makes Grants of the grants that are active, or were a while ago. It takes what
+// it can from those before, which may be nil.
+func New(list []*v1alpha1.AccessGrant, before *Grants) *Grants {
 	g := &Grants{byName: map[string]*known{}, byUser: map[string][]*known{}, byGroup: map[string][]*known{}}
 	for _, object := range list {
-		k := &known{name: object.Name, bindings: map[place]bool{}, from: object.Spec.NotBefore.Time}
-		for _, binding := range grant.Bindings(object) {
-			k.bindings[place{binding.Kind, binding.Namespace}] = true
-		}
-		if object.Status.EndedTime != nil {
-			k.until = object.Status.EndedTime.Time
-		}
-		// A role that cannot be read here covers nothing but what the authorizer says.
-		k.rules, _, _ = grant.ApprovedRules(object)
+		k := knownOf(object, before)
 		g.byName[k.name] = k
 		for _, s := range object.Spec.Subjects {
 			switch s.Kind {
@@ -66,6 +61,24 @@ func New(list []*v1alpha1.AccessGrant) *Grants {
 		}
 	}
 	return g
+}
+
+func knownOf(g *v1alpha1.AccessGrant, before *Grants) *known {
+	k := &known{name: g.Name, uid: g.UID}
+	if before != nil && before.byName[g.Name] != nil && before.byName[g.Name].uid == g.UID {
+		*k = *before.byName[g.Name] // its spec never changes
+	} else {
+		k.bindings, k.from = map[place]bool{}, g.Spec.NotBefore.Time
+		for _, binding := range grant.Bindings(g) {
+			k.bindings[place{binding.Kind, binding.Namespace}] = true
+		}
+		// A role that cannot be read here covers nothing but what the authorizer says.
+		k.rules, _, _ = grant.ApprovedRules(g)
+	}
+	if g.Status.EndedTime != nil {
+		k.until = g.Status.EndedTime.Time
+	}
+	return k
 }
 
 // Filter picks the events that may concern a grant, one that is not among these too.

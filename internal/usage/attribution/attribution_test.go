@@ -113,7 +113,7 @@ func TestOf(t *testing.T) {
 		},
 	} {
 		var got []string
-		for _, share := range New(c.grants).Of(c.event) {
+		for _, share := range New(c.grants, nil).Of(c.event) {
 			mark := ""
 			if share.Shared {
 				mark = "~"
@@ -132,7 +132,7 @@ func TestOf(t *testing.T) {
 func TestFilter(t *testing.T) {
 	grants := New([]*v1alpha1.AccessGrant{
 		granted("a", user("alice"), nil, "payments"), granted("g", v1alpha1.Subject{Kind: v1alpha1.GroupKind, Name: "sre"}, nil, "payments"),
-	})
+	}, nil)
 	line := func(user, groups, reason string) string {
 		return fmt.Sprintf(`{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"1","stage":"ResponseComplete","verb":"get","requestURI":"/x",`+
 			`"user":{"username":%q,"groups":[%s]},"requestReceivedTimestamp":"2026-11-26T12:00:00.000000Z","stageTimestamp":"2026-11-26T12:00:00.000000Z",`+
