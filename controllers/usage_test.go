@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,7 +20,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,6 +42,7 @@ type watched struct {
 	told     *events.FakeRecorder
 	registry *prometheus.Registry
 	g        *v1alpha1.AccessGrant
+	observed map[string]bool
 	after    []string // the conditions that were written on grants after their end
 }
 
@@ -53,18 +52,7 @@ func newWatched(t *testing.T, edit func(*v1alpha1.AccessPolicySpec)) *watched {
 	w.registry = w.measure()
 	w.told = events.NewFakeRecorder(1000)
 	w.grants.Status.Journal.Recorder = w.told
-	w.observer = e.Somebody(t, rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:access-broker-system:access-observer",
-		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:access-broker-system", "system:authenticated"},
-	})
-	may := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{GenerateName: "observer-"}, Rules: []rbacv1.PolicyRule{{
-		Verbs: []string{"get", "create", "update", "patch", "delete"}, APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"accessusages"},
-	}}}
-	w.create(may)
-	w.create(&rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: may.Name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: may.Name},
-		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "access-broker-system", Name: "access-observer"}},
-	})
+	w.observer = e.Observer(t)
 	w.useUsage(broker.GetClient(), broker.GetAPIReader())
 	return w
 }
@@ -86,29 +74,11 @@ func (w *watched) useUsage(c client.Client, live client.Reader) {
 // observe writes the usage of a grant, as the observer does.
 func (w *watched) observe(g *v1alpha1.AccessGrant, edit func(*v1alpha1.AccessUsageStatus)) *v1alpha1.AccessUsage {
 	w.t.Helper()
-	u := &v1alpha1.AccessUsage{
-		ObjectMeta: metav1.ObjectMeta{Name: g.Name, OwnerReferences: []metav1.OwnerReference{{
-			APIVersion: v1alpha1.GroupVersion.String(), Kind: "AccessGrant", Name: g.Name, UID: g.UID,
-		}}},
-		Spec:   v1alpha1.AccessUsageSpec{GrantRef: v1alpha1.ObjectRef{Name: g.Name, UID: g.UID}},
-		Status: v1alpha1.AccessUsageStatus{Phase: v1alpha1.UsageObserving, Since: g.Status.GrantedTime, Until: g.Status.GrantedTime},
+	if !w.observed[g.Name] {
+		w.observed = map[string]bool{g.Name: true}
+		w.t.Cleanup(func() { w.forget(g.Name) })
 	}
-	kit.Eventually(w.t, "the usage to be written", func(ctx context.Context) (bool, error) {
-		stored := &v1alpha1.AccessUsage{}
-		err := w.observer.Get(ctx, client.ObjectKeyFromObject(u), stored)
-		switch {
-		case apierrors.IsNotFound(err):
-			edit(&u.Status)
-			if err = w.observer.Create(ctx, u); err == nil {
-				w.t.Cleanup(func() { w.forget(u.Name) })
-			}
-		case err == nil:
-			edit(&stored.Status)
-			err = w.observer.Update(ctx, stored)
-			u = stored
-		}
-		return err == nil, err // the authorizer takes a moment to know the observer
-	})
+	u := kit.Observe(w.t, w.observer, g, edit)
 	w.fresh(u)
 	return u
 }
@@ -532,16 +502,26 @@ func TestLookBackWithoutAnObserver(t *testing.T) {
 		usedR, leftR string
 		says         string
 	}{
-		"all was seen": {func(w *watched, s *v1alpha1.AccessUsageStatus) { s.Until = w.moment() },
-			metav1.ConditionFalse, metav1.ConditionFalse, v1alpha1.ReasonNotUsed, v1alpha1.ReasonNone, "no call was observed; observed from "},
-		"silent since it began": {func(*watched, *v1alpha1.AccessUsageStatus) {},
-			metav1.ConditionUnknown, metav1.ConditionUnknown, v1alpha1.ReasonNotObserved, v1alpha1.ReasonNotObserved, "not all of the access was; observed from "},
-		"a gap": {func(w *watched, s *v1alpha1.AccessUsageStatus) { s.Until, s.Gaps, s.LastGap = w.moment(), 1, s.Since },
-			metav1.ConditionUnknown, metav1.ConditionUnknown, v1alpha1.ReasonNotObserved, v1alpha1.ReasonNotObserved, "with an interruption"},
-		"used, then silent": {func(_ *watched, s *v1alpha1.AccessUsageStatus) { s.Calls = 1 },
-			metav1.ConditionTrue, metav1.ConditionUnknown, v1alpha1.ReasonUsed, v1alpha1.ReasonNotObserved, "one call was observed"},
-		"more than is listed": {func(w *watched, s *v1alpha1.AccessUsageStatus) { s.Calls, s.Until, s.More.Created = 900, w.moment(), 7 },
-			metav1.ConditionTrue, metav1.ConditionUnknown, v1alpha1.ReasonUsed, v1alpha1.ReasonNotKnown, "900 calls were observed"},
+		"all was seen": {
+			func(w *watched, s *v1alpha1.AccessUsageStatus) { s.Until = w.moment() },
+			metav1.ConditionFalse, metav1.ConditionFalse, v1alpha1.ReasonNotUsed, v1alpha1.ReasonNone, "no call was observed; observed from ",
+		},
+		"silent since it began": {
+			func(*watched, *v1alpha1.AccessUsageStatus) {},
+			metav1.ConditionUnknown, metav1.ConditionUnknown, v1alpha1.ReasonNotObserved, v1alpha1.ReasonNotObserved, "not all of the access was; observed from ",
+		},
+		"a gap": {
+			func(w *watched, s *v1alpha1.AccessUsageStatus) { s.Until, s.Gaps, s.LastGap = w.moment(), 1, s.Since },
+			metav1.ConditionUnknown, metav1.ConditionUnknown, v1alpha1.ReasonNotObserved, v1alpha1.ReasonNotObserved, "with an interruption",
+		},
+		"used, then silent": {
+			func(_ *watched, s *v1alpha1.AccessUsageStatus) { s.Calls = 1 },
+			metav1.ConditionTrue, metav1.ConditionUnknown, v1alpha1.ReasonUsed, v1alpha1.ReasonNotObserved, "one call was observed",
+		},
+		"more than is listed": {
+			func(w *watched, s *v1alpha1.AccessUsageStatus) { s.Calls, s.Until, s.More.Created = 900, w.moment(), 7 },
+			metav1.ConditionTrue, metav1.ConditionUnknown, v1alpha1.ReasonUsed, v1alpha1.ReasonNotKnown, "900 calls were observed",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatched(t, nil)
@@ -576,7 +556,7 @@ func TestLookBackWhenTheAPIServerDoesNotAnswer(t *testing.T) {
 	w.observe(g, func(s *v1alpha1.AccessUsageStatus) {
 		s.Calls, s.Until, s.Created = 1, w.moment(), []v1alpha1.UsageObject{w.made("pods", "debug", string(left.UID))}
 	})
-	busy := failing(interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	busy := failing(interceptor.Funcs{Get: func(ctx context.Context, _ client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 		if _, ok := o.(*metav1.PartialObjectMetadata); ok {
 			return apierrors.NewInternalError(errBroken)
 		}

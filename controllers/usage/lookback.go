@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -163,7 +163,7 @@ func (r *Reconciler) find(ctx context.Context, o v1alpha1.UsageObject) fate {
 		out.line, out.unknown = o.Resource+" in "+cmp.Or(o.Namespace, "the cluster"), "the audit log does not tell its name"
 		return out
 	}
-	if len(path.IsValidPathSegmentName(o.Name))+len(path.IsValidPathSegmentName(o.Namespace)) > 0 {
+	if len(content.IsPathSegmentName(o.Name))+len(content.IsPathSegmentName(o.Namespace)) > 0 {
 		out.unknown = "no object can have this name" // it would be a path to another
 		return out
 	}

@@ -191,8 +191,10 @@ var over = map[string]map[string]struct {
 	},
 	"suspicious": {
 		"was seen": {usageIs(finding("secrets", v1alpha1.SuspiciousRevoke, 5)), v1alpha1.EndSuspicious, "AccessPolicy prod calls a use of it suspicious, secrets: 9 Secrets read"},
-		"was seen among others": {usageIs(finding("told", v1alpha1.SuspiciousReport, 1), finding("gone", v1alpha1.SuspiciousRevoke, 1), finding("secrets", v1alpha1.SuspiciousRevoke, 5)),
-			v1alpha1.EndSuspicious, "secrets"},
+		"was seen among others": {
+			usageIs(finding("told", v1alpha1.SuspiciousReport, 1), finding("gone", v1alpha1.SuspiciousRevoke, 1), finding("secrets", v1alpha1.SuspiciousRevoke, 5)),
+			v1alpha1.EndSuspicious, "secrets",
+		},
 		"was seen as it began": {usageIs(finding("secrets", v1alpha1.SuspiciousRevoke, 0)), v1alpha1.EndSuspicious, ""},
 	},
 	"idle": {

@@ -188,3 +188,44 @@ func FuzzSlack(f *testing.F) {
 		}
 	})
 }
+
+// What was found of the use of a grant says so in its own words, and what a caller
+// chose mentions nobody.
+func TestUsageMessages(t *testing.T) {
+	t.Parallel()
+	g := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: "fix-1", UID: "g1"}}
+	g.Spec.Requester.Username, g.Spec.Summary = "alice", v1alpha1.GrantSummary{Subjects: "alice", Role: "ClusterRole/edit", Scope: "payments"}
+	g.Spec.Reason, g.Spec.RoleRef = "INC-42", &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "edit"}
+	granted, ended := at(1), at(4)
+	g.Status = v1alpha1.AccessGrantStatus{Phase: v1alpha1.GrantEnded, GrantedTime: &granted, EndedTime: &ended, EndReason: v1alpha1.EndIdle, EndedBy: "nobody"}
+	says := func(kind string, status metav1.ConditionStatus, seconds int, message string) {
+		c := is(kind, status, seconds)
+		c.Message = message
+		g.Status.Conditions = append(g.Status.Conditions, c)
+	}
+	says(v1alpha1.ConditionAccessGiven, metav1.ConditionFalse, 4, "the access was not used for 30m")
+	says(v1alpha1.ConditionSuspicious, metav1.ConditionTrue, 2, "agent: <!channel> curl")
+	says(v1alpha1.ConditionLeftBehind, metav1.ConditionTrue, 6, "Pod payments/debug-x")
+	says(v1alpha1.ConditionSessionsOpen, metav1.ConditionTrue, 6, "exec of pod web")
+	want := map[string]struct{ phase, message, endReason, slack string }{
+		"dev.accessbroker.usage.suspicious":   {"Suspicious", "agent: <!channel> curl", "", "*Suspicious use* of ClusterRole/edit in payments by alice\n> INC-42\nagent: &lt;!channel&gt; curl"},
+		"dev.accessbroker.usage.idle":         {"Idle", "the access was not used for 30m", "Idle", "*Access was idle*: alice, ClusterRole/edit in payments\n> INC-42\nthe access was not used for 30m"},
+		"dev.accessbroker.usage.leftbehind":   {"LeftBehind", "Pod payments/debug-x", "Idle", "*Left behind* by alice, ClusterRole/edit in payments\n> INC-42\nPod payments/debug-x"},
+		"dev.accessbroker.usage.sessionsopen": {"SessionsOpen", "exec of pod web", "Idle", "*Sessions outlive the access* of alice, ClusterRole/edit in payments\n> INC-42\nexec of pod web"},
+		"dev.accessbroker.grant.ended":        {"Ended", "the access was not used for 30m", "Idle", "*Access ended* (Idle)"},
+		"dev.accessbroker.grant.active":       {"Active", "", "", "*Access given*"},
+	}
+	for _, tr := range ofGrant(g) {
+		w := want[tr.eventType]
+		if d := dataOf(g, tr); d.Phase != w.phase || d.Message != w.message || d.EndReason != w.endReason {
+			t.Errorf("%s: %+v", tr.eventType, d)
+		}
+		if got := slackText(g, tr); !strings.HasPrefix(got, w.slack) {
+			t.Errorf("%s: %s", tr.eventType, got)
+		}
+		delete(want, tr.eventType)
+	}
+	if len(want) > 0 {
+		t.Errorf("not told: %v", want)
+	}
+}

@@ -112,6 +112,37 @@ func TestOfGrant(t *testing.T) {
 	if got := steps(); !slices.Equal(got, []string{"dev.accessbroker.grant.active", "dev.accessbroker.grant.ended"}) {
 		t.Errorf("ended: %v", got)
 	}
+	// What was found of its use, in order of its moment.
+	g.Status.EndReason = v1alpha1.EndIdle
+	g.Status.Conditions = []metav1.Condition{
+		is(v1alpha1.ConditionSessionsOpen, metav1.ConditionTrue, 9), is(v1alpha1.ConditionLeftBehind, metav1.ConditionTrue, 5),
+		is(v1alpha1.ConditionUsed, metav1.ConditionTrue, 5), is(v1alpha1.ConditionSuspicious, metav1.ConditionTrue, 1),
+	}
+	want := []string{
+		"dev.accessbroker.grant.active", "dev.accessbroker.usage.suspicious", "dev.accessbroker.usage.idle", "dev.accessbroker.grant.ended",
+		"dev.accessbroker.usage.leftbehind", "dev.accessbroker.usage.sessionsopen",
+	}
+	if got := steps(); !slices.Equal(got, want) {
+		t.Errorf("used: %v", got)
+	}
+	for _, tr := range ofGrant(g) {
+		if !slices.Contains(Types, tr.eventType) {
+			t.Errorf("%s is no type", tr.eventType)
+		}
+	}
+	again := g.DeepCopy()
+	again.Status.Conditions[3].LastTransitionTime = at(3)
+	if before, after := ofGrant(g)[1], ofGrant(again); has(after, before) {
+		t.Error("another finding is taken for the first")
+	}
+	for i := range g.Status.Conditions {
+		g.Status.Conditions[i].Status = metav1.ConditionUnknown
+	}
+	g.Status.EndReason = v1alpha1.EndExpired
+	if got := steps(); !slices.Equal(got, []string{"dev.accessbroker.grant.active", "dev.accessbroker.grant.ended"}) {
+		t.Errorf("nothing is known of its use: %v", got)
+	}
+	g.Status.Conditions = nil
 	// It never came to be Active.
 	g.Status.GrantedTime = nil
 	if got := steps(); !slices.Equal(got, []string{"dev.accessbroker.grant.ended"}) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -84,6 +85,14 @@ func SetSessionsOpen(conditions *[]metav1.Condition, now time.Time, u *v1alpha1.
 	return int(open)
 }
 
+// word is a name as it is, or in quotes where it could be taken for more than a name.
+func word(s string) string {
+	if s = text.Cut(s, 64); strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(";|&$`'\"()<>", r) }) {
+		return text.Quote(s)
+	}
+	return s
+}
+
 // maxSession bounds the line about a session, in bytes.
 const maxSession = 400
 
@@ -91,14 +100,14 @@ const maxSession = 400
 // delete a Pod. A command is one that may be pasted: names that no object can have
 // are in none.
 func sessionLine(s v1alpha1.UsageSession, eviction Eviction) (line string, deletes bool) {
-	what := cmp.Or(s.Resource, "something")
+	what := word(cmp.Or(s.Resource, "something"))
 	if s.Name != "" {
-		what = strings.TrimSuffix(what, "s") + " " + s.Name
+		what = strings.TrimSuffix(what, "s") + " " + word(s.Name)
 	}
 	if s.Namespace != "" {
-		what += " in " + s.Namespace
+		what += " in " + word(s.Namespace)
 	}
-	line = fmt.Sprintf("%s of %s by %s since %s", s.Kind, what, text.Cut(text.OneLine(s.User), 100), text.Moment(s.Since.Time))
+	line = fmt.Sprintf("%s of %s by %s since %s", word(s.Kind), what, word(s.User), text.Moment(s.Since.Time))
 	switch {
 	case s.Kind == grant.SessionWatch:
 	case s.Group != "" || s.Resource != "pods":
