@@ -442,9 +442,11 @@ func TestLeftBehind(t *testing.T) {
 		sameTime.From, sameTime.To = created, created
 		crd := w.made("widgets", "w", "")
 		crd.Group = "example.com"
+		escape := w.made("pods", "debug-uid", string(byUID.UID))
+		escape.Group = "../api"
 		s.Created = []v1alpha1.UsageObject{
 			w.made("pods", "debug-uid", string(byUID.UID)), sameTime, early, w.made("pods", "debug-uid-2", "gone"), w.made("pods", "debug-new", "another"),
-			w.made("pods", "debug-kept", string(kept.UID)), w.made("pods", "", ""), w.made("secrets", "token", string(secret.UID)), crd,
+			w.made("pods", "debug-kept", string(kept.UID)), w.made("pods", "", ""), w.made("secrets", "token", string(secret.UID)), crd, escape,
 			w.made("pods", "../../../../api/v1/secrets", ""), w.made("events", "e", ""), w.made("pods/eviction", "debug-uid", ""),
 		}
 	})
@@ -461,10 +463,10 @@ func TestLeftBehind(t *testing.T) {
 	w.reconcileUsage(g)
 	w.want(g, v1alpha1.ConditionUsed, metav1.ConditionTrue, v1alpha1.ReasonUsed, "41 calls were observed, the last at ", "; observed from ", " 2m of the 2m of the access")
 	w.want(g, v1alpha1.ConditionLeftBehind, metav1.ConditionTrue, v1alpha1.ReasonObjectsExist,
-		"of 10 objects that were created with the access, 3 still exist: ",
+		"of 11 objects that were created with the access, 3 still exist: ",
 		"Pod "+w.namespace+"/debug-uid (created ", " by alice)", "Pod "+w.namespace+"/debug-time (", "Pod "+w.namespace+"/debug-kept, being deleted (",
 		"pods in "+w.namespace+" (created ", "the audit log does not tell its name", "Secret "+w.namespace+"/token (created ", "the broker may not read it",
-		"widgets "+w.namespace+"/w (created ", "the API server serves no such kind now", "no object can have this name")
+		"widgets "+w.namespace+"/w (created ", "the API server serves no such kind now", "no object can have this name", "no kind can have this name")
 	c := meta.FindStatusCondition(w.stored(g).Status.Conditions, v1alpha1.ConditionLeftBehind)
 	for _, gone := range []string{"debug-uid-2", "debug-new", "eviction", "events"} {
 		if strings.Contains(c.Message, gone) {
@@ -854,6 +856,30 @@ func TestEvictionAgainstABudget(t *testing.T) {
 		return !w.exists("web"), nil
 	})
 	w.want(g, v1alpha1.ConditionSessionsOpen, metav1.ConditionTrue, v1alpha1.ReasonEvicted)
+}
+
+// Two budgets for one Pod are an error of the API server for as long as there are two;
+// the condition says so.
+func TestEvictionAgainstTwoBudgets(t *testing.T) {
+	w := newWatched(t, evicting)
+	w.install("evict-sessions")
+	w.mayEvict(true)
+	web := pod(w.namespace, "web")
+	w.running(web)
+	var last *policyv1.PodDisruptionBudget
+	for _, name := range []string{"one", "two"} {
+		last = &policyv1.PodDisruptionBudget{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+			Spec:       policyv1.PodDisruptionBudgetSpec{MaxUnavailable: ptr.To(intstr.FromInt32(1)), Selector: &metav1.LabelSelector{MatchLabels: web.Labels}},
+		}
+		w.create(last)
+	}
+	g := w.outlived(w.in("1", "exec", "web"))
+	again := w.reconcileUsage(g)
+	w.want(g, v1alpha1.ConditionSessionsOpen, metav1.ConditionTrue, v1alpha1.ReasonOpen, "more than one PodDisruptionBudget", "the broker tries again", ": kubectl delete pod web -n ")
+	if again <= 0 || !w.exists("web") {
+		t.Errorf("it looks again after %s", again)
+	}
 }
 
 // The gauge tells for how long no active grant has been observed; one that has ended,

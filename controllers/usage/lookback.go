@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -165,6 +166,10 @@ func (r *Reconciler) find(ctx context.Context, o v1alpha1.UsageObject) fate {
 	}
 	if len(content.IsPathSegmentName(o.Name))+len(content.IsPathSegmentName(o.Namespace)) > 0 {
 		out.unknown = "no object can have this name" // it would be a path to another
+		return out
+	}
+	if len(validation.IsDNS1123Label(o.Resource)) > 0 || (o.Group != "" && len(validation.IsDNS1123Subdomain(o.Group)) > 0) {
+		out.unknown = "no kind can have this name" // the same
 		return out
 	}
 	kind, err := r.Mapper.KindFor(schema.GroupVersionResource{Group: o.Group, Resource: o.Resource})
