@@ -56,7 +56,7 @@ func idleAfterAMinute(s *v1alpha1.AccessPolicySpec) {
 	s.IdleTimeout = &metav1.Duration{Duration: time.Minute}
 }
 
-func TestStolenObserver(t *testing.T) {
+func TestForgedUsage(t *testing.T) {
 	t.Parallel()
 	finding := func(s *v1alpha1.AccessUsageStatus) {
 		s.Suspicious = append(s.Suspicious, v1alpha1.UsageFinding{Name: "made-up", Action: v1alpha1.SuspiciousRevoke, Message: "end it", Times: 1, First: moment(0), Last: moment(0)})
