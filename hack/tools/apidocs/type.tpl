@@ -13,7 +13,7 @@ In{{ range $i, $type := . }}{{ if $i }},{{ end }} {{ markdownRenderTypeLink $typ
 | field | meaning | default | bounds |
 | --- | --- | --- | --- |
 {{- range .Members }}
-| `{{ .Name }}` {{ regexReplaceAll "\\[(Line|Name|NamespaceName|Label)\\]\\(#\\w+\\)" (regexReplaceAll "\\[(\\w+)\\]\\(https:[^)]*\\)" (markdownRenderType .Type) "$1") "string" }} | {{ template "type_members" . }} | {{ with markdownRenderDefault .Default }}`{{ . }}`{{ end }} | {{ template "bounds" . }} |
+| `{{ .Name }}` {{ regexReplaceAll "\\[Moment\\]\\(#\\w+\\)" (regexReplaceAll "\\[(Line|Name|NamespaceName|Label)\\]\\(#\\w+\\)" (regexReplaceAll "\\[(\\w+)\\]\\(https:[^)]*\\)" (markdownRenderType .Type) "$1") "string") "Time" }} | {{ template "type_members" . }} | {{ with markdownRenderDefault .Default }}`{{ . }}`{{ end }} | {{ template "bounds" . }} |
 {{- end }}
 {{ end }}
 {{- if .EnumValues }}
