@@ -19,9 +19,9 @@ func (c *Cluster) InstallObserver(ctx context.Context) error {
 	return c.MustRun(ctx, "kubectl apply "+strings.Join(files, " "))
 }
 
-// Observer is the observer's process, not started yet, under its own ServiceAccount;
+// NewObserver is the observer's process, not started yet, under its own ServiceAccount;
 // Stop ends it. name tells several apart.
-func (c *Cluster) Observer(ctx context.Context, name string, args ...string) (*Process, error) {
+func (c *Cluster) NewObserver(ctx context.Context, name string, args ...string) (*Process, error) {
 	config, err := c.ServiceAccount(ctx, BrokerNamespace, ObserverServiceAccount)
 	if err != nil {
 		return nil, err

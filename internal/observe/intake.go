@@ -64,7 +64,7 @@ func (o *Observer) Deliver(ctx context.Context, stream string, events io.Reader)
 	}
 	d.newest = latest(d.newest, lastStamp(end.end, o.Clock.Now()))
 	// What a sender could not send in time is not known to be lost: silence tells.
-	o.streams.heard(stream, d.first, d.newest, false)
+	o.streams.heard(stream, d.first, d.newest, o.Clock.Now(), false)
 	o.lose(stream, lost)
 	return d.settle(d.leave())
 }
@@ -264,7 +264,7 @@ func (o *Observer) chunk(ctx context.Context, name string, chunk follow.Chunk) (
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	d.newest = latest(d.newest, lastStamp(chunk.Data[max(0, len(chunk.Data)-maxTail):], o.Clock.Now()))
-	o.streams.heard(name, d.first, d.newest, !chunk.Gap)
+	o.streams.heard(name, d.first, d.newest, o.Clock.Now(), !chunk.Gap)
 	o.lose(name, lost)
 	return d, nil
 }

@@ -28,9 +28,12 @@ type streams struct {
 // heard notes that a stream has told all up to a moment. first is the oldest moment
 // in what came now, follows that nothing can be missing between that and what came
 // before.
-func (s *streams) heard(name string, first, newest time.Time, follows bool) {
+func (s *streams) heard(name string, first, newest, now time.Time, follows bool) {
 	if newest.IsZero() {
 		return
+	}
+	if newest.After(now) {
+		newest = now // whatever an event says
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

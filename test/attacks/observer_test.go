@@ -94,7 +94,7 @@ func TestForgedUsage(t *testing.T) {
 		_, g, tell := observedGrant(t, func(s *v1alpha1.AccessPolicySpec) { s.OnSessionsOpen = v1alpha1.OnSessionsOpenEvictPod }, 2*time.Second)
 		tell(func(s *v1alpha1.AccessUsageStatus) {
 			s.Calls = 1
-			s.Sessions = []v1alpha1.UsageSession{{ID: "1", Kind: "exec", Resource: "pods", Namespace: victim.Namespace, Name: victim.Name, User: "alice", Since: moment(0)}}
+			s.Sessions = []v1alpha1.UsageSession{{ID: "1", Kind: "exec", Resource: "pods", Namespace: victim.Namespace, Name: victim.Name, UsageClient: v1alpha1.UsageClient{User: "alice"}, Since: moment(0)}}
 		})
 		ended := e.WaitEnded(t, g.Name, v1alpha1.EndExpired)
 		kit.WaitPast(t, ended.Status.EndedTime.Add(time.Second))

@@ -99,7 +99,7 @@ func TestLookBack(t *testing.T) {
 	kit.Observe(t, observer, g, func(s *v1alpha1.AccessUsageStatus) {
 		s.Calls, s.FirstCall, s.LastCall = 3, observedNow(), observedNow()
 		s.Created = []v1alpha1.UsageObject{{Resource: "pods", Namespace: ns, Name: left.Name, From: left.CreationTimestamp, To: left.CreationTimestamp, Times: 1}}
-		s.Sessions = []v1alpha1.UsageSession{{ID: "1", Kind: "exec", Resource: "pods", Namespace: ns, Name: left.Name, User: "alice", Since: *observedNow()}}
+		s.Sessions = []v1alpha1.UsageSession{{ID: "1", Kind: "exec", Resource: "pods", Namespace: ns, Name: left.Name, UsageClient: v1alpha1.UsageClient{User: "alice"}, Since: *observedNow()}}
 	})
 	kit.Eventually(t, "the calls on the grant", func(ctx context.Context) (bool, error) {
 		current := &v1alpha1.AccessGrant{}

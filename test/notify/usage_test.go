@@ -33,7 +33,7 @@ func TestUsageIsTold(t *testing.T) {
 	}
 	kit.Observe(t, observer, g, find("agent"))
 	kit.Observe(t, observer, g, func(s *v1alpha1.AccessUsageStatus) {
-		s.Sessions = []v1alpha1.UsageSession{{ID: "1", Kind: "watch", Resource: "pods", Namespace: ns, User: "alice", Since: *now()}}
+		s.Sessions = []v1alpha1.UsageSession{{ID: "1", Kind: "watch", Resource: "pods", Namespace: ns, UsageClient: v1alpha1.UsageClient{User: "alice"}, Since: *now()}}
 	})
 	suspicious := all.wait(t, g.UID, "grant.active", "usage.suspicious")[1]
 	if d := suspicious.data; d.Phase != "Suspicious" || !strings.Contains(d.Message, "agent (Report)") || d.Requester != "alice" || d.EndReason != "" {

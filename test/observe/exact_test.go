@@ -48,7 +48,7 @@ func TestKilledObserver(t *testing.T) {
 // What comes by two ways counts once.
 func TestTwoWays(t *testing.T) {
 	t.Parallel()
-	second, err := e.Observer(t.Context(), "second", e.ObserveLog("second")...)
+	second, err := e.NewObserver(t.Context(), "second", e.ObserveLog("second")...)
 	must(t, err)
 	must(t, second.Start(t.Context()))
 	t.Cleanup(second.Stop)

@@ -44,7 +44,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if broker, err = e.Broker(ctx, "broker"); err != nil {
 		return 1, err
 	}
-	if observer, err = e.Observer(ctx, "observer", e.ObserveLog("node-1")...); err != nil {
+	if observer, err = e.NewObserver(ctx, "observer", e.ObserveLog("node-1")...); err != nil {
 		return 1, err
 	}
 	if err := observer.Start(ctx); err != nil {
