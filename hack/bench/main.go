@@ -39,6 +39,7 @@ var scenes = [][]row{
 	{{"burst", approvedInABurst}},
 	{{"cost", costByStock}, {"memory", memoryPerGrant}, {"idle", requestsWhenIdle}, {"restart", restartWithOverdue}},
 	{{"kept", startWithEnded}},
+	{{"events", readEvents}, {"usage", callToUsage}},
 }
 
 // counts say how much is measured.
@@ -52,12 +53,14 @@ type counts struct {
 	ended []int
 	// kept grants that have ended.
 	kept int
-	idle time.Duration
+	// events of an audit log.
+	events int
+	idle   time.Duration
 }
 
 var (
-	full  = counts{approvals: 200, deadlines: 100, lives: 10, due: 5000, burst: 1000, samples: 50, overdue: 1000, levels: []int{1000, 5000, 10000}, ended: []int{200, 1000}, kept: 50000, idle: time.Minute}
-	quick = counts{approvals: 30, deadlines: 15, lives: 3, due: 500, burst: 100, samples: 15, overdue: 100, levels: []int{100, 500, 1000}, ended: []int{50, 200}, kept: 5000, idle: 20 * time.Second}
+	full  = counts{approvals: 200, deadlines: 100, lives: 10, due: 5000, burst: 1000, samples: 50, overdue: 1000, levels: []int{1000, 5000, 10000}, ended: []int{200, 1000}, kept: 50000, events: 10_000_000, idle: time.Minute}
+	quick = counts{approvals: 30, deadlines: 15, lives: 3, due: 500, burst: 100, samples: 15, overdue: 100, levels: []int{100, 500, 1000}, ended: []int{50, 200}, kept: 5000, events: 1_000_000, idle: 20 * time.Second}
 )
 
 func (c counts) stock() int { return c.levels[len(c.levels)-1] }
@@ -138,7 +141,7 @@ func choose(only string) ([][]row, error) {
 
 // play measures rows on a control plane of their own.
 func play(ctx context.Context, rows []row, n counts, profiles string) (results []result, err error) {
-	s, err := setScene(ctx, n, profiles)
+	s, err := setScene(ctx, n, profiles, slices.ContainsFunc(rows, func(r row) bool { return r.name == "usage" }))
 	if err != nil {
 		return nil, err
 	}

@@ -46,6 +46,9 @@ type scene struct {
 
 	broker *lab.Process
 	pprof  string
+	// webhook is where the API server sends audit events, where a row needs that.
+	webhook *lab.Webhook
+	dir     string // to be removed at the end
 
 	mould *mould
 	// role is edit while it is deleted.
@@ -61,13 +64,24 @@ type person struct {
 	name string
 }
 
-func setScene(ctx context.Context, n counts, profiles string) (_ *scene, err error) {
+func setScene(ctx context.Context, n counts, profiles string, observed bool) (_ *scene, err error) {
 	fmt.Fprintln(os.Stderr, "starting a control plane ...")
-	running, err := lab.Start(ctx, lab.Options{})
+	var o lab.Options
+	var webhook *lab.Webhook
+	if observed {
+		if o.Dir, err = os.MkdirTemp("", "bench-"); err != nil {
+			return nil, err
+		}
+		if webhook, err = lab.NewWebhook(o.Dir, "cp-1"); err != nil {
+			return nil, err
+		}
+		o.AuditWebhook = webhook.Kubeconfig
+	}
+	running, err := lab.Start(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	s := &scene{Cluster: running, n: n, profiles: profiles}
+	s := &scene{Cluster: running, n: n, profiles: profiles, webhook: webhook, dir: o.Dir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.strike())
@@ -99,6 +113,9 @@ func (s *scene) strike() error {
 	err := s.Stop()
 	if s.proxy != nil {
 		s.proxy.stop()
+	}
+	if s.dir != "" {
+		err = errors.Join(err, os.RemoveAll(s.dir))
 	}
 	return err
 }
@@ -146,18 +163,19 @@ func (s *scene) furnish(ctx context.Context) error {
 
 // writePolicy: edit, with one approval.
 func (s *scene) writePolicy(ctx context.Context) error {
-	return s.Admin.Create(ctx, &v1alpha1.AccessPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: "bench"},
-		Spec: v1alpha1.AccessPolicySpec{
-			Requesters:             []v1alpha1.Subject{{Kind: "Group", Name: "dev"}},
-			Approvers:              []v1alpha1.Subject{{Kind: "Group", Name: "sre"}},
-			RequiredApprovals:      ptr.To[int32](1),
-			Roles:                  []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
-			Namespaces:             &v1alpha1.PolicyNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"bench": "true"}}},
-			MaxDuration:            metav1.Duration{Duration: 24 * time.Hour},
-			MaxPendingPerRequester: ptr.To[int32](1000),
-		},
-	})
+	return s.Admin.Create(ctx, &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: "bench"}, Spec: policySpec()})
+}
+
+func policySpec() v1alpha1.AccessPolicySpec {
+	return v1alpha1.AccessPolicySpec{
+		Requesters:             []v1alpha1.Subject{{Kind: "Group", Name: "dev"}},
+		Approvers:              []v1alpha1.Subject{{Kind: "Group", Name: "sre"}},
+		RequiredApprovals:      ptr.To[int32](1),
+		Roles:                  []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
+		Namespaces:             &v1alpha1.PolicyNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"bench": "true"}}},
+		MaxDuration:            metav1.Duration{Duration: 24 * time.Hour},
+		MaxPendingPerRequester: ptr.To[int32](1000),
+	}
 }
 
 // pair is the i-th of the pairs of a person and a namespace, no two of the
@@ -191,6 +209,18 @@ func (s *scene) startBroker(ctx context.Context, counted bool) error {
 		return err
 	}
 	return s.broker.Start(ctx)
+}
+
+// startObserver starts an observer that takes what the API server sends.
+func (s *scene) startObserver(ctx context.Context) error {
+	if err := s.InstallObserver(ctx); err != nil {
+		return err
+	}
+	observer, err := s.NewObserver(ctx, "observer", s.webhook.Flags...)
+	if err != nil {
+		return err
+	}
+	return observer.Start(ctx)
 }
 
 func (s *scene) stopBroker() {
