@@ -123,7 +123,7 @@ func TestSetLeftBehind(t *testing.T) {
 }
 
 func TestSetSessionsOpen(t *testing.T) {
-	exec := v1alpha1.UsageSession{ID: "1", Kind: "exec", Resource: "pods", Namespace: "payments", Name: "web", User: "alice", Since: then}
+	exec := v1alpha1.UsageSession{ID: "1", Kind: "exec", Resource: "pods", Namespace: "payments", Name: "web", UsageClient: v1alpha1.UsageClient{User: "alice"}, Since: then}
 	gap := whole
 	gap.Gaps = 1
 	set := func(conditions []metav1.Condition, window grant.Window, evictions map[string]Eviction, sessions ...v1alpha1.UsageSession) []metav1.Condition {
