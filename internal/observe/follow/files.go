@@ -102,9 +102,7 @@ func (f *follower) list() ([]file, error) {
 		if err != nil {
 			return nil, err
 		}
-		same := func(a, b file) bool {
-			return a.path == b.path && os.SameFile(a.info, b.info) && !errors.Is(a.err, errCut)
-		}
+		same := func(a, b file) bool { return a.path == b.path && os.SameFile(a.info, b.info) }
 		if !slices.EqualFunc(files, again, same) || !slices.EqualFunc(changed, changedAgain, time.Time.Equal) {
 			continue
 		}
@@ -131,11 +129,6 @@ func (f *follower) identify(file *file) {
 		return
 	}
 	defer in.Close()
-	// The name may have gone to another file.
-	if info, err := in.Stat(); err != nil || !os.SameFile(info, file.info) {
-		file.err = errCut
-		return
-	}
 	if file.zipped {
 		unzip, err := gzip.NewReader(in)
 		if err != nil {

@@ -773,6 +773,12 @@ func TestTooLongCountsOnce(t *testing.T) {
 	r.f.shut() // as after errors of reading
 	w.write(1)
 	r.expect(w.want, 0, 1)
+	// One at the end of a file counts, too.
+	w.raw(w.event(usage.MaxEvent))
+	r.run()
+	w.rotate()
+	w.write(1)
+	r.expect(w.want, 0, 2)
 }
 
 // Two files may begin with the same event but for what the API server wrote: who
@@ -1017,6 +1023,15 @@ func TestReadErrorGoesAway(t *testing.T) {
 		}
 		ok(t, os.Remove(w.path))
 		w.write(2)
+		r.expect(w.want, 0, 0)
+	})
+	t.Run("of a file that was read long ago", func(t *testing.T) {
+		w, r := setUp(t)
+		w.write(1)
+		r.run()
+		ok(t, os.Symlink(broken, filepath.Join(filepath.Dir(w.path), "audit-2026-11-26T13-00-00.000.log")))
+		r.stop()
+		w.write(1)
 		r.expect(w.want, 0, 0)
 	})
 	for _, mended := range []bool{true, false} {
