@@ -233,7 +233,7 @@ func merge(files []file) (merged []file) {
 // were filled within moments may be the wrong way round, for events are not written
 // in the order of their stamps.
 func order(files []file) []file {
-	named := !slices.ContainsFunc(files, func(f file) bool { return f.ready() && !f.current && f.rotated.IsZero() })
+	named := !slices.ContainsFunc(files, func(f file) bool { return f.mark != "" && !f.current && f.rotated.IsZero() })
 	slices.SortStableFunc(files, func(a, b file) int {
 		byTime := a.key.Compare(b.key)
 		if named {

@@ -352,6 +352,36 @@ func TestLastLineIsCompletedAfterTheRename(t *testing.T) {
 	r.expect(append(append(slices.Clone(begun), line), w.want[2:]...), 0, 0)
 }
 
+// The same, where it is the first line, too: until it is whole, nobody knows when the
+// file began.
+func TestOnlyLineIsCompletedAfterTheRename(t *testing.T) {
+	w, r := setUp(t)
+	w.write(1)
+	r.run()
+	r.stop()
+	w.rotate()
+	line := w.event(0)
+	w.raw(line[:100])
+	old := w.out
+	w.out = nil
+	ok(t, os.Rename(w.path, w.path+".1"))
+	w.write(1)
+	r.run()
+	must[int](t)(old.WriteString(line[100:]))
+	ok(t, old.Close())
+	r.expect([]string{w.want[0], line, w.want[1]}, 0, 0)
+	// And where it never becomes whole, it is lost.
+	w.rotate()
+	w.raw(line[:100])
+	w.close()
+	ok(t, os.Rename(w.path, w.path+".1"))
+	ok(t, os.Chtimes(w.path+".1", w.now, w.now))
+	w.write(1)
+	r.run()
+	r.wait(3 * settled)
+	r.expect([]string{w.want[0], line, w.want[1], w.want[2]}, 0, 1)
+}
+
 func TestLastLineNeverEnds(t *testing.T) {
 	w, r := setUp(t)
 	w.write(2)
@@ -1059,6 +1089,15 @@ func TestReadErrorGoesAway(t *testing.T) {
 			}
 			r.wait(2 * time.Second)
 			r.expect(append(w.want[:2:2], w.want[4:]...), 1, 0)
+			// The last one before an empty file is not told each time.
+			backup = w.rotate()
+			ok(t, os.Remove(backup))
+			ok(t, os.Symlink(broken, backup))
+			r.stop()
+			r.wait(2 * patience)
+			if n := strings.Count(r.said.String(), "cannot be read"); n != 2 {
+				t.Errorf("told %d times: %s", n, r.said)
+			}
 		})
 	}
 }
