@@ -322,8 +322,12 @@ func (f *follower) read(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	f.failures, f.broken = 0, time.Time{}
-	start := Position{File: f.cur.key, Offset: f.cur.offset}
-	to := Position{File: f.cur.key, Offset: f.cur.offset + int64(len(lines))}
+	start := Position{Turn: f.at.Turn, File: f.cur.key, Offset: f.cur.offset}
+	if start.Compare(f.at) < 0 {
+		start.Turn++
+	}
+	to := start
+	to.Offset += int64(len(lines))
 	if err := f.handle(ctx, Chunk{Data: lines, Start: start, To: to, Gap: f.gap, Lost: f.lost + f.cur.lost}); err != nil {
 		return false, &handleError{err}
 	}

@@ -18,6 +18,10 @@ func TestPosition(t *testing.T) {
 		{File: at.Add(time.Nanosecond)},
 		{File: at.Add(time.Second), Offset: 3},
 		{File: time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC), Offset: math.MaxInt64},
+		{Turn: 1},
+		{Turn: 1, File: at, Offset: 9},
+		{Turn: 2, File: at},
+		{Turn: math.MaxInt32, File: time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC), Offset: math.MaxInt64},
 	}
 	for i, p := range ordered {
 		text := p.String()
@@ -53,6 +57,7 @@ func TestParsePositionRefuses(t *testing.T) {
 		"", "@", "7", "2026-11-26T14:08:01Z", "2026-11-26T14:08:01Z@", "2026-11-26T14:08:01Z@-1", "2026-11-26T14:08:01Z@+1",
 		"2026-11-26T14:08:01Z@01", "2026-11-26T14:08:01.100Z@1", "2026-11-26T15:08:01+01:00@1", "2026-11-26T14:08:01Z@1\n",
 		"2026-11-26T14:08:01Z@9223372036854775808", "\x00\x00\x00\x00", "12026-11-26T14:08:01Z@1",
+		"2026-11-26T14:08:01Z@1/", "2026-11-26T14:08:01Z@1/0", "2026-11-26T14:08:01Z@1/-1", "2026-11-26T14:08:01Z@1/x", "2026-11-26T14:08:01Z@1/2147483648",
 	} {
 		if p, err := ParsePosition(text); err == nil {
 			t.Errorf("%q: got %s", text, p)
@@ -62,6 +67,7 @@ func TestParsePositionRefuses(t *testing.T) {
 
 func FuzzParsePosition(f *testing.F) {
 	f.Add("2026-11-26T14:08:01.123456Z@7")
+	f.Add("2026-11-26T14:08:01.123456Z@7/2")
 	f.Add("0001-01-01T00:00:00Z@0")
 	f.Add("2026-11-26T14:08:01,5Z@7")
 	f.Fuzz(func(t *testing.T, text string) {
