@@ -209,8 +209,14 @@ func (f *follower) stat() (all []file, changed []time.Time, err error) {
 // merge leaves one of the copies of a file. What cannot be read, or has nothing in
 // it, stays out of that.
 func merge(files []file) (merged []file) {
-	at := map[string]int{}
+	at, paths := map[string]int{}, map[string]bool{}
 	for _, f := range files {
+		paths[f.path] = true
+	}
+	for _, f := range files {
+		if f.zipped && f.err != nil && paths[strings.TrimSuffix(f.path, ".gz")] {
+			continue // it is being compressed
+		}
 		if !f.ready() {
 			merged = append(merged, f)
 			continue
