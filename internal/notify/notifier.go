@@ -194,7 +194,7 @@ func (n *notifier) ended(ctx context.Context, before, after client.Object) {
 	given := n.grantOf(ctx, after)
 	known, all := transitions(before, given), transitions(after, given)
 	for _, q := range n.queues {
-		q.take(after, all, func(t transition) bool { return t != all[len(all)-1] && has(known, t) })
+		q.take(after, all, func(t transition) bool { return !t.isEnd() && has(known, t) })
 	}
 }
 

@@ -55,6 +55,12 @@ func newTransition(uid types.UID, eventType, phase string, at time.Time) transit
 	return transition{eventType: eventType, phase: phase, at: at, id: fmt.Sprintf("%s.%s.%d", uid, strings.ToLower(phase), at.Unix())}
 }
 
+// isEnd tells whether it is the end of a request or a grant, after which the cache does
+// not have it.
+func (t transition) isEnd() bool {
+	return t.eventType == grantType(v1alpha1.GrantEnded) || (strings.HasPrefix(t.eventType, requestPrefix) && v1alpha1.RequestPhase(t.phase).Ended())
+}
+
 // has tells whether a transition is one of all.
 func has(all []transition, t transition) bool {
 	return slices.ContainsFunc(all, func(known transition) bool { return known.id == t.id })
@@ -114,18 +120,20 @@ func ofGrant(g *v1alpha1.AccessGrant) []transition {
 	observed := func(what string, at metav1.Time) {
 		out = append(out, newTransition(g.UID, usageType(what), what, at.Time))
 	}
-	ended := g.Status.Phase == v1alpha1.GrantEnded && g.Status.EndedTime != nil
-	if ended && g.Status.EndReason == v1alpha1.EndIdle {
-		observed(string(v1alpha1.EndIdle), *g.Status.EndedTime)
-	}
-	if ended {
-		add(v1alpha1.GrantEnded, g.Status.EndedTime)
-	}
-	for _, kind := range []string{v1alpha1.ConditionSuspicious, v1alpha1.ConditionLeftBehind, v1alpha1.ConditionSessionsOpen} {
+	found := func(kind string) {
 		if c := meta.FindStatusCondition(g.Status.Conditions, kind); c != nil && c.Status == metav1.ConditionTrue {
 			observed(kind, c.LastTransitionTime)
 		}
 	}
+	found(v1alpha1.ConditionSuspicious)
+	if g.Status.Phase == v1alpha1.GrantEnded && g.Status.EndedTime != nil {
+		if g.Status.EndReason == v1alpha1.EndIdle {
+			observed(string(v1alpha1.EndIdle), *g.Status.EndedTime)
+		}
+		add(v1alpha1.GrantEnded, g.Status.EndedTime)
+	}
+	found(v1alpha1.ConditionLeftBehind)
+	found(v1alpha1.ConditionSessionsOpen)
 	slices.SortStableFunc(out, func(a, b transition) int { return a.at.Compare(b.at) })
 	return out
 }

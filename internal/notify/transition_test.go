@@ -76,6 +76,9 @@ func TestOfRequest(t *testing.T) {
 	} {
 		var got []string
 		for _, tr := range ofRequest(tc.request, tc.given) {
+			if tr.isEnd() != (string(tc.request.Status.Phase) == tr.phase && tc.request.Status.Phase.Ended()) {
+				t.Errorf("%s: %s is the end: %v", name, tr.phase, tr.isEnd())
+			}
 			if !slices.Contains(Types, tr.eventType) {
 				t.Errorf("%s: unknown type %s", name, tr.eventType)
 			}
@@ -129,6 +132,17 @@ func TestOfGrant(t *testing.T) {
 		if !slices.Contains(Types, tr.eventType) {
 			t.Errorf("%s is no type", tr.eventType)
 		}
+	}
+	for _, tr := range ofGrant(g) {
+		if tr.isEnd() != (tr.eventType == "dev.accessbroker.grant.ended") {
+			t.Errorf("%s is the end: %v", tr.eventType, tr.isEnd())
+		}
+	}
+	// What was found in the second of the end was found before it.
+	together := g.DeepCopy()
+	together.Status.Conditions[3].LastTransitionTime = ended
+	if got := ofGrant(together); got[1].eventType != "dev.accessbroker.usage.suspicious" || got[3].eventType != "dev.accessbroker.grant.ended" {
+		t.Errorf("within a second: %v", got)
 	}
 	again := g.DeepCopy()
 	again.Status.Conditions[3].LastTransitionTime = at(3)
