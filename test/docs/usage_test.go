@@ -96,9 +96,9 @@ func onto(t *testing.T, text string) string {
 // it posts.
 type audited struct {
 	*lab.ControlPlane
-	log      string
-	token    string
-	receiver *receiver
+	log, checkpoint string
+	token           string
+	receiver        *receiver
 }
 
 // receiver keeps what API servers post, and how they came.
@@ -136,10 +136,10 @@ func audit(t *testing.T) *audited {
 	if err := os.Chmod(node, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	a := &audited{log: filepath.Join(node, "var/log/kubernetes/audit.log"), token: "a-token", receiver: &receiver{events: map[types.UID]bool{}}}
-	etc := filepath.Join(node, "etc/kubernetes/audit")
-	there := strings.NewReplacer("/etc/kubernetes/audit", etc, "/var/log/kubernetes", filepath.Dir(a.log), "/var/lib/access-observer", filepath.Join(node, "var/lib/access-observer"))
-	for _, folder := range []string{etc, filepath.Join(node, "var/log"), filepath.Join(node, "var/lib")} {
+	etc, logs, lib := filepath.Join(node, "etc", "audit"), filepath.Join(node, "log", "kubernetes"), filepath.Join(node, "lib", "access-observer")
+	a := &audited{log: filepath.Join(logs, "audit.log"), checkpoint: filepath.Join(lib, "checkpoint"), token: "a-token", receiver: &receiver{events: map[types.UID]bool{}}}
+	there := strings.NewReplacer("/etc/kubernetes/audit", etc, "/var/log/kubernetes", logs, "/var/lib/access-observer", lib)
+	for _, folder := range []string{etc, filepath.Dir(logs), filepath.Dir(lib)} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -460,7 +460,7 @@ func (a *audited) rotates(t *testing.T) {
 			t.Errorf("the observer cannot read %s: %v: %s", file, err, out)
 		}
 	}
-	checkpoint := exec.CommandContext(t.Context(), "touch", filepath.Join(filepath.Dir(a.log), "../../lib/access-observer/checkpoint"))
+	checkpoint := exec.CommandContext(t.Context(), "touch", a.checkpoint)
 	checkpoint.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: observerUser, Gid: observerUser}}
 	if out, err := checkpoint.CombinedOutput(); err != nil {
 		t.Errorf("the observer cannot write its checkpoint: %v: %s", err, out)

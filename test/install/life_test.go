@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -43,6 +44,7 @@ func TestLife(t *testing.T) {
 
 	c.podsAreAdmitted(t)
 	c.componentsAreTaken(t)
+	c.observerIsOnControlPlanes(t)
 	t.Run("user roles", c.userRoles)
 	broker := c.upgrade(t, c.start(t, "broker"))
 	c.uninstall(t, broker)
@@ -77,6 +79,45 @@ func (c *cluster) componentsAreTaken(t *testing.T) {
 	if strings.Contains(out, "Warning") {
 		t.Errorf("the API server warns:\n%s", out)
 	}
+}
+
+// observerIsOnControlPlanes: the DaemonSet that reads log files has a Pod on each node
+// of the control plane, whatever the value of its label, and on no other. The
+// namespace lets these Pods in, and their volumes are bound.
+func (c *cluster) observerIsOnControlPlanes(t *testing.T) {
+	t.Helper()
+	const role = "node-role.kubernetes.io/control-plane"
+	for name, labels := range map[string]map[string]string{"kubeadm": {role: ""}, "k3s": {role: "true"}, "worker": nil} {
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+		if labels != nil {
+			node.Spec.Taints = []corev1.Taint{{Key: role, Effect: corev1.TaintEffectNoSchedule}}
+		}
+		kit.Create(t, c.Admin, node)
+		t.Cleanup(func() { _ = c.Admin.Delete(context.WithoutCancel(t.Context()), node) })
+	}
+	folder := overlay(t, "components: [../components/observer, ../components/observer-logs]\n")
+	c.kubectl(t, "apply -k "+folder)
+	kit.Eventually(t, "a Pod on each node of the control plane", func(ctx context.Context) (bool, error) {
+		pods := &corev1.PodList{}
+		err := c.Admin.List(ctx, pods, client.InNamespace(lab.BrokerNamespace), client.MatchingLabels{"app.kubernetes.io/name": "access-observer"})
+		nodes := map[string]bool{}
+		for _, pod := range pods.Items {
+			// The DaemonSet's controller names the node; there is no scheduler here.
+			for _, term := range pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
+				nodes[term.MatchFields[0].Values[0]] = true
+			}
+		}
+		return err == nil && nodes["kubeadm"] && nodes["k3s"] && len(nodes) == 2, errors.Join(err, fmt.Errorf("the nodes are %v", nodes))
+	})
+	kit.Eventually(t, "its volumes", func(ctx context.Context) (bool, error) {
+		claims := &corev1.PersistentVolumeClaimList{}
+		err := c.Admin.List(ctx, claims, client.InNamespace(lab.BrokerNamespace))
+		return len(claims.Items) == 2 && !slices.ContainsFunc(claims.Items, func(claim corev1.PersistentVolumeClaim) bool { return claim.Status.Phase != corev1.ClaimBound }), err
+	})
+	// No kubelet ends a Pod here, and a claim stays while a Pod has it.
+	c.kubectl(t, "delete daemonset -n "+lab.BrokerNamespace+" access-observer --timeout=60s")
+	c.kubectl(t, "delete pods -n "+lab.BrokerNamespace+" -l app.kubernetes.io/name=access-observer --force --timeout=60s")
+	c.kubectl(t, "delete --ignore-not-found --timeout=60s -k "+folder)
 }
 
 // overlay is a kustomization of the installation that fits the cluster.
