@@ -72,6 +72,23 @@ func TestUsagePage(t *testing.T) {
 	}
 }
 
+// The page tells of every metric that the observer has.
+func TestObserverMetrics(t *testing.T) {
+	page, source := read(t, usage), read(t, "internal/observe/metrics.go")
+	names := regexp.MustCompile(`counter\("(\w+)"|"access_observer_(\w+)"`).FindAllStringSubmatch(source, -1)
+	if len(names) < 8 {
+		t.Fatalf("only %d are found", len(names))
+	}
+	for _, name := range names {
+		if name := name[1] + name[2]; name != "" && !strings.Contains(page, "| `access_observer_"+name+"` |") {
+			t.Errorf("%s does not tell of access_observer_%s", usage, name)
+		}
+	}
+	if rows := strings.Count(page, "\n| `access_observer_"); rows != len(slices.DeleteFunc(names, func(name []string) bool { return name[1]+name[2] == "" })) {
+		t.Errorf("%s has %d metrics", usage, rows)
+	}
+}
+
 // onto is the folder of a kustomization that is written as if it lay beside config.
 func onto(t *testing.T, text string) string {
 	t.Helper()
@@ -382,6 +399,16 @@ func TestAuditSamples(t *testing.T) {
 			})
 		})
 	}
+	t.Run("lease of the API server, which is its sign of life", func(t *testing.T) {
+		kit.Eventually(t, "it in the log", func(context.Context) (bool, error) {
+			for line := range strings.Lines(readFile(t, a.log)) {
+				if strings.Contains(line, `"username":"system:apiserver"`) && strings.Contains(line, `"resource":"leases"`) {
+					return true, nil
+				}
+			}
+			return false, nil
+		})
+	})
 	a.posted(t)
 	a.rotates(t)
 }

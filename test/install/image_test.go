@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,6 +20,37 @@ func TestDeploymentRunsImage(t *testing.T) {
 	is := func(id *int64) bool { return id != nil && *id == 65532 }
 	if c := pod.Spec.SecurityContext; !is(c.RunAsUser) || !is(c.RunAsGroup) || pod.Spec.Containers[0].Command != nil {
 		t.Errorf("the Deployment runs %v as %v", pod.Spec.Containers[0].Command, c)
+	}
+}
+
+// The program knows every flag that the manifests give it.
+func TestProgramKnowsItsFlags(t *testing.T) {
+	workloads := 0
+	for from, list := range map[string]objects{
+		"config/default with every component": kustomize(t, withComponents(t, components(t)...)),
+		"the observer":                        kustomize(t, withComponents(t, "observer")),
+		"the chart":                           chart(t, "--set", "observer.enabled=true,observer.clientCASecret=ca"),
+		"the chart that reads log files":      chart(t, "--set", "observer.enabled=true,observer.mode=logs"),
+	} {
+		for key, o := range list {
+			template := podOf(t, o)
+			if template == nil {
+				continue
+			}
+			workloads++
+			// It parses flags up to the one that asks for help. Commands take none.
+			args := template.Spec.Containers[0].Args
+			if len(args) == 1 && !strings.HasPrefix(args[0], "-") {
+				continue
+			}
+			cmd := exec.CommandContext(t.Context(), filepath.Join(root(t), "bin", "access-broker"), append(slices.Clone(args), "-h")...)
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "-metrics-bind-address") {
+				t.Errorf("%s: %s: %v: %s", from, key, err, out)
+			}
+		}
+	}
+	if workloads < 8 {
+		t.Errorf("there are %d workloads", workloads)
 	}
 }
 
