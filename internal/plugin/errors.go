@@ -105,7 +105,7 @@ func explain(err error, role string) string {
 		return term.Clean(match[1])
 	}
 	switch {
-	case apierrors.IsNotFound(err) && strings.Contains(message, "could not find the requested resource"):
+	case cluster.NotServed(err):
 		return "Access Broker is not installed on this cluster: the API server has no " + v1alpha1.GroupVersion.Group + "\n" +
 			"An administrator installs it with 'kubectl apply -k config/default'. Is it the right --context?"
 	case apierrors.IsNotFound(err):

@@ -32,30 +32,21 @@ func SummaryOf(status *v1alpha1.AccessUsageStatus) Summary {
 		s.Window.Lost = min(s.Window.Lost+number(stream.Lost), maxCount)
 	}
 	for _, c := range status.Callers {
-		s.Callers = append(s.Callers, CallerUse{Caller{c.User, c.As, c.Address, c.ClaimedAddress, c.UserAgent}, number(c.Calls)})
+		s.Callers = append(s.Callers, CallerUse{callerIn(c.UsageClient), number(c.Calls)})
 	}
 	for _, o := range status.Created {
 		s.Created = append(s.Created, CreatedUse{Object: Object{o.Group, o.Resource, o.Namespace, o.Name, o.UID}, Times: number(o.Times)})
 	}
 	for _, o := range status.Sessions {
 		s.Open = append(s.Open, Session{
-			Kind: o.Kind, Group: o.Group, Resource: o.Resource, Subresource: subresourceOf(o.Kind), Namespace: o.Namespace, Name: o.Name,
-			Caller: Caller{User: o.User, Address: o.Address}, Since: o.Since.Time,
+			Kind: o.Kind, Group: o.Group, Resource: o.Resource, Subresource: o.Subresource, Namespace: o.Namespace, Name: o.Name,
+			Caller: callerIn(o.UsageClient), Since: o.Since.Time,
 		})
 	}
 	for _, f := range status.Suspicious {
 		s.Suspicious = append(s.Suspicious, Finding{f.Name, string(f.Action), f.Message, number(f.Times), f.First.Time, f.Last.Time})
 	}
 	return s
-}
-
-// subresourceOf is what a session of a kind is on. The stored session has only its
-// kind, which is that of the subresource but for a watch.
-func subresourceOf(kind string) string {
-	if kind == "watch" {
-		return ""
-	}
-	return kind
 }
 
 func rightUses(stored []v1alpha1.UsageRight) []RightUse {

@@ -27,7 +27,7 @@ func TestSummaryOf(t *testing.T) {
 		Risks:   []v1alpha1.UsageCount{{Kind: "Exec", Count: 4}},
 		Created: []v1alpha1.UsageObject{{Resource: "pods", Namespace: "pay", Name: "debug-x", UID: "u", From: *at(1), To: *at(1), Times: 2}},
 		Sessions: []v1alpha1.UsageSession{
-			{ID: "1", Kind: "exec", Resource: "pods", Namespace: "pay", Name: "api-0", UsageClient: v1alpha1.UsageClient{User: "alice", Address: "192.0.2.7"}, Since: *at(2)},
+			{ID: "1", Kind: "exec", Verb: "create", Resource: "pods", Subresource: "exec", Namespace: "pay", Name: "api-0", UsageClient: v1alpha1.UsageClient{User: "alice", As: "bob", Address: "192.0.2.7"}, Since: *at(2)},
 			{ID: "2", Kind: "watch", Resource: "pods", Namespace: "pay", UsageClient: v1alpha1.UsageClient{User: "alice"}, Since: *at(3)},
 		},
 		ClosedSessions: []v1alpha1.UsageCount{{Kind: "log", Count: 1}},
@@ -42,7 +42,7 @@ func TestSummaryOf(t *testing.T) {
 		Risks:    map[string]int{"Exec": 4},
 		Created:  []CreatedUse{{Object: Object{"", "pods", "pay", "debug-x", "u"}, Times: 2}},
 		Open: []Session{
-			{"exec", "", "pods", "exec", "pay", "api-0", Caller{User: "alice", Address: "192.0.2.7"}, at(2).Time},
+			{"exec", "", "pods", "exec", "pay", "api-0", Caller{User: "alice", As: "bob", Address: "192.0.2.7"}, at(2).Time},
 			{"watch", "", "pods", "", "pay", "", Caller{User: "alice"}, at(3).Time},
 		},
 		Closed: map[string]int{"log": 1}, More: More{1, 2, 3, 4, 5}, Shared: 12,

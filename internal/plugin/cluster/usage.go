@@ -1,0 +1,61 @@
+package cluster
+
+import (
+	"context"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+)
+
+// usagePageSize is smaller than that of other lists: an AccessUsage may be 100 KB.
+const usagePageSize = 50
+
+// Grant reads a grant.
+func (c *Client) Grant(ctx context.Context, name string) (*v1alpha1.AccessGrant, error) {
+	grant := &v1alpha1.AccessGrant{}
+	err := c.api.Get(ctx, client.ObjectKey{Name: name}, grant)
+	return grant, err
+}
+
+// Policy reads a policy.
+func (c *Client) Policy(ctx context.Context, name string) (*v1alpha1.AccessPolicy, error) {
+	policy := &v1alpha1.AccessPolicy{}
+	err := c.api.Get(ctx, client.ObjectKey{Name: name}, policy)
+	return policy, err
+}
+
+// Usage reads what is stored of the use of a grant.
+func (c *Client) Usage(ctx context.Context, grant string) (*v1alpha1.AccessUsage, error) {
+	usage := &v1alpha1.AccessUsage{}
+	err := c.api.Get(ctx, client.ObjectKey{Name: grant}, usage)
+	return usage, err
+}
+
+// EachUsage hands on all that is stored, page by page, and keeps nothing of it.
+func (c *Client) EachUsage(ctx context.Context, visit func(*v1alpha1.AccessUsage)) error {
+	next := ""
+	for {
+		list := &v1alpha1.AccessUsageList{}
+		if err := c.api.List(ctx, list, client.Limit(usagePageSize), client.Continue(next)); err != nil {
+			return err
+		}
+		for i := range list.Items {
+			visit(&list.Items[i])
+		}
+		if next = list.GetContinue(); next == "" {
+			return nil
+		}
+	}
+}
+
+// NotServed tells whether the API server does not know the kind at all.
+func NotServed(err error) bool {
+	return apierrors.IsNotFound(err) && strings.Contains(err.Error(), "could not find the requested resource")
+}
+
+// NotTold tells whether an error means only that there is nothing that we may see: the
+// object or its kind is not there, or not for us.
+func NotTold(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsForbidden(err) }
