@@ -5,6 +5,7 @@ package advice
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -44,8 +45,9 @@ const DefaultMaxRights = 200_000
 
 // Advice is what was used, and what follows from it.
 type Advice struct {
-	// From and To are the first and the last call in the log, whoever made it. Gap is
-	// the longest time without any; it counts from a day on.
+	// From and To are the first and the last call in the log, whoever made it, or the
+	// ends of what was observed. Gap is the longest time without any call; it counts
+	// from a day on.
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
 	Gap  *Gap      `json:"gap,omitempty"`
@@ -81,6 +83,13 @@ type Advice struct {
 	// Denied are observed rights that the roles do not allow, by Kubernetes' own
 	// matching. There are none, unless the bound on rights was met.
 	Denied []Right `json:"denied,omitempty"`
+	// Stored is what there was to look at, where the advice comes from AccessUsages,
+	// and Unknown what is not stored of what was used: the roles allow it only for the
+	// names that are.
+	Stored  *Stored   `json:"stored,omitempty"`
+	Unknown []Unknown `json:"unknown,omitempty"`
+	// Policy is what of a policy nobody was seen to use, if one was asked for.
+	Policy *Policy `json:"policy,omitempty"`
 	// Left is how many calls were left out, because there were too many rights.
 	Left int `json:"left,omitempty"`
 }
@@ -88,6 +97,7 @@ type Advice struct {
 // Used is a right, and by whom it was used.
 type Used struct {
 	Right
+	// Calls is 0 where it is only known how many there were for several names together.
 	Calls  int       `json:"calls"`
 	People int       `json:"people"`
 	Grants int       `json:"grants,omitempty"`
@@ -129,7 +139,10 @@ func Advise(calls iter.Seq[*usage.Event], o Options) Advice {
 func (c *Collector) Advice() Advice {
 	a := Advice{
 		From: c.from, To: c.to, Gap: c.gap(), Calls: c.calls, People: len(c.people), Grants: len(c.grants),
-		Rights: c.used.list(), Refused: c.demand(), Everybody: c.everybody.list(), Odd: c.oddities(), Left: c.left,
+		Rights: c.used.list(), Refused: c.demand(), Everybody: c.everybody.list(), Odd: c.oddities(), Left: c.left, Stored: c.stored,
+	}
+	if c.stored != nil {
+		a.Gap = nil // of each grant, there is a window
 	}
 	observed := set{}
 	for r := range c.used {
@@ -144,11 +157,13 @@ func (c *Collector) Advice() Advice {
 		a.Widened = append(a.Widened, takeRefused(wanted, a.Refused)...)
 	}
 	steps, offers := c.options.Widen.widen(wanted)
-	a.Widened, a.Offered = append(a.Widened, steps...), offers
+	more, offered := c.widenUnknown(wanted)
+	a.Widened, a.Offered = slices.Concat(a.Widened, steps, more), slices.Concat(offers, offered)
+	a.Unknown = c.nameless(wanted)
 	a.Roles = wanted.roles()
 	a.Denied = denied(a.Roles, observed)
 	if c.options.Present != nil {
-		a.Unused = unused(c.options.Present, observed)
+		a.Unused = unused(c.options.Present, observed, c.unknown)
 	}
 	a.Unseen = c.unseen(a)
 	return a

@@ -34,6 +34,10 @@ type Collector struct {
 	why       map[Right]string
 	// sessions whose beginning was counted.
 	sessions map[string]struct{}
+	// stored, unknown and lacked are of what is read from AccessUsages.
+	stored  *Stored
+	unknown map[Right]Unknown
+	lacked  tally
 }
 
 // Collect begins with no calls.
@@ -43,6 +47,7 @@ func Collect(o Options) *Collector {
 		options: o, hours: map[int64]struct{}{}, people: map[string]struct{}{}, grants: map[string]struct{}{},
 		used: tally{}, everybody: tally{}, refused: map[string]tally{}, elsewhere: map[string]map[usage.Binding]int{},
 		odd: map[Odd]int{}, why: map[Right]string{}, sessions: map[string]struct{}{},
+		unknown: map[Right]Unknown{}, lacked: tally{},
 	}
 }
 
@@ -181,6 +186,9 @@ func (c *Collector) oddities() []Odd {
 // demand is what was refused to the people whose calls were taken.
 func (c *Collector) demand() []Used {
 	all := tally{}
+	for r, count := range c.lacked {
+		all.merge(r, count)
+	}
 	for who, of := range c.refused {
 		if _, known := c.people[who]; !known && (c.options.Of.Role != "" || c.options.Of.Binding != "") {
 			continue

@@ -115,6 +115,9 @@ const saPrefix = "system:serviceaccount:"
 // sessions are the subresources that a WebSocket opens.
 var sessions = []string{"pods/exec", "pods/attach", "pods/portforward"}
 
+// errCut: what is not stored whole cannot be proposed.
+var errCut = errors.New("it was too long to be stored whole")
+
 // needs are the rights that a call needs. It fails for a call that no rule can
 // allow without allowing more than the call.
 func needs(e *usage.Event) ([]need, error) {

@@ -43,6 +43,9 @@ func (t tally) merge(r Right, c *count) {
 	for who := range c.people {
 		at.people[who] = struct{}{}
 	}
+	for grant := range c.grants {
+		at.grants[grant] = struct{}{}
+	}
 	if c.last.After(at.last) {
 		at.last = c.last
 	}

@@ -39,9 +39,12 @@ var seconds = []second{
 func (c *Collector) unseen(a Advice) []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	if a.From.IsZero() {
+	switch {
+	case c.stored != nil:
+		out = c.unseenStored(a)
+	case a.From.IsZero():
 		say("The log has no call.")
-	} else {
+	default:
 		say("The log goes from %s to %s (%s). What happens less often is not in it: a quarterly job, a restore, break-glass.",
 			text.Moment(a.From), text.Moment(a.To), span(a.To.Sub(a.From)))
 	}
@@ -49,14 +52,14 @@ func (c *Collector) unseen(a Advice) []string {
 		say("From %s to %s the log has no call of anybody: events are missing, or nothing ran.", text.Moment(a.Gap.From), text.Moment(a.Gap.To))
 	}
 	say("What the audit policy leaves out, and events that were lost, are not in it. Neither is what was refused before authorization, because nobody was authenticated or too much was asked at a time.")
-	if c.options.Of.Role != "" || c.options.Of.Binding != "" {
+	if c.stored == nil && (c.options.Of.Role != "" || c.options.Of.Binding != "") {
 		say("The API server names one binding for each call, a ClusterRoleBinding before any other. Calls that another binding allowed as well may be counted there.")
 	}
 	if bindings, calls := c.others(); calls > 0 {
 		say("Other bindings allowed calls of the same people, which do not count here (%d): %s.", calls, text.List(bindings, 5))
 	}
 	if c.left > 0 {
-		say("Calls were left out (%d), because the log has more than %d distinct rights.", c.left, c.options.MaxRights)
+		say("Calls were left out (%d), because there are more than %d distinct rights.", c.left, c.options.MaxRights)
 	}
 	said := map[string]bool{}
 	for _, used := range a.Rights {

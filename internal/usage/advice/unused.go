@@ -25,7 +25,9 @@ type Unused struct {
 	TooMany bool `json:"tooMany,omitempty"`
 }
 
-func unused(present []rbacv1.PolicyRule, observed set) *Unused {
+// unused looks for what rules allow beyond the observed rights. What was used for names
+// that are not known may have been any name.
+func unused(present []rbacv1.PolicyRule, observed set, unknown map[Right]Unknown) *Unused {
 	out := &Unused{}
 	parts := rules.Normalize(present)
 	if permissions(parts) > maxBroken {
@@ -38,11 +40,16 @@ func unused(present []rbacv1.PolicyRule, observed set) *Unused {
 		parts = rules.Normalize(broken)
 	}
 	at := index(observed)
+	maybe := set{}
+	for r := range unknown {
+		maybe.add(r)
+	}
+	perhaps := index(maybe)
 	var never []rbacv1.PolicyRule
 	for _, part := range parts {
 		out.All++
 		switch {
-		case !at.uses(part):
+		case !at.uses(part) && !perhaps.uses(ofAnyName(part)):
 			out.Unused++
 			never = append(never, part)
 		case wild(part):
@@ -107,6 +114,11 @@ func (i indexed) uses(part rbacv1.PolicyRule) bool {
 		}
 	}
 	return false
+}
+
+func ofAnyName(part rbacv1.PolicyRule) rbacv1.PolicyRule {
+	part.ResourceNames = nil
+	return part
 }
 
 func wild(part rbacv1.PolicyRule) bool {

@@ -18,7 +18,11 @@ const (
 )
 
 // Widenings are all there are, in the order in which they are taken.
-var Widenings = []string{GeneratedNames, Reads, Writes}
+var Widenings = []string{GeneratedNames, Reads, Writes, UnknownNames, FailedNames}
+
+// fromCalls are the steps that follow from what was used, and not from what is unknown
+// of it.
+var fromCalls = []string{GeneratedNames, Reads, Writes}
 
 // DefaultMaxNames is how many names of a resource a rule lists before it seems better
 // to allow all.
@@ -44,7 +48,7 @@ func (r Right) place() place { return place{r.Namespace, r.Group, r.Resource} }
 // widen adds to a set what the steps allow, and tells of each. offers are the steps
 // that were not asked for, as if each were the only one more.
 func (w Widen) widen(s set) (steps, offers []Step) {
-	for _, kind := range Widenings {
+	for _, kind := range fromCalls {
 		if !slices.Contains(w.Steps, kind) {
 			continue
 		}
@@ -54,7 +58,7 @@ func (w Widen) widen(s set) (steps, offers []Step) {
 		}
 		steps = append(steps, more...)
 	}
-	for _, kind := range Widenings {
+	for _, kind := range fromCalls {
 		if !slices.Contains(w.Steps, kind) {
 			offers = append(offers, w.step(kind, s)...)
 		}
