@@ -25,33 +25,50 @@ import (
 type advise struct {
 	logs                  []string
 	role, binding, user   string
+	policy                string
 	since, roleFile       string
 	widen                 []string
 	maxNames              int
 	refused, policies     bool
+	incomplete            bool
 	name, subject, format string
 }
 
 func (o *options) newAdviseCommand() *cobra.Command {
 	f := &advise{}
 	cmd := &cobra.Command{
-		Use:   "advise --audit-log FILE",
-		Short: "Propose the least rights from what was used, by an audit log",
-		Long: `Propose the least rights from what was used, by an audit log.
+		Use:   "advise",
+		Short: "Propose the least rights from what was used",
+		Long: `Propose the least rights from what was used.
 
-It reads the audit log of API servers and asks no cluster and no broker. What it
-proposes allows every call that it saw and nothing more: names, namespaces and verbs
-stay as they were used. --widen takes a step beyond that, and the output names each:
+It reads what an observer stored of the use of grants or, with --audit-log, the audit log
+of API servers, and then asks no cluster and no broker. What it proposes allows every call
+that it knows and nothing more: names, namespaces and verbs stay as they were used. --widen
+takes a step beyond that, and the output names each:
 
   generated-names  all names, where names look generated or are too many
   reads            get, list and watch together, for the same names
   writes           update and patch together, for the same names
+  unknown-names    all names, where more were used than are stored
+  failed-names     all names, where calls failed: for which is not stored
+
+What is stored has some names for each right. Where calls that went well were for others,
+the output says so, and -o yaml and --policy-rules refuse: with --widen unknown-names the
+proposal allows all names for that right, and with --incomplete it may deny these calls.
 
 With --role or --binding it also tells what the role allows and nobody used. The rules
-of the role come from --role-file, or from the cluster if there is one.
+of the role come from --role-file, or from the cluster if there is one. With --policy it
+tells which roles and rules of the policy nobody was seen to use.
 
 -o yaml is Roles and ClusterRoles to apply, -o json is everything there is to say.`,
-		Example: `  # What was used of the role edit, by whom, and what never
+		Example: `  # What was used of the role edit in all grants, by whom, and what was not
+  kubectl access advise --role edit --since 90d
+
+  # What a policy gives and nobody uses, and rules for it instead
+  kubectl access advise --policy on-call
+  kubectl access advise --policy on-call --policy-rules
+
+  # The same by an audit log, of all bindings
   kubectl access advise --audit-log audit.log --role edit
 
   # What a pipeline needs, as roles to apply, bound to it
@@ -60,12 +77,14 @@ of the role come from --role-file, or from the cluster if there is one.
 
   # As the rules of policies
   kubectl access advise --audit-log audit.log --binding payments/fix-1 --policy-rules`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.advise(cmd, f) },
+		Annotations: map[string]string{roleAnnotation: "access-auditor"},
+		Args:        noArgs,
+		RunE:        func(cmd *cobra.Command, _ []string) error { return o.advise(cmd, f) },
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.logs, "audit-log", nil, "The log, - for standard input; may be repeated.")
+	flags.StringArrayVar(&f.logs, "audit-log", nil, "Read this log, and not what is stored; - is standard input. May be repeated.")
 	flags.StringVar(&f.role, "role", "", "Only what this role allowed: NAME, Role/NAME or ClusterRole/NAME.")
+	flags.StringVar(&f.policy, "policy", "", "Only grants of this policy.")
 	flags.StringVar(&f.binding, "binding", "", "Only what this binding allowed: NAMESPACE/NAME, or NAME of a ClusterRoleBinding.")
 	flags.StringVar(&f.user, "user", "", "Only the calls of this user: NAME or sa:NAMESPACE/NAME.")
 	flags.StringVar(&f.since, "since", "", "Only calls at or after this: 24h, 90d, or a time such as 2026-05-04T10:00:00Z.")
@@ -74,10 +93,12 @@ of the role come from --role-file, or from the cluster if there is one.
 	flags.IntVar(&f.maxNames, "max-names", advice.DefaultMaxNames, "How many names of a resource are too many, for --widen generated-names.")
 	flags.BoolVar(&f.refused, "with-refused", false, "Propose also what was refused.")
 	flags.BoolVar(&f.policies, "policy-rules", false, "Write the rules as parts of AccessPolicies, in YAML or JSON.")
+	flags.BoolVar(&f.incomplete, "incomplete", false, "Write the proposal though it may deny calls, because it is not stored what they were for.")
 	flags.StringVar(&f.name, "name", "", "Name of the roles for -o yaml.")
 	flags.StringVar(&f.subject, "bind", "", "With -o yaml, bind the roles to user:NAME, group:NAME or sa:NAMESPACE/NAME.")
 	flags.StringVarP(&f.format, "output", "o", "", "Output format: yaml, json.")
 	complete(cmd, "role", o.completeRoles)
+	complete(cmd, "policy", o.completePolicies)
 	complete(cmd, "since", fixed("24h", "7d", "90d"))
 	complete(cmd, "widen", list(advice.Widenings))
 	complete(cmd, "output", fixed("yaml", "json"))
@@ -89,7 +110,8 @@ of the role come from --role-file, or from the cluster if there is one.
 }
 
 func (o *options) advise(cmd *cobra.Command, f *advise) error {
-	wanted, err := f.options(*o.config.Namespace, time.Now())
+	now := time.Now()
+	wanted, err := f.options(*o.config.Namespace, now)
 	if err != nil {
 		return usagef(cmd, "%w", err)
 	}
@@ -105,37 +127,54 @@ func (o *options) advise(cmd *cobra.Command, f *advise) error {
 	if err != nil {
 		return err
 	}
+	read := o.adviseLogs
+	if len(f.logs) == 0 {
+		read = o.adviseStored
+	}
+	a, err := read(cmd.Context(), f, wanted, now)
+	if err != nil {
+		return err
+	}
+	if n := a.Incomplete(); n > 0 && !f.incomplete && (f.policies || f.format == "yaml") {
+		return hintf("Without -o you see which these are. --widen unknown-names proposes all names for them, --incomplete leaves them out, and an audit log has all.",
+			"of %s that went well it is not stored what they were for, and the proposal would deny them", view.Plural(n, "call"))
+	}
+	switch {
+	case f.policies:
+		err = writePolicyRules(o.Out, a, f.format)
+	case f.format == "json":
+		out := json.NewEncoder(o.Out)
+		out.SetIndent("", "  ")
+		err = out.Encode(a)
+	case f.format == "yaml":
+		err = writeRoles(o.Out, a, f.roleName(), bound)
+	default:
+		o.writeAdvice(a, f.about(), present)
+	}
+	if err == nil && len(a.Denied) > 0 {
+		return fmt.Errorf("the proposal denies %d observed rights, such as %s: please report this", len(a.Denied), a.Denied[0])
+	}
+	return err
+}
+
+// adviseLogs collects the calls in audit logs.
+func (o *options) adviseLogs(ctx context.Context, f *advise, wanted advice.Options, _ time.Time) (*advice.Advice, error) {
 	calls := advice.Collect(wanted)
 	skipped, err := o.readLogs(f.logs, nil, func(e *usage.Event) error {
 		calls.Add(e)
-		return cmd.Context().Err()
+		return ctx.Err()
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if n := skipped.Broken + skipped.TooLong; n > 0 {
 		fmt.Fprintf(o.ErrOut, "%d events could not be read, and what they used is not proposed: %d are not whole, %d are too long.\n", n, skipped.Broken, skipped.TooLong)
 	}
 	a := calls.Advice()
 	if a.From.IsZero() {
-		return hintf("Is it a log of audit.k8s.io/v1, and is --since not too late?", "there is no call in the log")
+		return nil, hintf("Is it a log of audit.k8s.io/v1, and is --since not too late?", "there is no call in the log")
 	}
-	switch {
-	case f.policies:
-		err = writePolicyRules(o.Out, &a, f.format)
-	case f.format == "json":
-		out := json.NewEncoder(o.Out)
-		out.SetIndent("", "  ")
-		err = out.Encode(a)
-	case f.format == "yaml":
-		err = writeRoles(o.Out, &a, f.roleName(), bound)
-	default:
-		o.writeAdvice(&a, f.about(), present)
-	}
-	if err == nil && len(a.Denied) > 0 {
-		return fmt.Errorf("the proposal denies %d observed rights, such as %s: please report this", len(a.Denied), a.Denied[0])
-	}
-	return err
+	return &a, nil
 }
 
 // options are what the flags say.
@@ -146,8 +185,11 @@ func (f *advise) options(namespace string, now time.Time) (o advice.Options, err
 		return o, fmt.Errorf("--user: %w", err)
 	}
 	o.Of = advice.Of{User: user, In: namespace}
-	if len(f.logs) == 0 {
-		return o, fmt.Errorf("say which audit log to read: --audit-log FILE")
+	switch {
+	case len(f.logs) == 0 && f.binding != "":
+		return o, fmt.Errorf("--binding looks into an audit log: name it with --audit-log; 'kubectl access usage GRANT' tells of one grant")
+	case len(f.logs) > 0 && f.policy != "":
+		return o, fmt.Errorf("no audit log tells which policy it was: use --policy without --audit-log")
 	}
 	if !slices.Contains([]string{"", "yaml", "json"}, f.format) {
 		return o, fmt.Errorf("unknown output format %q: there are yaml and json", f.format)
@@ -214,6 +256,9 @@ func (f *advise) about() string {
 	var out []string
 	if f.role != "" {
 		out = append(out, "by the role "+f.role)
+	}
+	if f.policy != "" {
+		out = append(out, "by the policy "+f.policy)
 	}
 	if f.binding != "" {
 		out = append(out, "by the binding "+f.binding)

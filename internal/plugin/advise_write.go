@@ -57,7 +57,7 @@ func (f *advise) roleName() string {
 		return f.name
 	}
 	of := "calls"
-	for _, given := range []string{f.role, f.binding, f.user} {
+	for _, given := range []string{f.policy, f.role, f.binding, f.user} {
 		if given != "" {
 			of = given
 		}

@@ -1,13 +1,17 @@
 package plugin
 
 import (
+	"context"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
@@ -24,6 +28,9 @@ func (o *options) newAuditCommand() *cobra.Command {
 		Use:   "audit",
 		Short: "List who had which access, when, why and by whose decision",
 		Long: `List who had which access, when, why and by whose decision, the newest last.
+
+Where an observer runs, CALLS and SUSPICIOUS tell what the access was used for; -o wide
+has more of it. Nothing there means that nobody observed it, not that there was none.
 
 The columns of -o csv and the fields of -o jsonl are the same; times are in UTC.
 In -o csv a text that a spreadsheet would take for a formula begins with a '.
@@ -58,7 +65,11 @@ In -o csv a text that a spreadsheet would take for a formula begins with a '.
 			}
 			grants = view.Keep(grants, f.match)
 			slices.SortStableFunc(grants, func(a, b v1alpha1.AccessGrant) int { return view.Given(&a).Compare(view.Given(&b)) })
-			return o.writeAudit(grants, now, out)
+			used, err := o.usesOf(cmd.Context(), c, grants, out)
+			if err != nil {
+				return err
+			}
+			return o.writeAudit(grants, used, now, out)
 		},
 	}
 	out = newOutput(cmd, "", "wide", "csv", "jsonl")
@@ -72,14 +83,38 @@ In -o csv a text that a spreadsheet would take for a formula begins with a '.
 	return cmd
 }
 
-func (o *options) writeAudit(grants []v1alpha1.AccessGrant, now time.Time, out *output) error {
+// usesOf reads what was observed of the use of these grants, where we may.
+func (o *options) usesOf(ctx context.Context, c *cluster.Client, grants []v1alpha1.AccessGrant, out *output) (map[string]view.Use, error) {
+	if len(grants) == 0 || out.printer != nil {
+		return nil, nil
+	}
+	uid := map[string]types.UID{}
+	for i := range grants {
+		uid[grants[i].Name] = grants[i].UID
+	}
+	used := map[string]view.Use{}
+	err := c.EachUsage(ctx, func(u *v1alpha1.AccessUsage) {
+		if of, asked := uid[u.Name]; asked && of == u.Spec.GrantRef.UID {
+			used[u.Name] = view.UseOf(&u.Status)
+		}
+	})
+	switch {
+	case apierrors.IsForbidden(err):
+		fmt.Fprintln(o.ErrOut, "You may not read AccessUsages: what the access was used for is left out.")
+	case err != nil && !cluster.NotTold(err):
+		return nil, err
+	}
+	return used, nil
+}
+
+func (o *options) writeAudit(grants []v1alpha1.AccessGrant, used map[string]view.Use, now time.Time, out *output) error {
 	switch out.format() {
 	case "csv":
-		return writeCSV(o.Out, grants, !out.noHeaders)
+		return writeCSV(o.Out, grants, used, !out.noHeaders)
 	case "jsonl":
-		return writeLines(o.Out, grants)
+		return writeLines(o.Out, grants, used)
 	}
-	return o.printList(out, &v1alpha1.AccessGrantList{Items: grants}, view.Grants(grants, now, out.format() == "wide"),
+	return o.printList(out, &v1alpha1.AccessGrantList{Items: grants}, view.Grants(grants, used, now, out.format() == "wide"),
 		"No such access is on record.")
 }
 
@@ -115,24 +150,29 @@ func (f auditFilter) isAbout(g *v1alpha1.AccessGrant) bool {
 		slices.ContainsFunc(g.Spec.Subjects, func(s v1alpha1.GrantSubject) bool { return is(s.Subject) })
 }
 
-func writeCSV(w io.Writer, grants []v1alpha1.AccessGrant, headers bool) error {
+func writeCSV(w io.Writer, grants []v1alpha1.AccessGrant, used map[string]view.Use, headers bool) error {
 	var rows [][]string
 	if headers {
 		rows = append(rows, view.RecordColumns)
 	}
 	for i := range grants {
-		rows = append(rows, view.Each(view.RecordOf(&grants[i]).Row(), text.Cell))
+		rows = append(rows, view.Each(record(&grants[i], used).Row(), text.Cell))
 	}
 	return csv.NewWriter(w).WriteAll(rows)
 }
 
 // writeLines writes a JSON object a line.
-func writeLines(w io.Writer, grants []v1alpha1.AccessGrant) error {
+func writeLines(w io.Writer, grants []v1alpha1.AccessGrant, used map[string]view.Use) error {
 	out := json.NewEncoder(w)
 	for i := range grants {
-		if err := out.Encode(view.RecordOf(&grants[i])); err != nil {
+		if err := out.Encode(record(&grants[i], used)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func record(g *v1alpha1.AccessGrant, used map[string]view.Use) view.Record {
+	u, observed := used[g.Name]
+	return view.RecordOf(g, u, observed)
 }

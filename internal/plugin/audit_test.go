@@ -51,15 +51,15 @@ func someGrants() []v1alpha1.AccessGrant {
 
 func TestAuditFormats(t *testing.T) {
 	var b strings.Builder
-	write(&b, view.Grants(someGrants(), now, false), true)
+	write(&b, view.Grants(someGrants(), nil, now, false), true)
 	b.WriteString("\n")
-	write(&b, view.Grants(someGrants(), now, true), false)
+	write(&b, view.Grants(someGrants(), nil, now, true), false)
 	b.WriteString("\n")
-	if err := writeCSV(&b, someGrants(), true); err != nil {
+	if err := writeCSV(&b, someGrants(), nil, true); err != nil {
 		t.Fatal(err)
 	}
 	b.WriteString("\n")
-	if err := writeLines(&b, someGrants()); err != nil {
+	if err := writeLines(&b, someGrants(), nil); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "audit.txt", b.String())

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,7 @@ func printed(t *testing.T, s string, width int) map[string]string {
 		g.Spec.Subjects = append(g.Spec.Subjects, v1alpha1.GrantSubject{Subject: subject})
 	}
 
+	used := map[string]view.Use{s: {Calls: 1, Suspicious: []string{s}}}
 	out := map[string]string{
 		"page": page(view.PageOf(r, now), term.Style{}), "page of names": page(view.PageOf(named, now), term.Style{Terminal: true}),
 		"next":     next(named, v1alpha1.UserInfo{Username: "bob", Groups: []string{s}}) + next(named, v1alpha1.UserInfo{Username: s}),
@@ -83,7 +85,7 @@ func printed(t *testing.T, s string, width int) map[string]string {
 		var b strings.Builder
 		write(&b, view.Requests([]v1alpha1.AccessRequest{*r, *named}, now, true, false, true), terminal)
 		write(&b, view.Policies([]v1alpha1.AccessPolicy{p}, true), terminal)
-		write(&b, view.Grants([]v1alpha1.AccessGrant{g}, now, true), terminal)
+		write(&b, view.Grants([]v1alpha1.AccessGrant{g}, used, now, true), terminal)
 		tables := b.String()
 		if !terminal {
 			tables = strings.ReplaceAll(tables, "\t", " ")
@@ -100,8 +102,9 @@ func printed(t *testing.T, s string, width int) map[string]string {
 		_, stdout, stderr := run(t, anAuditLog(t, s), append([]string{"usage", "--audit-log", "-"}, args...)...)
 		out["usage"] += strings.ReplaceAll(stdout, "\t", " ") + stderr
 	}
+	maps.Copy(out, observedTexts(t, s))
 	var csv strings.Builder
-	if err := writeCSV(&csv, []v1alpha1.AccessGrant{g}, true); err != nil {
+	if err := writeCSV(&csv, []v1alpha1.AccessGrant{g}, used, true); err != nil {
 		t.Fatal(err)
 	}
 	out["csv"] = csv.String()

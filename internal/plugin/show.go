@@ -1,25 +1,36 @@
 package plugin
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
+	"github.com/accessbroker/accessbroker/internal/usage"
 )
 
 func (o *options) newShowCommand() *cobra.Command {
 	var out *output
 	cmd := &cobra.Command{
-		Use:         "show NAME",
-		Aliases:     []string{"describe", "get"},
-		Short:       "Show a request in one page: who, what exactly, the risks, who decides",
-		Example:     `  kubectl access show edit-x7k2p -n payments`,
+		Use:     "show NAME",
+		Aliases: []string{"describe", "get"},
+		Short:   "Show a request or grant in one page: who, what exactly, the risks, who decides",
+		Long: `Show a request or grant in one page: who, what exactly, the risks, who decides.
+
+To those who may read AccessUsages, it tells also what the access was used for, as far
+as an observer saw it.`,
+		Example: `  kubectl access show edit-x7k2p -n payments
+
+  # A grant, by its name
+  kubectl access show edit-x7k2p-93a9a96315c30a04`,
 		Annotations: map[string]string{roleAnnotation: "access-requester, or access-approver to decide,"},
 		Args:        oneName("request", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -28,6 +39,11 @@ func (o *options) newShowCommand() *cobra.Command {
 				return err
 			}
 			request, err := c.Request(cmd.Context(), args[0])
+			if apierrors.IsNotFound(err) && grant.IsName(args[0]) {
+				if g, err := c.Grant(cmd.Context(), args[0]); err == nil {
+					return o.showGrant(cmd.Context(), c, g, out)
+				}
+			}
 			if err != nil {
 				return err
 			}
@@ -38,7 +54,12 @@ func (o *options) newShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprint(o.Out, page(view.PageOf(request, time.Now()), term.StyleOf(o.Out)), next(request, me))
+			now := time.Now()
+			p := view.PageOf(request, now)
+			if err := observe(cmd.Context(), c, &p, request, now); err != nil {
+				return err
+			}
+			fmt.Fprint(o.Out, page(p, term.StyleOf(o.Out)), next(request, me))
 			return nil
 		},
 		ValidArgsFunction: o.completeRequests(func(*v1alpha1.AccessRequest, v1alpha1.UserInfo) bool { return true }),
@@ -47,10 +68,58 @@ func (o *options) newShowCommand() *cobra.Command {
 	return cmd
 }
 
+// showGrant shows a grant that was named itself.
+func (o *options) showGrant(ctx context.Context, c *cluster.Client, g *v1alpha1.AccessGrant, out *output) error {
+	if out.printer != nil {
+		return out.printer.PrintObj(g, o.Out)
+	}
+	now := time.Now()
+	p := view.PageOfGrant(g, now)
+	stored, err := c.Usage(ctx, g.Name)
+	switch {
+	case err == nil && stored.Spec.GrantRef.UID == g.UID:
+		p.Observe(view.Observed{Usage: usage.SummaryOf(&stored.Status), Grant: g, Rules: view.RulesOfGrant(g)}, now)
+	case err != nil && !cluster.NotTold(err):
+		return err
+	}
+	fmt.Fprint(o.Out, page(p, term.StyleOf(o.Out)))
+	return nil
+}
+
+// observe adds to the page of a request what its access was used for, where somebody
+// observed it and we may read it.
+func observe(ctx context.Context, c *cluster.Client, p *view.Page, r *v1alpha1.AccessRequest, now time.Time) error {
+	if r.Status.GrantName == "" {
+		return nil
+	}
+	stored, err := c.Usage(ctx, r.Status.GrantName)
+	if err != nil {
+		if cluster.NotTold(err) {
+			return nil
+		}
+		return err
+	}
+	observed := view.Observed{Usage: usage.SummaryOf(&stored.Status), Rules: view.RulesOfRequest(r)}
+	switch g, err := c.Grant(ctx, r.Status.GrantName); {
+	case err == nil && g.UID != stored.Spec.GrantRef.UID:
+		return nil
+	case err == nil:
+		observed.Grant, observed.Rules = g, view.RulesOfGrant(g)
+	case !cluster.NotTold(err):
+		return err
+	}
+	p.Observe(observed, now)
+	return nil
+}
+
 // page lays out what there is to know about a request.
 func page(p view.Page, s term.Style) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%s in namespace %s: %s\n\n", s.Paint(term.Bold, term.Clean(p.Name)), term.Clean(p.Namespace), s.Paint(term.Colours[p.Phase], term.Clean(p.Phase)))
+	name := s.Paint(term.Bold, term.Clean(p.Name)) + " in namespace " + term.Clean(p.Namespace)
+	if p.Namespace == "" {
+		name = "Grant " + s.Paint(term.Bold, term.Clean(p.Name))
+	}
+	fmt.Fprintf(&out, "%s: %s\n\n", name, s.Paint(term.Colours[p.Phase], term.Clean(p.Phase)))
 	layOut(&out, p, s)
 	return out.String()
 }

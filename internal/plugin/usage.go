@@ -29,14 +29,20 @@ type usageOptions struct {
 func (o *options) newUsageCommand() *cobra.Command {
 	var u usageOptions
 	cmd := &cobra.Command{
-		Use:   "usage --audit-log FILE",
-		Short: "Tell from an audit log what access was used for",
-		Long: `Tell from an audit log what access was used for. It needs no cluster.
+		Use:   "usage [GRANT|REQUEST] [--audit-log FILE]",
+		Short: "Tell what access was used for",
+		Long: `Tell what access was used for.
 
-Without a grant, a binding or a user, it lists what each grant was used for. A
-grant is known by the name of its binding, which the API server writes into the
-log with each call that the binding allowed. Refused calls name no binding: --user
-shows them.
+An observer stores it for each grant, in AccessUsages: name a grant, or a request of the
+namespace, for all that is known of it, or none for a list. What was not observed is not
+told, and the window in which it was observed is. --user and --since pick the grants that
+this user used, or that were used since then, with all that they were used for; the times
+of single calls are not stored, and neither is which right whose call used.
+
+With --audit-log it reads an audit log, call by call, and needs no cluster. Without
+a grant, a binding or a user, it lists what each grant was used for. A grant is known
+by the name of its binding, which the API server writes into the log with each call
+that the binding allowed. Refused calls name no binding: --user shows them.
 
 FILE may be an audit log (events of audit.k8s.io/v1), what the webhook backend
 sends, what aws logs filter-log-events or gcloud logging read print, what Azure
@@ -46,7 +52,11 @@ and an event that is in more than one of them counts once.
 
 What is not in the log is not known: see which stages and levels your audit policy
 writes.`,
-		Example: `  # What was each grant used for?
+		Example: `  # What was each grant used for, and this one, as an observer saw it?
+  kubectl access usage
+  kubectl access usage edit-x7k2p -n payments
+
+  # What was each grant used for, by an audit log?
   kubectl access usage --audit-log /var/log/kubernetes/audit.log
 
   # What did alice do in the last day, by any access?
@@ -59,11 +69,22 @@ writes.`,
   aws logs filter-log-events --log-group-name /aws/eks/prod/cluster --log-stream-name-prefix kube-apiserver-audit |
     kubectl access usage --audit-log -
   gcloud logging read 'protoPayload.serviceName="k8s.io"' --format json | kubectl access usage --audit-log -`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Annotations: map[string]string{roleAnnotation: "access-auditor"},
+		Args:        oneName("grant or request", 0),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			now := time.Now()
 			if err := u.check(cmd); err != nil {
 				return err
+			}
+			if len(u.logs) == 0 {
+				stored, err := u.stored(cmd, args, now)
+				if err != nil {
+					return err
+				}
+				return o.showStored(cmd.Context(), stored, now)
+			}
+			if len(args) > 0 {
+				return usagef(cmd, "with --audit-log, name the grant with --grant")
 			}
 			found, err := o.collect(cmd, &u, now)
 			if err != nil {
@@ -73,11 +94,11 @@ writes.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&u.logs, "audit-log", nil, "Read this audit log; - is standard input. May be repeated.")
+	f.StringArrayVar(&u.logs, "audit-log", nil, "Read this audit log, and not what is stored; - is standard input. May be repeated.")
 	f.StringVar(&u.user, "user", "", "Only what this user did, or somebody in their name: NAME or sa:NAMESPACE/NAME.")
-	f.StringVar(&u.grant, "grant", "", "Only what this grant allowed.")
+	f.StringVar(&u.grant, "grant", "", "Only what this grant was used for.")
 	f.StringVar(&u.binding, "binding", "", "Only what this binding allowed: NAMESPACE/NAME, or NAME of a ClusterRoleBinding.")
-	f.StringVar(&u.since, "since", "", "Only calls at or after this: 24h, 7d, or a time such as 2026-05-04T10:00:00Z.")
+	f.StringVar(&u.since, "since", "", "Only calls, or grants that were used, at or after this: 24h, 7d, or a time such as 2026-05-04T10:00:00Z.")
 	f.BoolVar(&u.all, "all", false, "List all bindings that the log names, not only those of grants.")
 	f.StringVarP(&u.format, "output", "o", "", "Output format: json, yaml.")
 	f.BoolVar(&u.noHeaders, "no-headers", false, "Leave the headers out of tables.")
@@ -87,13 +108,16 @@ writes.`,
 	complete(cmd, "user", fixed())
 	complete(cmd, "binding", fixed())
 	complete(cmd, "grant", o.completeGrants)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 || len(u.logs) > 0 {
+			return nil, noFiles
+		}
+		return o.completeGrants(cmd, args, typed)
+	}
 	return cmd
 }
 
 func (u *usageOptions) check(cmd *cobra.Command) error {
-	if len(u.logs) == 0 {
-		return usagef(cmd, "name an audit log, with --audit-log")
-	}
 	if u.format != "" && u.format != "json" && u.format != "yaml" {
 		return hintf("Use json or yaml.", "unknown output format %q", u.format)
 	}
@@ -120,7 +144,7 @@ func (o *options) completeGrants(cmd *cobra.Command, _ []string, _ string) ([]st
 func (o *options) writeUsage(u *usageOptions, found *usages, now time.Time) error {
 	list := found.list()
 	if u.format != "" {
-		return o.writeUsageObject(u.format, usageReport{Events: found.events, Skipped: found.skipped, Usage: list})
+		return o.writeObject(u.format, usageReport{Events: found.events, Skipped: found.skipped, Usage: list})
 	}
 	if n := found.skipped.Broken + found.skipped.TooLong; n > 0 {
 		fmt.Fprintf(o.ErrOut, "%s could not be read: %d not whole, %d too long. What they tell counts nowhere.\n", view.Plural(n, "event"), found.skipped.Broken, found.skipped.TooLong)
@@ -162,7 +186,7 @@ type usageReport struct {
 	Usage   []view.Usage  `json:"usage"`
 }
 
-func (o *options) writeUsageObject(format string, report usageReport) error {
+func (o *options) writeObject(format string, report any) error {
 	text, err := json.MarshalIndent(report, "", "    ")
 	if err == nil && format == "yaml" {
 		text, err = yaml.JSONToYAML(text)

@@ -40,30 +40,94 @@ func Advice(a *advice.Advice, present string) []AdvicePart {
 	}
 	says := func(s advice.Step) string { return s.Says }
 	add("Needed beside the verb of the call", Each(a.Needed, says))
+	add("Not known, and not proposed", Each(a.Unknown, unknown))
 	add("Widened, as you asked", Each(a.Widened, says))
 	add("Not widened; --widen does it", Each(a.Offered, func(s advice.Step) string { return s.Kind + ": " + s.Says }))
 	if len(a.Rights) > 0 {
-		table := usedTable(a.Rights, false)
+		table := usedTable(a.Rights, false, a.Stored != nil)
 		parts = append(parts, AdvicePart{Title: "Used", Table: &table})
 	}
 	if u := a.Unused; u != nil {
-		add(fmt.Sprintf("Never used of %s: %d of %d permissions", present, u.Unused, u.All), unusedLines(u))
+		never := "Never used"
+		if a.Stored != nil {
+			never = "Not seen used" // there are times in which nobody looked
+		}
+		add(fmt.Sprintf("%s of %s: %d of %d permissions", never, present, u.Unused, u.All), unusedLines(u))
+	}
+	if p := a.Policy; p != nil {
+		add("Of the policy "+word(p.Name), policyUse(p))
 	}
 	if len(a.Refused) > 0 {
-		table := usedTable(a.Refused, true)
+		table := usedTable(a.Refused, true, a.Stored != nil)
 		parts = append(parts, AdvicePart{Title: "Refused, and not proposed unless you ask with --with-refused", Table: &table})
 	}
 	add("Left out: every authenticated user may do it", Each(a.Everybody, func(u advice.Used) string { return fmt.Sprintf("%s (calls: %d)", u.Right, u.Calls) }))
 	add("Left out: no rule allows it without allowing more", Each(a.Odd, func(o advice.Odd) string { return fmt.Sprintf("%s (calls: %d): %s", o.Call, o.Calls, o.Why) }))
-	add("What the log cannot show", a.Unseen)
+	title := "What the log cannot show"
+	if a.Stored != nil {
+		title = "What cannot have been seen"
+	}
+	add(title, a.Unseen)
 	return parts
+}
+
+func unknown(u advice.Unknown) string {
+	line := fmt.Sprintf("%s in %s: for other names, which are not stored", u.Right, u.Where())
+	if u.Calls > 0 {
+		line += ", " + Plural(u.Calls, "call")
+	}
+	if u.Failed > 0 {
+		line += fmt.Sprintf(", %s that failed", Plural(u.Failed, "call"))
+	}
+	return line
+}
+
+// policyUse says which roles and rules of a policy nobody was seen to use.
+func policyUse(p *advice.Policy) []string {
+	var lines []string
+	if p.Earlier > 0 {
+		lines = append(lines, fmt.Sprintf("%s by a policy of this name that was deleted since.", Plural(p.Earlier, "grant")))
+	}
+	for _, role := range p.Roles {
+		name := word(role.Kind) + "/" + word(role.Name)
+		switch {
+		case role.Grants == 0:
+			lines = append(lines, name+": nobody got it.")
+		case role.Used == 0 && role.Observed == role.Grants:
+			lines = append(lines, fmt.Sprintf("%s: not seen used in any of %s.", name, Plural(role.Grants, "grant")))
+		case role.Used == 0:
+			lines = append(lines, fmt.Sprintf("%s: not seen used; nobody observed %d of its %s.", name, role.Grants-role.Observed, Plural(role.Grants, "grant")))
+		}
+	}
+	switch {
+	case p.Rules == nil:
+	case p.RuleGrants == 0:
+		lines = append(lines, "Its rules: nobody got any of them.")
+	default:
+		lines = append(lines, fmt.Sprintf("Its rules: in %s, %d of %d permissions were not seen used.", Plural(p.RuleGrants, "grant"), p.Rules.Unused, p.Rules.All))
+		lines = append(lines, Each(unusedLines(p.Rules), func(line string) string { return "  " + line })...)
+	}
+	if lines == nil {
+		return []string{"each of its roles was used"}
+	}
+	return lines
 }
 
 // AdviceSummary is one line on who did how much, and on the proof.
 func AdviceSummary(a *advice.Advice) []string {
-	out := []string{fmt.Sprintf("Calls: %d, by people: %d, under grants or other bindings: %d. Rights used: %d.", a.Calls, a.People, a.Grants, len(a.Rights))}
-	if len(a.Roles) > 0 {
+	under := "under grants or other bindings"
+	if a.Stored != nil {
+		under = "in grants"
+	}
+	out := []string{fmt.Sprintf("Calls: %d, by people: %d, %s: %d. Rights used: %d.", a.Calls, a.People, under, a.Grants, len(a.Rights))}
+	switch n := a.Incomplete(); {
+	case len(a.Roles) == 0 && n == 0:
+	case a.Stored == nil:
 		out = append(out, "Replayed through Kubernetes' own matching of rules: none of these calls is denied by what is proposed.")
+	case n == 0:
+		out = append(out, "Replayed through Kubernetes' own matching of rules, right by right and name by name: none of what is stored is denied by what is proposed, and of calls that went well all is stored.")
+	default:
+		out = append(out, fmt.Sprintf("Replayed through Kubernetes' own matching of rules, right by right and name by name: none of what is stored is denied by what is proposed. Of %s that went well it is not stored what they were for, and they may be denied.", Plural(n, "call")))
 	}
 	return out
 }
@@ -105,16 +169,17 @@ func unusedLines(u *advice.Unused) []string {
 	return lines
 }
 
-func usedTable(rights []advice.Used, refused bool) Table {
+// usedTable lists rights. Of stored usage it is not known when each was used last, nor
+// how often for each of several names.
+func usedTable(rights []advice.Used, refused, stored bool) Table {
 	return tableOf(rights, func(u *advice.Used) []cell {
-		row := []cell{{"RIGHT", u.String()}, {"NAMESPACE", u.Namespace}, {"CALLS", strconv.Itoa(u.Calls)}, {"PEOPLE", strconv.Itoa(u.People)}}
-		if !refused {
+		row := []cell{{"RIGHT", u.String()}, {"NAMESPACE", u.Namespace}, {"CALLS", counted(u.Calls > 0, u.Calls)}, {"PEOPLE", strconv.Itoa(u.People)}}
+		if !refused || stored {
 			row = append(row, cell{"GRANTS", strconv.Itoa(u.Grants)})
 		}
-		last := ""
-		if !u.Last.IsZero() {
-			last = text.Moment(u.Last)
+		if !stored {
+			row = append(row, cell{"LAST", momentOf(u.Last)})
 		}
-		return append(row, cell{"LAST", last})
+		return row
 	})
 }

@@ -181,10 +181,12 @@ func rulesOf(r *v1alpha1.AccessRequest) []string {
 	return rules.Show(v1alpha1.RBACRules(r.Spec.Rules), ownLimit).Stored("spec.rules has all of them")
 }
 
-func allowed(r *v1alpha1.AccessRequest) []Item {
+func allowed(r *v1alpha1.AccessRequest) []Item { return allowedBy(rulesOf(r)) }
+
+func allowedBy(lines []string) []Item {
 	var items []Item
 	shown := ""
-	for _, line := range rulesOf(r) {
+	for _, line := range lines {
 		if rules.IsLeftOut(line) {
 			items = append(items, Item{Text: line})
 			continue

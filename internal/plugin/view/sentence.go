@@ -39,11 +39,19 @@ func calls(s usage.Summary, now time.Time) string {
 	if s.Refused == s.Calls {
 		all += ", all refused"
 	}
+	return when(all, s.Calls, s, now)
+}
+
+// when says of so many calls how long they took, and how long ago that was.
+func when(all string, n int, s usage.Summary, now time.Time) string {
+	if s.Last.IsZero() {
+		return all
+	}
 	since := span(now.Sub(s.Last)) + " ago"
 	switch took := s.Last.Sub(s.First); {
-	case s.Calls == 1:
+	case n == 1:
 		return all + ", " + since
-	case took >= time.Second:
+	case took >= time.Second && !s.First.IsZero():
 		all += " in " + span(took)
 	}
 	return all + ", the last " + since
@@ -127,6 +135,9 @@ func named(o usage.Object) string {
 	}
 	return kind + " " + word(o.Name)
 }
+
+// Word is a text that users chose, such that it cannot be read as more than a word.
+func Word(s string) string { return word(s) }
 
 var plainWord = regexp.MustCompile(`^[-A-Za-z0-9._:@/*+=~]+$`)
 

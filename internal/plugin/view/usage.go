@@ -117,6 +117,12 @@ func PageOfUsage(u Usage, now time.Time) Page {
 	if s.Duplicates > 0 {
 		p.fact("Copies", Plural(s.Duplicates, "event")+" came more than once and counted once")
 	}
+	p.listed(s)
+	return p
+}
+
+// listed adds the lists of usage.
+func (p *Page) listed(s usage.Summary) {
 	p.Facts = append(p.Facts, Part{"Risky", Each(kinds(s.Risks), func(kind string) Item {
 		return Item{Text: fmt.Sprintf("%s: %s", kind, Plural(s.Risks[kind], "call")), Danger: true}
 	})})
@@ -125,7 +131,6 @@ func PageOfUsage(u Usage, now time.Time) Page {
 	p.part("Rights that were refused", limited(rightUses(s.Demanded), s.More.Demanded, "rights"))
 	p.part("Created", limited(Each(s.Created, created), s.More.Created, "objects"))
 	p.part("Sessions of which no end was seen", limited(Each(s.Open, session), s.More.Open, "sessions"))
-	return p
 }
 
 // limited says how much a list leaves out.
@@ -160,6 +165,9 @@ func rightUses(list []usage.RightUse) []Item {
 		}
 		if use.Failed > 0 {
 			line += fmt.Sprintf(", %d failed", use.Failed)
+		}
+		if use.Shared > 0 {
+			line += fmt.Sprintf(", %d covered by other access too", use.Shared)
 		}
 		items = append(items, Item{Text: line})
 		names := Each(use.Names, word)
