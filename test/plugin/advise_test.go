@@ -211,8 +211,9 @@ func TestAdviseFromRealCalls(t *testing.T) {
 func TestAdviseHelp(t *testing.T) {
 	t.Parallel()
 	alice.run(t, "advise", "--help").ok(t, "Usage:\n  kubectl access advise", "Examples:", "--namespace", "generated-names")
-	alice.run(t, "advise").ends(t, 1, "error: say which audit log to read", "See 'kubectl access advise --help'.")
-	alice.run(t, "__complete", "advise", "--widen", "reads,").ok(t, "reads,generated-names\nreads,writes\n")
+	alice.run(t, "advise").ends(t, 1, "forbidden", "access-auditor")
+	alice.run(t, "advise", "--binding", "a/b").ends(t, 1, "error: --binding looks into an audit log", "See 'kubectl access advise --help'.")
+	alice.run(t, "__complete", "advise", "--widen", "reads,").ok(t, "reads,generated-names\nreads,writes\nreads,unknown-names\nreads,failed-names\n")
 	alice.run(t, "__complete", "advise", "-o", "").ok(t, "yaml\njson\n")
 	alice.run(t, "__complete", "advise", "--user", "").ok(t, ":4")
 }

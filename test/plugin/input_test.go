@@ -37,7 +37,16 @@ func TestBadInput(t *testing.T) {
 		"two names":         {bob, []string{"approve", "a", "b"}, []string{"name one request; you named 2"}},
 		"unknown format":    {alice, []string{"list", "-o", "xml"}, []string{`unknown output format "xml"`, "wide, json"}},
 		"bad since":         {vera, []string{"audit", "--since", "monday"}, []string{"24h or 7d"}},
-		"no audit log":      {eve, []string{"usage"}, []string{"name an audit log, with --audit-log"}},
+		"eve may not look":  {eve, []string{"usage"}, []string{"forbidden", "access-auditor"}},
+		"nor at a grant":    {alice, []string{"usage", "x-93a9a96315c30a04"}, []string{"forbidden", "access-auditor"}},
+		"nor for advice":    {bob, []string{"advise", "--role", "edit"}, []string{"forbidden", "access-auditor"}},
+		"usage of nothing":  {vera, []string{"usage", "nosuch"}, []string{`"nosuch" not found`}},
+		"of no grant":       {vera, []string{"usage", "x-93a9a96315c30a04"}, []string{"there is no grant x-93a9a96315c30a04", "kubectl access audit"}},
+		"a grant twice":     {vera, []string{"usage", "a", "--grant", "b"}, []string{"name the grant once"}},
+		"all, of no log":    {vera, []string{"usage", "--all"}, []string{"--binding and --all look into an audit log"}},
+		"a log and a name":  {eve, []string{"usage", "a", "--audit-log", e.AuditLog()}, []string{"with --audit-log, name the grant with --grant"}},
+		"no such policy's":  {vera, []string{"advise", "--policy", "nosuch"}, []string{"What nobody used of the policy is left out", "no access was given by the policy nosuch"}},
+		"no access in time": {vera, []string{"advise", "--role", "nosuch", "--since", "1d"}, []string{"no access was given by the role nosuch", "since 1d"}},
 		"no such log":       {eve, []string{"usage", "--audit-log", "/no/such"}, []string{"open /no/such: no such file or directory"}},
 		"a folder":          {eve, []string{"usage", "--audit-log", "/"}, []string{"/ is a folder"}},
 		"no audit events":   {eve, []string{"usage", "--audit-log", "main_test.go"}, []string{"main_test.go holds no audit events: ", "are something else", "--audit-policy-file"}},
@@ -59,7 +68,7 @@ func TestBadInput(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := tc.who.run(t, append(tc.args, "-n", ns)...).ends(t, 1, tc.says...)
-			if r.out != "" || !strings.HasPrefix(r.err, "error: ") {
+			if r.out != "" || !strings.Contains("\n"+r.err, "\nerror: ") {
 				t.Errorf("out %q, err %q", r.out, r.err)
 			}
 		})
