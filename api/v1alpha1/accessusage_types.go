@@ -347,7 +347,7 @@ type UsageSession struct {
 	Verb string `json:"verb,omitempty"`
 	// shared is true when other access of the caller covers it too.
 	// +optional
-	Shared bool `json:"shared,omitempty"`
+	Shared      bool `json:"shared,omitempty"`
 	UsageClient `json:",inline"`
 	// since when it is open.
 	// +required

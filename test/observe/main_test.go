@@ -38,6 +38,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		e.Bind(ctx, "access-requester", "dev"),
 		e.Bind(ctx, "access-approver", "sre"),
 		e.InstallObserver(ctx),
+		e.MustRun(ctx, "kubectl apply -f config/components/look-back/role.yaml -f config/components/look-back/role_binding.yaml"),
 	); err != nil {
 		return 1, err
 	}
