@@ -21,9 +21,8 @@ type body struct {
 	err    error
 }
 
-// newBody reads a body; ended is called when all of it has come.
-func newBody(sent io.Reader, zipped bool, ended func()) *body {
-	return &body{sent: &bounded{in: &ending{sent, ended}, left: maxBody}, zipped: zipped}
+func newBody(sent io.Reader, zipped bool) *body {
+	return &body{sent: &bounded{in: sent, left: maxBody}, zipped: zipped}
 }
 
 func (b *body) Read(p []byte) (n int, err error) {
@@ -90,19 +89,5 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return int(b.left), errTooLarge
 	}
 	b.left -= int64(n)
-	return n, err
-}
-
-// ending calls ended at the end.
-type ending struct {
-	in    io.Reader
-	ended func()
-}
-
-func (e *ending) Read(p []byte) (int, error) {
-	n, err := e.in.Read(p)
-	if errors.Is(err, io.EOF) {
-		e.ended()
-	}
 	return n, err
 }

@@ -99,7 +99,7 @@ type receiver struct {
 	places  chan struct{}
 	log     logr.Logger
 
-	bodyTime, handleTime, answerTime time.Duration
+	bodyTime, handleTime, refuseTime, answerTime time.Duration
 }
 
 func newReceiver(o Options, handle Handle) (*receiver, error) {
@@ -113,7 +113,7 @@ func newReceiver(o Options, handle Handle) (*receiver, error) {
 	}
 	return &receiver{
 		handle: handle, files: f, senders: s, places: make(chan struct{}, maxDeliveries), log: o.Log,
-		bodyTime: bodyTime, handleTime: handleTime, answerTime: answerTime,
+		bodyTime: bodyTime, handleTime: handleTime, refuseTime: refuseTime, answerTime: answerTime,
 	}, nil
 }
 
@@ -150,7 +150,7 @@ func (s *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.log.V(1).Info("refused a delivery", "from", r.RemoteAddr, "code", refused.code, "why", refused.text)
 	// What comes of the body is not waited for.
-	_ = control.SetReadDeadline(time.Now().Add(refuseTime))
+	_ = control.SetReadDeadline(time.Now().Add(s.refuseTime))
 	w.Header().Set("Connection", "close")
 	refuse(w, r, refused)
 }
@@ -200,8 +200,8 @@ func (s *receiver) take(w http.ResponseWriter, r *http.Request, stream string, z
 		s.log.Error(err, "cannot bound the time of a delivery")
 		return failed
 	}
-	// It is all there. From here on, the connection only tells whether the sender left.
-	b := newBody(r.Body, zipped, func() { _ = control.SetReadDeadline(time.Time{}) })
+	// At its end, net/http takes the deadline away, and looks whether the sender leaves.
+	b := newBody(r.Body, zipped)
 	ctx, cancel := context.WithTimeout(r.Context(), s.handleTime)
 	defer cancel()
 	err := s.handle(ctx, stream, b)
