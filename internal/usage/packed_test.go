@@ -124,6 +124,7 @@ func TestReadPackagesSkips(t *testing.T) {
 		"another log stream":         {`{"awslogs":{"data":` + inBase64(zipped(t, subscription(t, "kube-apiserver-1", event))) + `}}`, 0, Skipped{Foreign: 1}},
 		"an envelope of another":     {`{"category":"guard","records":[{"data":` + packed + `}]}`, 0, Skipped{Foreign: 1}},
 		"no base64":                  {`{"awslogs":{"data":"` + strings.Repeat("x-y_", minPacked) + `"}}` + "\n" + event, 1, Skipped{Broken: 1}},
+		"base64 that goes bad":       {`{"awslogs":{"data":` + inBase64(event + "\n" + event + "\n")[:1600] + `-AAA"}}` + "\n" + event, 1, Skipped{Broken: 1}},
 		"half of base64":             {`{"awslogs":{"data":` + packed[:len(packed)-7] + `"}}` + "\n" + event, 1, Skipped{Broken: 1}},
 		"half of gzip":               {`{"records":[{"data":` + inBase64(zip[:len(zip)-200]) + `},{"data":` + packed + `}]}`, 1, Skipped{Broken: 1}},
 		"no gzip after all":          {`{"awslogs":{"data":` + inBase64("\x1f\x8b"+strings.Repeat("x", 300)) + `}}`, 0, Skipped{Broken: 1}},
@@ -202,8 +203,9 @@ func TestReadMuchPacked(t *testing.T) {
 func TestReadPackagesStops(t *testing.T) {
 	n := 0
 	packed := `{"awslogs":{"data":` + inBase64(encoded(t, call())+"\n"+encoded(t, call())) + `}}` + "\n"
-	if _, err := Read(strings.NewReader(packed+packed), nil, func(*Event) error { n++; return io.ErrClosedPipe }); !errors.Is(err, io.ErrClosedPipe) || n != 1 {
-		t.Errorf("%d visits, %v", n, err)
+	skipped, err := Read(strings.NewReader(packed+packed), nil, func(*Event) error { n++; return io.ErrClosedPipe })
+	if !errors.Is(err, io.ErrClosedPipe) || n != 1 || skipped != (Skipped{}) {
+		t.Errorf("%d visits, %v, %+v", n, err, skipped)
 	}
 }
 

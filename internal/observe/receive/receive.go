@@ -140,9 +140,8 @@ var (
 )
 
 func (s *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Time{}) // that of the last answer may be over
 	refused := s.deliver(w, r)
+	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Now().Add(s.answerTime))
 	if refused == nil {
 		accept(w, r)
