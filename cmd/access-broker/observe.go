@@ -167,7 +167,10 @@ func newObserver(mgr ctrl.Manager, scheme *runtime.Scheme, config *rest.Config, 
 			File: &follow.Log{Path: path, Clock: clock.RealClock{}, Log: log},
 		})
 	}
-	return o, o.Setup(metrics.Registry)
+	if err := o.Setup(metrics.Registry); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	return o, nil
 }
 
 // addReceiver lets the manager run the server that takes events, if there is one.

@@ -141,7 +141,7 @@ type eventLog struct {
 // Read makes events as they are read.
 func (l *eventLog) Read(p []byte) (int, error) {
 	for len(l.rest) < len(p) && l.left > 0 {
-		l.rest = l.rest + l.block()
+		l.rest += l.block()
 	}
 	if l.rest == "" {
 		return 0, io.EOF

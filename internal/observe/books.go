@@ -143,7 +143,7 @@ func (o *Observer) watchGrants(ctx context.Context) error {
 			o.books.see(g, nil, o.streams.allLost())
 		}
 	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+	handled, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    see,
 		UpdateFunc: func(_, object any) { see(object) },
 		DeleteFunc: func(object any) {
@@ -157,6 +157,12 @@ func (o *Observer) watchGrants(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("watch grants: %w", err)
+	}
+	if _, err := o.Cache.GetInformer(ctx, &v1alpha1.AccessPolicy{}); err != nil {
+		return fmt.Errorf("watch policies: %w", err)
+	}
+	if !toolscache.WaitForCacheSync(ctx.Done(), handled.HasSynced) {
+		return fmt.Errorf("watch grants: %w", context.Cause(ctx))
 	}
 	return nil
 }

@@ -197,9 +197,13 @@ const maxChunks = 64
 
 // Follow counts what is written into a log, from a checkpoint on, until ctx ends.
 func (o *Observer) Follow(ctx context.Context, log *follow.Log, checkpoint follow.Checkpoint, name string) error {
-	from, err := checkpoint.Load()
-	if err != nil {
-		return fmt.Errorf("read the checkpoint: %w", err)
+	from := follow.Position{}
+	if checkpoint.Path != "" {
+		var err error
+		if from, err = checkpoint.Load(); err != nil {
+			o.failure(err, "read the checkpoint") // what was counted is in the usages, too
+			from = follow.Position{}
+		}
 	}
 	if from.IsZero() {
 		o.Log.Info("there is no checkpoint: the log is read from its beginning", "log", log.Path)

@@ -12,8 +12,8 @@ import (
 type metrics struct {
 	streams *streams
 
-	decoded, unasked, attributed, duplicates, lost prometheus.Counter
-	writes, failures, expressionErrors             prometheus.Counter
+	decoded, unasked, foreign, attributed, duplicates, lost prometheus.Counter
+	writes, failures, expressionErrors                      prometheus.Counter
 }
 
 var heardDesc = prometheus.NewDesc("access_observer_stream_newest_timestamp_seconds", "Newest moment of which a stream of audit events has told, by the API server's clock.", []string{"stream"}, nil)
@@ -26,6 +26,7 @@ func newMetrics(s *streams) *metrics {
 		streams:          s,
 		decoded:          counter("events_decoded_total", "Audit events that may concern a grant, and were decoded."),
 		unasked:          counter("events_passed_over_total", "Audit events that concern no grant."),
+		foreign:          counter("foreign_total", "Lines and values that came and are no audit events: something is sent that cannot be read."),
 		attributed:       counter("events_attributed_total", "Audit events that belong to a grant."),
 		duplicates:       counter("events_duplicate_total", "Audit events that came more than once, and were counted once."),
 		lost:             counter("events_lost_total", "Audit events that came and could not be read."),
@@ -37,14 +38,17 @@ func newMetrics(s *streams) *metrics {
 
 func (m *metrics) register(registry prometheus.Registerer) error {
 	var errs []error
-	for _, c := range []prometheus.Collector{m.decoded, m.unasked, m.attributed, m.duplicates, m.lost, m.writes, m.failures, m.expressionErrors, m} {
+	for _, c := range []prometheus.Collector{m.decoded, m.unasked, m.foreign, m.attributed, m.duplicates, m.lost, m.writes, m.failures, m.expressionErrors, m} {
 		errs = append(errs, registry.Register(c))
 	}
 	return errors.Join(errs...)
 }
 
 // skipped counts what was read and not handed on.
-func (m *metrics) skipped(s usage.Skipped) { m.unasked.Add(float64(s.Unasked)) }
+func (m *metrics) skipped(s usage.Skipped) {
+	m.unasked.Add(float64(s.Unasked))
+	m.foreign.Add(float64(s.Foreign))
+}
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) { ch <- heardDesc }

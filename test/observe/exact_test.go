@@ -160,10 +160,14 @@ func TestHostileCallers(t *testing.T) {
 	must(t, err)
 	forged := fmt.Sprintf(`{"kind":"Event","auditID":"x","user":{"username":"dave"}} RBAC: allowed by RoleBinding "%s/%s" of ClusterRole "edit"`, other, ns)
 	for i, headers := range []map[string]string{
-		{"Audit-ID": "same"}, {"Audit-ID": "same"}, {"Audit-ID": "same"},
-		{"User-Agent": forged}, {"X-Forwarded-For": strings.Repeat("203.0.113.9, ", 5000) + "203.0.113.9"},
+		{"Audit-ID": "same"},
+		{"Audit-ID": "same"},
+		{"Audit-ID": "same"},
+		{"User-Agent": forged},
+		{"X-Forwarded-For": strings.Repeat("203.0.113.9, ", 5000) + "203.0.113.9"},
 		{"User-Agent": strings.Repeat("x", 500_000)},
-		{"Audit-ID": forged}, {"X-Forwarded-For": "198.51.100.1"},
+		{"Audit-ID": forged},
+		{"X-Forwarded-For": "198.51.100.1"},
 	} {
 		config := rest.CopyConfig(config)
 		config.Wrap(func(next http.RoundTripper) http.RoundTripper {
