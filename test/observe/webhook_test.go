@@ -15,70 +15,93 @@ import (
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
-// onWebhook is a cluster whose API server sends its audit events to an observer.
-func onWebhook(t *testing.T) (c *kit.Cluster, taker *lab.Process) {
+// alone is a cluster for one test, with an observer and a grant of alice's.
+type alone struct {
+	*kit.Cluster
+	observer  *lab.Process
+	alice     client.Client
+	ns, grant string
+}
+
+func onOwnCluster(t *testing.T, o lab.Options, flags func(*kit.Cluster) []string) *alone {
 	t.Helper()
-	webhook, err := lab.NewWebhook(t.TempDir(), "cp-1")
-	must(t, err)
-	started, err := lab.Start(t.Context(), lab.Options{AuditWebhook: webhook.Kubeconfig, Output: os.Stderr})
+	o.Output = os.Stderr
+	started, err := lab.Start(t.Context(), o)
 	must(t, err)
 	t.Cleanup(func() { must(t, started.Stop()) })
-	c = &kit.Cluster{Cluster: started}
+	c := &kit.Cluster{Cluster: started}
 	must(t, c.InstallObserver(t.Context()))
 	must(t, c.Bind(t.Context(), "access-requester", "dev"))
 	must(t, c.Bind(t.Context(), "access-approver", "sre"))
-	taker, err = c.NewObserver(t.Context(), "taker", webhook.Flags...)
+	a := &alone{Cluster: c, alice: c.Person(t, "alice", "dev"), ns: c.NewNamespace(t, nil)}
+	a.observer, err = c.NewObserver(t.Context(), "observer", flags(c)...)
 	must(t, err)
-	must(t, taker.Start(t.Context()))
-	t.Cleanup(taker.Stop)
+	must(t, a.observer.Start(t.Context()))
+	t.Cleanup(a.observer.Stop)
 	c.StartBroker(t, "broker")
-	return c, taker
+	c.NewPolicy(t, a.ns, nil)
+	request := c.Ask(t, a.alice, a.ns, nil)
+	c.Approved(t, c.Person(t, "bob", "sre"), request)
+	a.grant = c.WaitFor(t, request, v1alpha1.RequestActive).Status.GrantName
+	return a
+}
+
+// when waits until the usage of the grant is so.
+func (a *alone) when(t *testing.T, what string, so func(*v1alpha1.AccessUsageStatus) bool) v1alpha1.AccessUsageStatus {
+	t.Helper()
+	u := &v1alpha1.AccessUsage{}
+	kit.Within(t, 2*time.Minute, what, func(ctx context.Context) (bool, error) {
+		err := a.Admin.Get(ctx, client.ObjectKey{Name: a.grant}, u)
+		return err == nil && so(&u.Status), err
+	})
+	return u.Status
+}
+
+func (a *alone) list(t *testing.T, times int) {
+	t.Helper()
+	for range times {
+		must(t, a.alice.List(t.Context(), &corev1.PodList{}, client.InNamespace(a.ns)))
+	}
 }
 
 // What an API server sends is counted, and what it had to send again is counted once.
 func TestWebhook(t *testing.T) {
 	t.Parallel()
-	c, taker := onWebhook(t)
-	alice, bob := c.Person(t, "alice", "dev"), c.Person(t, "bob", "sre")
-	ns := c.NewNamespace(t, nil)
-	c.NewPolicy(t, ns, nil)
-	request := c.Ask(t, alice, ns, nil)
-	c.Approved(t, bob, request)
-	grant := c.WaitFor(t, request, v1alpha1.RequestActive).Status.GrantName
-	when := func(what string, so func(*v1alpha1.AccessUsageStatus) bool) v1alpha1.AccessUsageStatus {
-		t.Helper()
-		u := &v1alpha1.AccessUsage{}
-		kit.Within(t, 2*time.Minute, what, func(ctx context.Context) (bool, error) {
-			err := c.Admin.Get(ctx, client.ObjectKey{Name: grant}, u)
-			return err == nil && so(&u.Status), err
-		})
-		return u.Status
-	}
-	list := func(n int) {
-		t.Helper()
-		for range n {
-			must(t, alice.List(t.Context(), &corev1.PodList{}, client.InNamespace(ns)))
-		}
-	}
+	webhook, err := lab.NewWebhook(t.TempDir(), "cp-1")
+	must(t, err)
+	a := onOwnCluster(t, lab.Options{AuditWebhook: webhook.Kubeconfig}, func(*kit.Cluster) []string { return webhook.Flags })
 	var took []time.Duration
 	for n := range int64(10) {
 		begin := time.Now()
-		list(1)
-		when("a call", calls(n+1))
+		a.list(t, 1)
+		a.when(t, "a call", calls(n+1))
 		took = append(took, time.Since(begin))
 	}
 	slices.Sort(took)
 	t.Logf("from a call to its AccessUsage: median %s, most %s", took[5], took[9])
 
 	// The API server tries again, for longer than this.
-	taker.Kill()
-	list(5)
-	if err := taker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	list(5)
-	s := when("what was sent again", calls(20))
+	a.observer.Kill()
+	a.list(t, 5)
+	must(t, a.observer.Start(t.Context()))
+	a.list(t, 5)
+	s := a.when(t, "what was sent again", calls(20))
 	if s.Calls != 20 || s.Gaps != 0 || len(s.Streams) != 1 || s.Streams[0].Name != "cp-1" {
 		t.Errorf("%d calls, %d gaps, streams %+v", s.Calls, s.Gaps, s.Streams)
+	}
+}
+
+// While the API server is away nothing can be stored, and nothing is lost of a log.
+func TestAPIServerOutage(t *testing.T) {
+	t.Parallel()
+	a := onOwnCluster(t, lab.Options{Audit: true}, func(c *kit.Cluster) []string { return c.ObserveLog("node-1") })
+	for n := range int64(3) {
+		a.list(t, 100)
+		a.APIServer.Kill()
+		must(t, a.APIServer.Start(t.Context()))
+		a.list(t, 1)
+		if s := a.when(t, "all calls", calls(101*(n+1))); s.Calls != 101*(n+1) || s.Gaps != 0 {
+			t.Errorf("%d calls were made, %d counted; %d gaps", 101*(n+1), s.Calls, s.Gaps)
+		}
 	}
 }
