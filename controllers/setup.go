@@ -123,11 +123,11 @@ func newProcess(ctx context.Context, mgr manager.Manager, o Options) (*process, 
 	if p.admission, err = admission.New(c); err != nil {
 		return nil, err
 	}
-	// The admission check reads these by name later; their caches fill with the
+	// The admission check and the metrics read these later; their caches fill with the
 	// others.
-	for _, o := range []client.Object{&admissionregistrationv1.ValidatingAdmissionPolicy{}, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}} {
+	for _, o := range []client.Object{&admissionregistrationv1.ValidatingAdmissionPolicy{}, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}, &v1alpha1.AccessUsage{}} {
 		if _, err := mgr.GetCache().GetInformer(ctx, o); err != nil {
-			return nil, fmt.Errorf("watch admission policies: %w", err)
+			return nil, fmt.Errorf("watch %T: %w", o, err)
 		}
 	}
 	recorder, err := record.NewRecorder(mgr)

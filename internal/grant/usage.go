@@ -199,6 +199,8 @@ func KeepsPod(g *v1alpha1.AccessGrant, s v1alpha1.UsageSession) string {
 		return "the access was never held"
 	case began.Add(clockSkew).Before(g.Status.GrantedTime.Time) || g.Status.EndedTime.Add(clockSkew).Before(began):
 		return "the session did not begin while the access was held"
+	case s.Shared:
+		return "other access of the caller covers the session, too"
 	case len(validation.IsDNS1123Subdomain(s.Name))+len(validation.IsDNS1123Label(s.Namespace)) > 0:
 		return "no Pod can have its name" // it would be a path to another
 	case !g.Spec.Cluster && !slices.ContainsFunc(g.Spec.Namespaces, func(ns v1alpha1.GrantNamespace) bool { return ns.Name == s.Namespace }):

@@ -183,6 +183,7 @@ func TestKeepsPod(t *testing.T) {
 		"another namespace":           {of(exec...), func(_ *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) { s.Namespace = "kube-system" }, "not within the scope"},
 		"attach, and exec is allowed": {of(exec...), func(_ *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) { s.Kind = "attach" }, "does not allow attach"},
 		"Pods, and no exec":           {of(v1alpha1.PolicyRule{Verbs: []string{"*"}, APIGroups: []string{""}, Resources: []string{"pods"}}), nil, "does not allow exec"},
+		"other access covers it":      {of(exec...), func(_ *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) { s.Shared = true }, "other access"},
 		"before it was given":         {of(exec...), func(_ *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) { s.Since = *at(-1) }, "did not begin while"},
 		"after it ended":              {of(exec...), func(_ *v1alpha1.AccessGrant, s *v1alpha1.UsageSession) { s.Since = *at(61) }, "did not begin while"},
 		"it never was given":          {of(exec...), func(g *v1alpha1.AccessGrant, _ *v1alpha1.UsageSession) { g.Status.GrantedTime = nil }, "never held"},

@@ -107,7 +107,14 @@ func sessionLine(s v1alpha1.UsageSession, eviction Eviction) (line string, delet
 	if s.Namespace != "" {
 		what += " in " + word(s.Namespace)
 	}
-	line = fmt.Sprintf("%s of %s by %s since %s", word(s.Kind), what, word(s.User), text.Moment(s.Since.Time))
+	who := word(s.User)
+	if s.As != "" {
+		who += " as " + word(s.As)
+	}
+	line = fmt.Sprintf("%s of %s by %s since %s", word(s.Kind), what, who, text.Moment(s.Since.Time))
+	if s.Shared {
+		line += ", which other access covers, too"
+	}
 	switch {
 	case s.Kind == grant.SessionWatch:
 	case s.Group != "" || s.Resource != "pods":

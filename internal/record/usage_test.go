@@ -145,6 +145,10 @@ func TestSetSessionsOpen(t *testing.T) {
 	says(t, "gone by itself", set(nil, whole, map[string]Eviction{"1": {Done: true, Note: "the Pod is gone"}}, exec), kind, metav1.ConditionTrue, v1alpha1.ReasonOpen, "the Pod is gone")
 	says(t, "over, evicted", set(evicted, whole, nil), kind, metav1.ConditionFalse, v1alpha1.ReasonEvicted, "are over")
 
+	shared := exec
+	shared.Shared, shared.As = true, "root"
+	says(t, "shared", set(nil, whole, nil, shared), kind, metav1.ConditionTrue, v1alpha1.ReasonOpen, "by alice as root since 2026-05-04T10:00:00Z, which other access covers, too: kubectl delete pod web")
+
 	// A command may be pasted: nothing that somebody chose makes it another.
 	for _, edit := range []func(*v1alpha1.UsageSession){
 		func(s *v1alpha1.UsageSession) { s.Name = "web; rm -rf ~" },
