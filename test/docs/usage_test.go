@@ -89,6 +89,21 @@ func TestObserverMetrics(t *testing.T) {
 	}
 }
 
+// Attacks that the threat model says are played elsewhere are played there.
+func TestThreatModelNamesTests(t *testing.T) {
+	rows := regexp.MustCompile("(?m)^\\|.*\\| `([a-z/]+) (Test\\w+)` \\|$").FindAllStringSubmatch(read(t, "docs/threat-model.md"), -1)
+	if len(rows) < 10 {
+		t.Fatalf("only %d are found", len(rows))
+	}
+	for _, row := range rows {
+		if !slices.ContainsFunc(files(t, row[1], "*_test.go"), func(file string) bool {
+			return strings.Contains(read(t, file), "\nfunc "+row[2]+"(")
+		}) {
+			t.Errorf("%s has no %s", row[1], row[2])
+		}
+	}
+}
+
 // onto is the folder of a kustomization that is written as if it lay beside config.
 func onto(t *testing.T, text string) string {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -107,7 +108,10 @@ func (c *cluster) observerIsOnControlPlanes(t *testing.T) {
 				nodes[term.MatchFields[0].Values[0]] = true
 			}
 		}
-		return err == nil && nodes["kubeadm"] && nodes["k3s"] && len(nodes) == 2, errors.Join(err, fmt.Errorf("the nodes are %v", nodes))
+		if err == nil && !maps.Equal(nodes, map[string]bool{"kubeadm": true, "k3s": true}) {
+			err = fmt.Errorf("the nodes are %v", nodes)
+		}
+		return err == nil, err
 	})
 	kit.Eventually(t, "its volumes", func(ctx context.Context) (bool, error) {
 		claims := &corev1.PersistentVolumeClaimList{}
