@@ -33,11 +33,12 @@ func (o *options) newUsageCommand() *cobra.Command {
 		Short: "Tell what access was used for",
 		Long: `Tell what access was used for.
 
-An observer stores it for each grant, in AccessUsages: name a grant, or a request of the
-namespace, for all that is known of it, or none for a list. What was not observed is not
-told, and the window in which it was observed is. --user and --since pick the grants that
-this user used, or that were used since then, with all that they were used for; the times
-of single calls are not stored, and neither is which right whose call used.
+An observer stores it for each grant, in AccessUsages: name a grant, or a request of
+the namespace, for all that is known of it, or none for a list, with -n of what was used
+in that namespace. What was not observed is not told, and the window in which it was
+observed is. --user and --since pick the grants that this user used, or that were used
+since then, with all that they were used for; the times of single calls are not stored,
+and neither is which right whose call used.
 
 With --audit-log it reads an audit log, call by call, and needs no cluster. Without
 a grant, a binding or a user, it lists what each grant was used for. A grant is known
@@ -81,6 +82,7 @@ writes.`,
 				if err != nil {
 					return err
 				}
+				stored.namespace = *o.config.Namespace
 				return o.showStored(cmd.Context(), stored, now)
 			}
 			if len(args) > 0 {

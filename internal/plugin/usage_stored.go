@@ -27,9 +27,11 @@ const fromLog = "An audit log has each call: read it with --audit-log."
 // cannot be told.
 type storedUsages struct {
 	name, user string
-	since      time.Time
-	format     string
-	noHeaders  bool
+	// namespace in which rights were used, for a list.
+	namespace string
+	since     time.Time
+	format    string
+	noHeaders bool
 }
 
 func (u *usageOptions) stored(cmd *cobra.Command, args []string, now time.Time) (s storedUsages, err error) {
@@ -166,6 +168,11 @@ func (s *storedUsages) calls(of *usage.Summary) (called, others bool) {
 	return called, others || of.More.Callers > 0
 }
 
+// usedIn tells whether a right in a namespace was used, or asked for.
+func usedIn(of *usage.Summary, namespace string) bool {
+	return slices.ContainsFunc(slices.Concat(of.Used, of.Demanded), func(u usage.RightUse) bool { return u.Namespace == namespace })
+}
+
 // storedReport is what -o json and yaml print.
 type storedReport struct {
 	Usage []view.Usage `json:"usage"`
@@ -179,7 +186,7 @@ func (o *options) listStored(ctx context.Context, c *cluster.Client, s storedUsa
 	err := c.EachUsage(ctx, func(u *v1alpha1.AccessUsage) {
 		all++
 		summary := usage.SummaryOf(&u.Status)
-		if !s.since.IsZero() && summary.Last.Before(s.since) {
+		if !s.since.IsZero() && summary.Last.Before(s.since) || s.namespace != "" && !usedIn(&summary, s.namespace) {
 			return
 		}
 		if s.user != "" {
