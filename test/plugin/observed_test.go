@@ -109,6 +109,9 @@ func TestObservedUsage(t *testing.T) {
 		t.Errorf("listed as %q", line)
 	}
 	usage("--user", "alice", "--since", "10m").ok(t, g.Name, "Used before then too: ")
+	if out := usage("-n", ns).ok(t).out; strings.Count(out, "\n") != 2 || lineOf(out, g.Name) == "" {
+		t.Errorf("in this namespace: %s", out)
+	}
 	usage("--user", "nobody").ok(t, "None of the grants that were observed")
 	var report struct {
 		Usage []struct {
