@@ -130,20 +130,20 @@ func TestUsedSentence(t *testing.T) {
 		}, "created Pod debug-x, which is still there\n", ""},
 		"others were left behind": {func(_ *v1alpha1.AccessUsageStatus, g *v1alpha1.AccessGrant) {
 			g.Status.Conditions = leftBehind("True", "Pod payments/debug-x-2 (c); Job payments/debug-x (c); Pod billing/debug-x (c); Pod payments/debug-x.y, being deleted (c); Pod debug-x (c)")
-		}, "Left behind of 9 objects", "(still there)"},
+		}, "Left behind of 9 objects", "is still there"},
 		"it is being deleted": {func(_ *v1alpha1.AccessUsageStatus, g *v1alpha1.AccessGrant) {
 			g.Status.Conditions = leftBehind("True", "Pod payments/debug-x, being deleted (created)")
 		}, "debug-x, which is still there", ""},
 		"one of it is not known": {func(u *v1alpha1.AccessUsageStatus, g *v1alpha1.AccessGrant) {
 			u.Created = append(u.Created, v1alpha1.UsageObject{Group: "acme.example", Resource: "policies", Name: "p", Times: 1})
-			g.Status.Conditions = leftBehind("True", "Policy p (created); not known: Pod payments/debug-x (created, the broker may not read it)")
+			g.Status.Conditions = leftBehind("True", "Policy p (created); not known: Secret payments/s (created, the broker may not read it); Pod payments/debug-x (created, the broker may not read it)")
 		}, "created Pod debug-x, policies.acme.example p (still there)\n", ""},
 		"two of that name": {func(u *v1alpha1.AccessUsageStatus, g *v1alpha1.AccessGrant) {
 			other := u.Created[0]
 			other.UID = "u2"
 			u.Created = append(u.Created, other)
 			g.Status.Conditions = endedGrant().Status.Conditions
-		}, "created Pod debug-x, Pod debug-x\n", "(still there)"},
+		}, "created Pod debug-x, Pod debug-x\n", "still there"},
 		"one of two": {func(u *v1alpha1.AccessUsageStatus, g *v1alpha1.AccessGrant) {
 			u.Created = append(u.Created, v1alpha1.UsageObject{Resource: "configmaps", Namespace: "payments", Name: "left", Times: 1})
 			g.Status.Conditions = endedGrant().Status.Conditions
