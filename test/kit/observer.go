@@ -20,7 +20,7 @@ func (c *Cluster) Observer(t testing.TB) client.Client {
 	const name = "lab-observer"
 	for _, o := range []client.Object{
 		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{{
-			Verbs: []string{"get", "list", "watch", "create", "update", "delete"}, APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"accessusages"},
+			Verbs: []string{"get", "list", "watch", "create", "update"}, APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"accessusages"},
 		}}},
 		&rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: v1alpha1.ClusterRoleKind, Name: name},
