@@ -183,7 +183,7 @@ func (o *Observer) ended(name string) {
 func (o *Observer) restore(ctx context.Context) error {
 	for next := ""; ; {
 		page := &v1alpha1.AccessUsageList{}
-		if err := o.Client.List(ctx, page, &client.ListOptions{Limit: 200, Continue: next}); err != nil {
+		if err := o.Client.List(ctx, page, &client.ListOptions{Limit: 50, Continue: next}); err != nil {
 			return fmt.Errorf("list AccessUsages: %w", err)
 		}
 		for i := range page.Items {

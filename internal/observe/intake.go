@@ -212,13 +212,15 @@ func (o *Observer) Follow(ctx context.Context, log *follow.Log, checkpoint follo
 	before := make(chan struct{}) // closed when all before is stored
 	close(before)
 	saver := &saver{checkpoint: checkpoint}
+	again := true // what comes may have been counted before the start
 	return log.Follow(ctx, from, func(ctx context.Context, chunk follow.Chunk) error {
 		select {
 		case places <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		d, err := o.chunk(ctx, name, chunk)
+		again = again && o.counted(name).Compare(chunk.Start) > 0
+		d, err := o.chunk(ctx, name, chunk, again)
 		if err != nil {
 			<-places
 			return err
@@ -238,9 +240,9 @@ func (o *Observer) Follow(ctx context.Context, log *follow.Log, checkpoint follo
 	})
 }
 
-// chunk reads a piece of a log. Where some of it may have been counted before a
-// restart, it is read line by line.
-func (o *Observer) chunk(ctx context.Context, name string, chunk follow.Chunk) (*delivery, error) {
+// chunk reads a piece of a log, line by line where some of it may have been counted
+// before.
+func (o *Observer) chunk(ctx context.Context, name string, chunk follow.Chunk, again bool) (*delivery, error) {
 	if chunk.Gap {
 		o.streams.broke(name)
 	}
@@ -253,7 +255,7 @@ func (o *Observer) chunk(ctx context.Context, name string, chunk follow.Chunk) (
 		return err
 	}
 	var err error
-	if o.counted(name).Compare(chunk.Start) > 0 {
+	if again {
 		d.at = chunk.Start
 		for line := range bytes.Lines(chunk.Data) {
 			d.at.Offset += int64(len(line))
