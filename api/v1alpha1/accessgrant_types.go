@@ -261,6 +261,7 @@ type GrantUsage struct {
 	Calls int64 `json:"calls"`
 	// lastCall is when the last of them came.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="lastCall must be in the years 2000 to 2999"
 	LastCall *Moment `json:"lastCall,omitempty"`
 }
 

@@ -32,9 +32,11 @@ type AccessUsageStatus struct {
 	Phase UsagePhase `json:"phase,omitempty"`
 	// since when usage was observed: the beginning of the window.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="since must be in the years 2000 to 2999"
 	Since *Moment `json:"since,omitempty"`
 	// until when: the newest moment up to which every stream has told all.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="until must be in the years 2000 to 2999"
 	Until *Moment `json:"until,omitempty"`
 	// gaps counts the interruptions of the window.
 	// +optional
@@ -43,6 +45,7 @@ type AccessUsageStatus struct {
 	Gaps int32 `json:"gaps,omitempty"`
 	// lastGap is when the last interruption ended.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="lastGap must be in the years 2000 to 2999"
 	LastGap *Moment `json:"lastGap,omitempty"`
 	// streams of audit events that were observed, and how far each was counted.
 	// +optional
@@ -74,9 +77,11 @@ type AccessUsageStatus struct {
 	RefusedCalls int64 `json:"refusedCalls,omitempty"`
 	// firstCall is when the first call came.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="firstCall must be in the years 2000 to 2999"
 	FirstCall *Moment `json:"firstCall,omitempty"`
 	// lastCall is when the last call came.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="lastCall must be in the years 2000 to 2999"
 	LastCall *Moment `json:"lastCall,omitempty"`
 
 	// callers: who called, from where and with what, most calls first.
@@ -149,9 +154,11 @@ type UsageStream struct {
 	Name string `json:"name"`
 	// since when the stream was observed.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="since must be in the years 2000 to 2999"
 	Since Moment `json:"since"`
 	// until when it has told all.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="until must be in the years 2000 to 2999"
 	Until Moment `json:"until"`
 	// lost counts events that were there and could not be read.
 	// +optional
@@ -299,9 +306,11 @@ type UsageObject struct {
 	UID string `json:"uid,omitempty"`
 	// from is when the call came.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="from must be in the years 2000 to 2999"
 	From Moment `json:"from"`
 	// to is when the call was answered.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="to must be in the years 2000 to 2999"
 	To Moment `json:"to"`
 	// times that it was created.
 	// +required
@@ -351,6 +360,7 @@ type UsageSession struct {
 	UsageClient `json:",inline"`
 	// since when it is open.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="since must be in the years 2000 to 2999"
 	Since Moment `json:"since"`
 }
 
@@ -375,9 +385,11 @@ type UsageFinding struct {
 	Times int64 `json:"times"`
 	// first is when it was seen first.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="first must be in the years 2000 to 2999"
 	First Moment `json:"first"`
 	// last is when it was seen last.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="last must be in the years 2000 to 2999"
 	Last Moment `json:"last"`
 }
 

@@ -91,12 +91,14 @@ func TestForgedUsage(t *testing.T) {
 	attack(t, "eviction of a Pod that the grant did not cover", func(t *testing.T) {
 		victim := kit.NewPod(e.NewNamespace(t, nil), "victim")
 		kit.Create(t, e.Admin, victim)
-		_, g, tell := observedGrant(t, func(s *v1alpha1.AccessPolicySpec) { s.OnSessionsOpen = v1alpha1.OnSessionsOpenEvictPod }, 2*time.Second)
+		_, g, tell := observedGrant(t, func(s *v1alpha1.AccessPolicySpec) { s.OnSessionsOpen = v1alpha1.OnSessionsOpenEvictPod }, 0)
 		tell(func(s *v1alpha1.AccessUsageStatus) {
 			s.Calls = 1
 			s.Sessions = []v1alpha1.UsageSession{{ID: "1", Kind: "exec", Resource: "pods", Namespace: victim.Namespace, Name: victim.Name, UsageClient: v1alpha1.UsageClient{User: "alice"}, Since: moment(0)}}
 		})
-		ended := e.WaitEnded(t, g.Name, v1alpha1.EndExpired)
+		request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: g.Spec.RequestRef.Namespace, Name: g.Spec.RequestRef.Name}}
+		kit.MustDecide(t, bob, request, v1alpha1.VerdictRevoke)
+		ended := e.WaitEnded(t, g.Name, v1alpha1.EndRevoked)
 		kit.WaitPast(t, ended.Status.EndedTime.Add(time.Second))
 		tell(func(s *v1alpha1.AccessUsageStatus) { s.Until = ptr.To(moment(0)) })
 		kit.Eventually(t, "the refusal", func(ctx context.Context) (bool, error) {
@@ -108,7 +110,7 @@ func TestForgedUsage(t *testing.T) {
 		}
 	})
 	attack(t, "silence", func(t *testing.T) {
-		ns, g, tell := observedGrant(t, idleAfterAMinute, 3*time.Second)
+		ns, g, tell := observedGrant(t, idleAfterAMinute, 10*time.Second)
 		tell(func(s *v1alpha1.AccessUsageStatus) { s.Sessions, s.Since, s.Until = nil, nil, nil })
 		e.WaitEnded(t, g.Name, v1alpha1.EndExpired)
 		if kit.Can(t, alice, ns) {

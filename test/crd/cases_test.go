@@ -519,7 +519,7 @@ func policyRefs(path string) []testCase {
 }
 
 // conditions are cases of the list of conditions.
-func conditions(path string) []testCase {
+func conditions(path string, most int) []testCase {
 	first := path + ".0"
 	condition := func(i int) object {
 		return object{"type": fmt.Sprintf("T%d", i), "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-10-01T08:00:00Z"}
@@ -532,7 +532,7 @@ func conditions(path string) []testCase {
 		ok(first+".reason", strings.Repeat("R", 1024)),
 		bounded(first+".message", 0, 32768),
 		ok(first+".observedGeneration", 0), no(first+".observedGeneration", -1, "should be greater than or equal to"),
-		lengths(path, 0, 8, condition),
+		lengths(path, 0, most, condition),
 		testCase{path + " with one type twice", set(path, []any{condition(1), condition(2), condition(1)}), field(path) + "[2]: …Duplicate value"},
 		// A list of conditions is checked as a whole, so the rule names the list.
 		moments(first+".lastTransitionTime", path),

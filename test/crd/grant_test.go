@@ -61,8 +61,9 @@ func TestAccessGrantStatus(t *testing.T) {
 		lengths("status.bindings", 0, 2048, binding),
 		moments("status.grantedTime", "status.grantedTime"),
 		moments("status.endedTime", "status.endedTime"),
+		missing("status.usage.calls"), number("status.usage.calls", 0, 1<<53-1), moments("status.usage.lastCall", "status.usage.lastCall"),
 		bounded("status.endReason", 0, 64), bounded("status.endedBy", 0, 2048),
-		conditions("status.conditions"),
+		conditions("status.conditions", 16),
 	))
 }
 

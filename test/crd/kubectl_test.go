@@ -51,11 +51,17 @@ func TestColumns(t *testing.T) {
 		{
 			grantSpec,
 			[]string{"Name", "Requester", "Subjects", "Role", "Scope", "Phase", "Expires", "Ended", "Why", "Age"},
-			[]string{"Policy", "Approvers", "Ticket", "Reason"},
+			[]string{"Calls", "Policy", "Approvers", "Ticket", "Reason"},
 			[]string{
 				"stored", "alice", "alice, sa:payments/migrate", "Role/edit", "payments", "Ended", "2026-10-01T08:30:00Z", "2026-10-01T08:30:00Z", "Expired",
-				"prod-edit", "bob", "INC-42", "INC-42: stuck consumers",
+				"41", "prod-edit", "bob", "INC-42", "INC-42: stuck consumers",
 			},
+		},
+		{
+			usageSpec,
+			[]string{"Name", "Calls", "Refused", "Last", "Until", "Gaps", "Suspicious", "Age"},
+			[]string{"Since", "Phase"},
+			[]string{"stored", "41", "1", "2026-10-01T08:29:00Z", "2026-10-01T08:00:01Z", "2026-10-01T08:29:30Z", "1", "secrets", "Observing"},
 		},
 	} {
 		t.Run(x.target.kind, func(t *testing.T) {
@@ -113,12 +119,13 @@ func TestKubectlGet(t *testing.T) {
 		{"get apol", []string{"NAME", "APPROVALS", "READY", "stored"}},
 		{"get agrant", []string{"NAME", "SUBJECTS", "SCOPE", "WHY", "stored"}},
 		{"get accessgrants", []string{"NAME", "SUBJECTS", "SCOPE", "WHY", "stored"}},
+		{"get ause", []string{"NAME", "CALLS", "REFUSED", "GAPS", "SUSPICIOUS", "stored"}},
 		{"get areq -o wide", []string{"POLICY", "TICKET", "REASON", "ENDED", "stuck consumers"}},
 		{"get apol -o wide", []string{"CLUSTER", "MESSAGE", "Forbidden"}},
 		{"get agrant -o wide", []string{"POLICY", "APPROVERS", "TICKET", "REASON", "stuck consumers"}},
-		{"get access", []string{"accessrequest.jit.accessbroker.dev/stored", "accesspolicy.jit.accessbroker.dev/stored", "accessgrant.jit.accessbroker.dev/stored"}},
-		{"api-resources --api-group=jit.accessbroker.dev", []string{"areq", "apol", "agrant", "AccessRequest", "AccessPolicy", "AccessGrant"}},
-		{"api-resources --categories=access -o name", []string{"accessrequests.", "accesspolicies.", "accessgrants."}},
+		{"get access", []string{"accessrequest.jit.accessbroker.dev/stored", "accesspolicy.jit.accessbroker.dev/stored", "accessgrant.jit.accessbroker.dev/stored", "accessusage.jit.accessbroker.dev/stored"}},
+		{"api-resources --api-group=jit.accessbroker.dev", []string{"areq", "apol", "agrant", "ause", "AccessUsage", "AccessRequest", "AccessPolicy", "AccessGrant"}},
+		{"api-resources --categories=access -o name", []string{"accessrequests.", "accesspolicies.", "accessgrants.", "accessusages."}},
 	} {
 		t.Run(tc.args, func(t *testing.T) {
 			mustContain(t, mustKubectl(t, strings.Fields(tc.args)...), tc.want...)
@@ -147,6 +154,7 @@ func TestKubectlExplain(t *testing.T) {
 		{"apol.spec", []string{"who may ask for what", "requiredApprovals", "onRoleWidened", "-required-"}},
 		{"apol.spec.conditions.expression", []string{"CEL"}},
 		{"agrant.spec", []string{"what was approved; immutable", "expirationTime", "requestRef"}},
+		{"ause.status", []string{"sharedCalls", "the newest moment up to which every stream has told all"}},
 		{"agrant.status.endReason", []string{"why it ended"}},
 	} {
 		t.Run(tc.field, func(t *testing.T) { mustContain(t, mustKubectl(t, "explain", tc.field), tc.want...) })

@@ -1,4 +1,4 @@
-// Package crd sends right and wrong values to every field of the three kinds,
+// Package crd sends right and wrong values to every field of the four kinds,
 // to a real API server: what the schema and its CEL rules admit, what they
 // refuse and with which words, and that all they admit decodes in Go.
 package crd
@@ -23,9 +23,9 @@ var (
 	// kubeconfig of the administrator.
 	kubeconfig string
 	// The administrator asks and writes policies, bob approves, the broker
-	// writes the rest. The broker itself does not run: nothing changes but what
-	// a test sends.
-	admin, bob, broker rest.Interface
+	// and the observer write the rest. Neither runs: nothing changes but what a test
+	// sends.
+	admin, bob, broker, observer rest.Interface
 )
 
 func TestMain(m *testing.M) {
@@ -85,7 +85,16 @@ func connectAll(ctx context.Context) (err error) {
 	if config, err = e.BrokerConfig(ctx); err != nil {
 		return err
 	}
-	broker, err = connect(config)
+	if broker, err = connect(config); err != nil {
+		return err
+	}
+	if err = e.InstallObserver(ctx); err != nil {
+		return err
+	}
+	if config, err = e.ServiceAccount(ctx, lab.BrokerNamespace, lab.ObserverServiceAccount); err != nil {
+		return err
+	}
+	observer, err = connect(config)
 	return err
 }
 

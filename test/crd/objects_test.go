@@ -59,6 +59,10 @@ spec:
   maxPendingPerRequester: 5
   task: Optional
   onRoleWidened: Revoke
+  idleTimeout: 30m
+  suspicious:
+  - {name: secrets, expression: event.resource == 'secrets', message: nobody reads Secrets with this, action: Revoke}
+  onSessionsOpen: EvictPod
   conditions:
   - {name: working-hours, expression: now.getHours('Europe/Berlin') < 18, message: only before six in the evening}
 `
@@ -133,7 +137,51 @@ spec:
   endedTime: "2026-10-01T08:30:00Z"
   endReason: Expired
   endedBy: bob
+  usage: {calls: 41, lastCall: "2026-10-01T08:29:00Z"}
 ` + validCondition
+	validUsage = `
+apiVersion: jit.accessbroker.dev/v1alpha1
+kind: AccessUsage
+metadata:
+  name: fix-1a2b3c
+  ownerReferences:
+  - {apiVersion: jit.accessbroker.dev/v1alpha1, kind: AccessGrant, name: fix-1a2b3c, uid: 1a2b}
+spec:
+  grantRef: {name: fix-1a2b3c, uid: 1a2b}
+status:
+  phase: Observing
+  since: "2026-10-01T08:00:01Z"
+  until: "2026-10-01T08:29:30Z"
+  gaps: 1
+  lastGap: "2026-10-01T08:10:00Z"
+  streams:
+  - {name: cp-1, since: "2026-10-01T08:00:01Z", until: "2026-10-01T08:29:30Z", lost: 1, position: "2026-10-01T07:00:00Z@7", batches: [abc]}
+  calls: 41
+  sharedCalls: 3
+  failedCalls: 2
+  refusedCalls: 1
+  firstCall: "2026-10-01T08:01:00Z"
+  lastCall: "2026-10-01T08:29:00Z"
+  callers:
+  - {user: alice, as: bob, address: 10.0.0.1, claimedAddress: 192.0.2.7, userAgent: kubectl/v1.37.2, calls: 41}
+  used:
+  - {verb: get, group: apps, resource: deployments, subresource: scale, namespace: payments, path: "", calls: 40, shared: 3, failed: 2, names: [web], moreNames: 1}
+  refused:
+  - {verb: get, group: "", resource: pods, subresource: log, namespace: payments, path: /metrics, calls: 1, shared: 0, failed: 0, names: [web], moreNames: 1}
+  risks:
+  - {kind: Exec, count: 2}
+  created:
+  - {group: "", resource: pods, namespace: payments, name: debug-x, uid: 9a0b, from: "2026-10-01T08:02:00Z", to: "2026-10-01T08:02:01Z", times: 1}
+  sessions:
+  - {id: 1f, kind: exec, group: "", resource: pods, subresource: exec, namespace: payments, name: web, verb: create, shared: true, user: alice, as: bob, address: 10.0.0.1, claimedAddress: 192.0.2.7, userAgent: kubectl/v1.37.2, since: "2026-10-01T08:20:00Z"}
+  closedSessions:
+  - {kind: watch, count: 3}
+  endedSessions: [2f]
+  suspicious:
+  - {name: secrets, action: Revoke, message: nobody reads Secrets with this, times: 1, first: "2026-10-01T08:03:00Z", last: "2026-10-01T08:03:00Z"}
+  recentEvents: AAAAAAAAAAA
+  more: {callers: 1, used: 1, refused: 1, created: 1, sessions: 1}
+`
 )
 
 // The stored objects whose status and spec the tests try to change. The
@@ -188,6 +236,27 @@ func store(ctx context.Context) error {
 		if err := s.status.send(ctx, o).Error(); err != nil {
 			return fmt.Errorf("store the status of %s %s: %w", s.spec.kind, s.name, err)
 		}
+	}
+	return storeUsage(ctx)
+}
+
+// storeUsage stores the usage of the grant that is stored: without its owner it would
+// be deleted.
+func storeUsage(ctx context.Context) error {
+	owner, err := grantSpec.stored(ctx, storedName)
+	if err != nil {
+		return err
+	}
+	o, uid := parse(validUsage), owner["metadata"].(object)["uid"]
+	for _, path := range []string{"metadata", "metadata.ownerReferences.0", "spec.grantRef"} {
+		set(path+".name", storedName)(o)
+	}
+	set("metadata.ownerReferences.0.uid", uid)(o)
+	set("spec.grantRef.uid", uid)(o)
+	writer := usageSpec
+	writer.dryRun = false
+	if err := writer.send(ctx, o).Error(); err != nil {
+		return fmt.Errorf("store AccessUsage: %w", err)
 	}
 	return nil
 }

@@ -161,6 +161,27 @@ func TestAccessPolicy(t *testing.T) {
 	})
 }
 
+// What is said of the use of the access.
+func TestPolicyOfUse(t *testing.T) {
+	use := func(i int) object { return object{"name": numbered("use-")(i), "expression": "true"} }
+	const first, idle = "spec.suspicious.0", "spec.idleTimeout"
+	table := cases(
+		ok(idle, "1m"), ok(idle, "90s"), ok(idle, "720h"), no(idle, "59s", "idleTimeout must be between 1m and 720h"), no(idle, "721h", "idleTimeout must be between 1m and 720h"),
+		no(idle, "1d", "must be written like 90s, 30m or 1h30m"), no(idle, "", "must be written like 90s, 30m or 1h30m"), no(idle, "1111111111111111h", "Too long"),
+		choice("spec.onSessionsOpen", "Report", "EvictPod"),
+		missing(first+".name"), missing(first+".expression"), bounded(first+".expression", 1, 4096),
+		ok(first+".name", strings.Repeat("a", 63)), no(first+".name", strings.Repeat("a", 64), "Too long"), no(first+".name", "", "should be at least 1 chars long"),
+		ok(first+".message", ""), visible(first+".message", 512),
+		choice(first+".action", "Report", "Revoke"),
+		lengths("spec.suspicious", 0, 16, use),
+		testCase{"one name twice", set("spec.suspicious", []any{use(1), use(2), use(1)}), "spec.suspicious[2]: …Duplicate value"},
+	)
+	for _, v := range []string{"Secrets", "a b", "a.b", "a_b", "-a", "a\n"} {
+		table = append(table, no(first+".name", v, "must be one word, such as second-address"))
+	}
+	policySpec.check(t, table)
+}
+
 func TestPolicyDefaults(t *testing.T) {
 	o := parse(validPolicy)
 	spec := o["spec"].(object)
@@ -181,7 +202,7 @@ func TestPolicyDefaults(t *testing.T) {
 	want := maps.Clone(written)
 	maps.Copy(want, object{
 		"clusterScope": "Forbidden", "subjects": "Self", "pendingTimeout": "24h", "maxPendingPerRequester": 10,
-		"task": "Optional", "onRoleWidened": "Revoke",
+		"task": "Optional", "onRoleWidened": "Revoke", "onSessionsOpen": "Report",
 	})
 	if g, w := fmt.Sprint(got["spec"]), fmt.Sprint(want); g != w {
 		t.Errorf("got\n%s\nwant\n%s", g, w)
@@ -190,5 +211,5 @@ func TestPolicyDefaults(t *testing.T) {
 }
 
 func TestAccessPolicyStatus(t *testing.T) {
-	policyStatus.check(t, cases(testCase{"empty", set("status", object{}), accepted}, conditions("status.conditions")))
+	policyStatus.check(t, cases(testCase{"empty", set("status", object{}), accepted}, conditions("status.conditions", 8)))
 }

@@ -174,7 +174,7 @@ func TestAccessRequestStatus(t *testing.T) {
 		lengths("status.risks", 0, 64, func(int) object { return object{"kind": "K", "message": "m"} }),
 		bounded("status.grantName", 0, 253),
 		moments("status.expirationTime", "status.expirationTime"),
-		conditions("status.conditions"),
+		conditions("status.conditions", 8),
 	))
 }
 
