@@ -88,7 +88,7 @@ func connectAll(ctx context.Context) (err error) {
 	if broker, err = connect(config); err != nil {
 		return err
 	}
-	if err = e.InstallObserver(ctx); err != nil {
+	if err := e.InstallObserver(ctx); err != nil {
 		return err
 	}
 	if config, err = e.ServiceAccount(ctx, lab.BrokerNamespace, lab.ObserverServiceAccount); err != nil {
