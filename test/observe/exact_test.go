@@ -24,8 +24,9 @@ import (
 )
 
 // An observer that is killed again and again counts every call, and none twice.
+// It runs before the others: what they see of a window begins with the observer's
+// last start, unless that of before has written it.
 func TestKilledObserver(t *testing.T) {
-	t.Parallel()
 	alice := held(t, nil)
 	made := alice.busy(t, func() {
 		for n := range 6 {
