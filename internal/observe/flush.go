@@ -260,7 +260,11 @@ func (o *Observer) add(u *v1alpha1.AccessUsage, g *v1alpha1.AccessGrant, parts [
 	sum, counted := usage.NewPart(), unpack(s.RecentEvents)
 	for _, p := range parts {
 		st := streamOf(s, p.stream, g.Spec.NotBefore.Time)
-		if st == nil || isCounted(st, p) {
+		if st == nil {
+			o.metrics.lost.Add(float64(len(p.events)))
+			continue
+		}
+		if isCounted(st, p) {
 			continue
 		}
 		if p.to.IsZero() {

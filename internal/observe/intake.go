@@ -56,6 +56,11 @@ func (o *Observer) newDelivery(ctx context.Context, stream string) *delivery {
 // Deliver counts what a sender delivers. It returns when that is stored, or an error
 // when all of it is to be sent again.
 func (o *Observer) Deliver(ctx context.Context, stream string, events io.Reader) error {
+	select {
+	case <-o.ready: // before, not all grants are known, and what is of them would be passed over
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	d := o.newDelivery(ctx, stream)
 	end := &tail{from: events}
 	lost, err := d.read(end)

@@ -6,6 +6,7 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -89,7 +90,7 @@ func (o *Observer) Start(ctx context.Context) error {
 	}
 	go o.probe(ctx)
 	o.flush(ctx)
-	if err := context.Cause(ctx); err != nil && ctx.Err() != err { //nolint:errorlint // the cause is the plain end, or a failure
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) { // which is the plain end
 		return err
 	}
 	return nil

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -159,6 +161,24 @@ func TestMinute(t *testing.T) {
 		if got := n.sum(at(after)); got < want-2 || got > want+2 {
 			t.Errorf("after %d s: %d, want about %d", after, got, want)
 		}
+	}
+}
+
+// What is delivered before all grants are known waits, or comes again: it is not
+// passed over.
+func TestDeliveriesWaitForTheGrants(t *testing.T) {
+	o := &Observer{Clock: clocktesting.NewFakeClock(noon)}
+	if err := o.Setup(prometheus.NewRegistry()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := o.Deliver(ctx, "a", strings.NewReader("")); err == nil {
+		t.Error("it is taken before")
+	}
+	close(o.ready)
+	if err := o.Deliver(t.Context(), "a", strings.NewReader("")); err != nil {
+		t.Error(err)
 	}
 }
 

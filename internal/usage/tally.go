@@ -276,7 +276,8 @@ var seed = maphash.MakeSeed()
 func Identity(e *Event) uint64 {
 	h := sha256.New()
 	_, _ = io.WriteString(h, e.Stage)
-	_ = binary.Write(h, binary.BigEndian, []int64{int64(sessionID(e)), e.Stamped.UnixNano()}) //nolint:gosec // its bits, not its size
+	_ = binary.Write(h, binary.BigEndian, sessionID(e))
+	_ = binary.Write(h, binary.BigEndian, e.Stamped.UnixNano())
 	return binary.BigEndian.Uint64(h.Sum(nil))
 }
 
