@@ -82,6 +82,12 @@ type AccessGrantSpec struct {
 	// task whose end ends the access.
 	// +optional
 	Task *GrantTask `json:"task,omitempty"`
+	// credentialKey is the key that the issued credential is sealed to. With it, the
+	// bindings name a ServiceAccount of this grant alone, and not the subjects.
+	// +optional
+	// +kubebuilder:validation:MaxLength=44
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$')`,message="credentialKey must be an X25519 public key: 32 bytes in base64"
+	CredentialKey string `json:"credentialKey,omitempty"`
 	// summary holds lists of the spec as one line each, for kubectl get.
 	// +optional
 	Summary GrantSummary `json:"summary,omitzero"`
@@ -238,6 +244,9 @@ type AccessGrantStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	EndedBy string `json:"endedBy,omitempty"`
+	// credential that was issued, sealed to spec.credentialKey.
+	// +optional
+	Credential *SealedCredential `json:"credential,omitempty"`
 	// usage as it was observed; not there without an observer.
 	// +optional
 	Usage *GrantUsage `json:"usage,omitempty"`
@@ -265,14 +274,38 @@ type GrantUsage struct {
 	LastCall *Moment `json:"lastCall,omitempty"`
 }
 
-// BindingRef pins an RBAC object of a grant.
+// SealedCredential is an issued credential, for its requester alone to open.
+type SealedCredential struct {
+	// grantUID of the grant that it is for. It is sealed for this grant only.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	GrantUID types.UID `json:"grantUID"`
+	// sealed is the token, in base64: HPKE with X25519, HKDF-SHA256 and AES-256-GCM
+	// (RFC 9180). It is taken out when the grant ends.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16384
+	Sealed string `json:"sealed,omitempty"`
+	// issuedTime is when the token was asked for.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="issuedTime must be in the years 2000 to 2999"
+	IssuedTime metav1.Time `json:"issuedTime"`
+	// expirationTime is when the token ends by itself. The API server takes it for
+	// about a minute more; the access ends with the grant, whatever this says.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="expirationTime must be in the years 2000 to 2999"
+	ExpirationTime metav1.Time `json:"expirationTime"`
+}
+
+// BindingRef pins an object of a grant.
 type BindingRef struct {
 	// kind: RoleBinding or ClusterRoleBinding; Role or ClusterRole for the role
-	// of a grant of rules.
+	// of a grant of rules; ServiceAccount for that of an issued credential.
 	// +required
-	// +kubebuilder:validation:Enum=RoleBinding;ClusterRoleBinding;Role;ClusterRole
+	// +kubebuilder:validation:Enum=RoleBinding;ClusterRoleBinding;Role;ClusterRole;ServiceAccount
 	Kind string `json:"kind"`
-	// namespace of a RoleBinding or Role.
+	// namespace of a RoleBinding, Role or ServiceAccount.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace,omitempty"`

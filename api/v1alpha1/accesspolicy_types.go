@@ -81,6 +81,19 @@ const (
 	SuspiciousRevoke SuspiciousAction = "Revoke"
 )
 
+// CredentialRule says as whom the access is used.
+//
+// +kubebuilder:validation:Enum=Own;Issued
+type CredentialRule string
+
+const (
+	// CredentialOwn gives the access to the requester's own identity.
+	CredentialOwn CredentialRule = "Own"
+	// CredentialIssued gives it to a ServiceAccount of the grant alone, whose token
+	// the requester gets.
+	CredentialIssued CredentialRule = "Issued"
+)
+
 // AccessPolicySpec says who may ask for what and who decides.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.roles) || has(self.rules)",message="at least one of roles and rules is required"
@@ -131,6 +144,13 @@ type AccessPolicySpec struct {
 	// +optional
 	// +kubebuilder:default=Self
 	Subjects SubjectsRule `json:"subjects,omitempty"`
+	// credential that the access is used with. Own gives the access to the requester
+	// themselves. Issued gives it to a ServiceAccount of the grant alone: its token is
+	// sealed to the credentialKey of the request, ends with the grant, and dies by
+	// itself even when no broker runs.
+	// +optional
+	// +kubebuilder:default=Own
+	Credential CredentialRule `json:"credential,omitempty"`
 	// maxDuration of the access. A request for more is denied, never shortened.
 	// +required
 	// +kubebuilder:validation:Type=string

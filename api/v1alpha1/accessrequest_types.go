@@ -9,6 +9,7 @@ import (
 // something else, make another request.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.roleRef) != has(self.rules)",message="exactly one of roleRef and rules is required"
+// +kubebuilder:validation:XValidation:rule="!has(self.credentialKey) || !has(self.subjects)",message="credentialKey and subjects exclude each other: only the requester gets an issued credential"
 type AccessRequestSpec struct {
 	// requester is the user who asks. The API server stamps it from the
 	// authenticated user when it is left out, and refuses anybody else's name.
@@ -69,6 +70,13 @@ type AccessRequestSpec struct {
 	// task ends the access when the task is complete, failed, gone or replaced.
 	// +optional
 	Task *TaskRef `json:"task,omitempty"`
+	// credentialKey asks for a credential of the grant's own instead of access for the
+	// requester's identity. It is the X25519 public key of the requester, 32 bytes in
+	// base64, to which the broker seals the credential.
+	// +optional
+	// +kubebuilder:validation:MaxLength=44
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$')`,message="credentialKey must be an X25519 public key: 32 bytes in base64"
+	CredentialKey string `json:"credentialKey,omitempty"`
 }
 
 // Scope is where access holds: exactly one of its fields.
@@ -199,6 +207,9 @@ type AccessRequestStatus struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="expirationTime must be in the years 2000 to 2999"
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+	// credential that was issued, sealed to spec.credentialKey.
+	// +optional
+	Credential *SealedCredential `json:"credential,omitempty"`
 	// conditions: PolicyMatched, Approved, Granted, Ended, StandingAccess,
 	// TaskWatched.
 	// +optional

@@ -163,3 +163,7 @@ const LabelForgotten = "jit.accessbroker.dev/forgotten"
 
 // FinalizerRevoke keeps a grant until the broker has taken its access away.
 const FinalizerRevoke = "jit.accessbroker.dev/revoke"
+
+// GrantsNamespace holds the ServiceAccounts of issued credentials, one a grant, and
+// nothing else: the admission policies keep it closed.
+const GrantsNamespace = "access-broker-grants"
