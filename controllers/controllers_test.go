@@ -141,7 +141,11 @@ func (w *world) use(c client.Client, live client.Reader) {
 		w.t.Fatal(err)
 	}
 	policies := &resolve.Policies{Client: c, Live: live}
-	names := resolve.Names{Cache: c, Live: live, Tasks: tasks, Roles: resolve.NewRoles()} // nothing reports changes to these
+	version, err := resolve.NewVersion(broker.GetConfig(), broker.GetHTTPClient(), w.clock)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	names := resolve.Names{Cache: c, Live: live, Tasks: tasks, Roles: resolve.NewRoles(), Version: version} // nothing reports changes to these
 	status := &record.Writer{Client: c, Journal: record.Journal{Recorder: events.NewFakeRecorder(1000), Audit: zap.NewNop()}, Metrics: metrics}
 	w.grants = &grantcontroller.Reconciler{
 		Client: c, Live: live, Clock: w.clock, Status: status, Policies: policies, Names: names, Admission: admissionPolicies,

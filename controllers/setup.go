@@ -142,7 +142,11 @@ func newProcess(ctx context.Context, mgr manager.Manager, o Options) (*process, 
 	if err != nil {
 		return nil, err
 	}
-	p.names = resolve.Names{Cache: c, Live: live, Tasks: tasks, Roles: resolve.NewRoles()}
+	version, err := resolve.NewVersion(mgr.GetConfig(), mgr.GetHTTPClient(), o.Clock)
+	if err != nil {
+		return nil, err
+	}
+	p.names = resolve.Names{Cache: c, Live: live, Tasks: tasks, Roles: resolve.NewRoles(), Version: version}
 	return p, nil
 }
 

@@ -236,8 +236,8 @@ type PolicyNamespaces struct {
 	Selector *NamespaceSelector `json:"selector,omitempty"`
 }
 
-// PolicyCondition is a CEL expression over request, namespaceObject, task and
-// now that must be true. With several namespaces it must be true for each.
+// PolicyCondition is a CEL expression over request, namespaceObject, task, cluster
+// and now that must be true. With several namespaces it must be true for each.
 type PolicyCondition struct {
 	// name of the condition.
 	// +required

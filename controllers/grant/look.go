@@ -117,6 +117,7 @@ func (l *look) refusal() (string, error) {
 		}
 	}
 	ask.Namespaces = namespaces
+	l.Names.Version.Tell(l.ctx, ask, p)
 	var allows bool
 	var why string
 	if unchanged {

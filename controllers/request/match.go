@@ -31,6 +31,7 @@ func (r *Reconciler) match(ctx context.Context, s *step, want *resolve.Resolved)
 	// Each condition is bounded by itself; this bounds all of them together.
 	findCtx, cancel := context.WithTimeout(ctx, maxMatching)
 	defer cancel()
+	r.Names.Version.Tell(findCtx, &want.Ask, candidates...)
 	match := policy.Find(findCtx, candidates, want.Ask, begin)
 	if match.Answer == policy.NotAllowed {
 		if match, err = r.findLive(findCtx, s, begin); err != nil {
@@ -94,5 +95,6 @@ func (r *Reconciler) findLive(ctx context.Context, s *step, begin time.Time) (po
 	if err != nil {
 		return policy.Match{}, err
 	}
+	r.Names.Version.Tell(ctx, &want.Ask, candidates...)
 	return policy.Find(ctx, candidates, want.Ask, begin), nil
 }

@@ -37,6 +37,8 @@ type Request struct {
 	HasTask bool
 	// Task as conditions see it; nil while it is not there.
 	Task map[string]any
+	// Version of the cluster, if a condition reads it.
+	Version Version
 }
 
 // Namespace is a namespace that access is asked in.
@@ -334,12 +336,17 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 			add("has the condition %q, which reads %s", c.Name, what)
 			continue
 		}
+		if c.program.Reads("cluster") && !r.Version.known() {
+			failed = cmp.Or(failed, fmt.Errorf("condition %q: the version of the cluster is not known: %w", c.Name, r.Version.Err))
+			continue
+		}
 		for _, ns := range namespaces {
 			holds, err := c.program.Eval(ctx, map[string]any{
 				"request":         r.Object,
 				"namespaceObject": nullable(ns.Object),
 				"task":            nullable(r.Task),
 				"now":             now,
+				"cluster":         r.Version.seen(),
 			})
 			if err != nil {
 				failed = cmp.Or(failed, fmt.Errorf("condition %q: %w", c.Name, err))

@@ -5,6 +5,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -27,6 +28,9 @@ type condition struct {
 	v1alpha1.PolicyCondition
 	program *expression.Program
 }
+
+// conditionVars are the variables that a condition is an expression over.
+var conditionVars = []string{"request", "namespaceObject", "task", "now", "cluster"}
 
 // SuspiciousVars are the variables that a suspicious use is an expression over.
 var SuspiciousVars = []string{"event", "grant", "usage", "known"}
@@ -53,7 +57,7 @@ func Compile(p *v1alpha1.AccessPolicy) *Policy {
 		compiled.namespaces = selector
 	}
 	for _, c := range p.Spec.Conditions {
-		program, err := expression.Compile(c.Expression, "request", "namespaceObject", "task", "now")
+		program, err := expression.Compile(c.Expression, conditionVars...)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("condition %q: %w", c.Name, err))
 			continue
@@ -73,6 +77,12 @@ func Compile(p *v1alpha1.AccessPolicy) *Policy {
 	}
 	compiled.notReady = errors.Join(errs...)
 	return compiled
+}
+
+// ReadVersion tells whether a condition of one of the policies reads the version of
+// the cluster.
+func ReadVersion(policies ...*Policy) bool {
+	return slices.ContainsFunc(policies, func(p *Policy) bool { return p.ConditionsRead("cluster") })
 }
 
 // Err says why the policy cannot be used, nil when it can.

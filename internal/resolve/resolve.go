@@ -63,6 +63,8 @@ type Names struct {
 	Tasks *Tasks
 	// Roles remembers the hashes of roles and how they are shown.
 	Roles *Roles
+	// Version of the cluster, for the policies that read it.
+	Version *Version
 }
 
 // FromLive returns Names that read only from the API server.

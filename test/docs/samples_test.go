@@ -69,7 +69,9 @@ func TestSamples(t *testing.T) {
 	} {
 		kit.Create(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
 	}
-	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "deployer"}})
+	for _, name := range []string{"deployer", "migrator"} {
+		kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: name}})
+	}
 
 	for _, file := range files(t, samples, "*.yaml") {
 		if filepath.Base(file) != "kustomization.yaml" {
@@ -136,6 +138,7 @@ func TestSamples(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) { a.run(t, e) })
 	}
 	t.Run("ci job", func(t *testing.T) { ciJob(t, e) })
+	t.Run("verified task", func(t *testing.T) { verifiedTask(t, e) })
 	t.Run("one person", func(t *testing.T) { onePerson(t, e) })
 
 	commandsOf(t, e, "docs/policies.md")
@@ -233,6 +236,36 @@ func ciJob(t *testing.T, e *installed) {
 	e.WaitFor(t, other, v1alpha1.RequestDenied)
 	alone := e.Ask(t, deployer, "ci", func(s *v1alpha1.AccessRequestSpec) { s.Scope = scope })
 	e.WaitFor(t, alone, v1alpha1.RequestDenied)
+}
+
+// verifiedTask asks for the Job that the recipe wants, and for one with a tag.
+func verifiedTask(t *testing.T, e *installed) {
+	config, err := e.ServiceAccount(t.Context(), "ci", "migrator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	migrator, err := lab.NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for image, want := range map[string]v1alpha1.RequestPhase{
+		"registry.example.com/migrate@sha256:" + strings.Repeat("0123456789abcdef", 4): v1alpha1.RequestActive,
+		"registry.example.com/migrate:v42":                                             v1alpha1.RequestDenied,
+	} {
+		job := kit.NewJob("ci", strings.ToLower("migrate-"+string(want)))
+		job.Spec.Template.Labels = map[string]string{"app.kubernetes.io/version": "v42"}
+		job.Spec.Template.Spec.ServiceAccountName = "migrator"
+		job.Spec.Template.Spec.Containers[0].Image = image
+		kit.Create(t, e.Admin, job)
+		request := e.Ask(t, migrator, "ci", func(s *v1alpha1.AccessRequestSpec) {
+			s.Scope = &v1alpha1.Scope{Namespaces: []string{"shop"}}
+			s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: job.Name}
+		})
+		ended := e.WaitFor(t, request, want)
+		if want == v1alpha1.RequestDenied && !kit.HasMessage(ended.Status.Conditions, "named by its digest") {
+			t.Errorf("nobody can tell why: %s", kit.Describe(ended.Status.Conditions))
+		}
+	}
 }
 
 // requestsOf are the requests that name a Job of ci.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -305,6 +307,25 @@ func TestConditions(t *testing.T) {
 	}
 	with := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Ticket = "INC-42" })
 	e.WaitFor(t, with, v1alpha1.RequestActive)
+}
+
+// A condition over the version of the cluster holds on this one, and not on another.
+func TestConditionOverTheVersion(t *testing.T) {
+	t.Parallel()
+	info, err := discovery.NewDiscoveryClientForConfigOrDie(e.AdminConfig()).ServerVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for expression, want := range map[string]v1alpha1.RequestPhase{
+		fmt.Sprintf("cluster.version == %q && cluster.major == %s && cluster.minor == %s", info.GitVersion, info.Major, info.Minor): v1alpha1.RequestActive,
+		"cluster.major == 1 && cluster.minor == 29": v1alpha1.RequestDenied,
+	} {
+		ns := e.NewNamespace(t, nil)
+		e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) {
+			s.Conditions = []v1alpha1.PolicyCondition{{Name: "version", Expression: expression, Message: "not on this version"}}
+		}))
+		e.WaitFor(t, e.Ask(t, alice, ns, nil), want)
+	}
 }
 
 // A policy that cannot be used neither grants nor denies.
