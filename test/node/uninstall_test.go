@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,11 +53,43 @@ func uninstall(t *testing.T) {
 	}
 	for _, line := range lines {
 		line = strings.ReplaceAll(line, "> ", "> "+folder+"/") // what it saves is not for the folder of the module
-		must(t, strings.ReplaceAll(line, "config/default", e.Installation()))
+		if err := e.MustRun(t.Context(), strings.ReplaceAll(line, "config/default", e.Installation())); err != nil {
+			t.Log(unended(t))
+			t.Fatal(err)
+		}
 	}
 	if kit.Can(t, alice, ns) {
 		t.Error("alice has access after all is gone")
 	}
+}
+
+// unended says of every grant that has not ended where it stands, and what the
+// brokers say of it: kubectl names only what it waited for.
+func unended(t *testing.T) string {
+	t.Helper()
+	grants := &v1alpha1.AccessGrantList{}
+	if err := e.Admin.List(t.Context(), grants); err != nil {
+		return err.Error()
+	}
+	var out strings.Builder
+	logs := map[string]string{}
+	for _, pod := range brokers(t) {
+		logs[pod.Name], _ = e.Run(t.Context(), lab.AdminName, "kubectl logs -n "+lab.BrokerNamespace+" "+pod.Name)
+	}
+	for _, g := range grants.Items {
+		if g.Status.Phase == v1alpha1.GrantEnded {
+			continue
+		}
+		fmt.Fprintf(&out, "%s is %q, expires %s\n%s\n", g.Name, g.Status.Phase, g.Spec.ExpirationTime, kit.Describe(g.Status.Conditions))
+		for name, log := range logs {
+			for line := range strings.Lines(log) {
+				if strings.Contains(line, g.Name) || strings.Contains(line, g.Spec.RequestRef.Name) {
+					out.WriteString(name + ": " + line)
+				}
+			}
+		}
+	}
+	return out.String()
 }
 
 // helmInstall installs the chart of this folder with the image that is here.
