@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,20 +28,26 @@ func (r *Reconciler) give(ctx context.Context, s *step) (*ending, error) {
 	status := s.Status.DeepCopy()
 	record.SetCondition(&status.Conditions, s.now, v1alpha1.ConditionAdmissionEnforced, enforced, reason, message)
 	status.Bindings = nil
-	credential := func() (*v1alpha1.SealedCredential, error) { return nil, nil }
-	for _, want := range grant.Objects(s.AccessGrant) {
+	issued := r.issuing(ctx, s)
+	if enforced != metav1.ConditionTrue { // somebody else may have made the ServiceAccount, and hold its token
+		if _, err := issued(); err != nil {
+			return r.cannot(s, err)
+		}
+	}
+	for _, want := range append(grant.Roles(s.AccessGrant), grant.Bindings(s.AccessGrant)...) {
 		uid, err := access.Apply(ctx, r.Client, r.Live, want)
 		if err != nil {
-			return r.cannot(s, want.Kind, err)
+			_, _ = issued() // what it makes must be there when it is taken
+			return r.cannot(s, err)
 		}
 		status.Bindings = append(status.Bindings, want.Ref(uid))
-		if want.Kind == grant.ServiceAccountKind {
-			credential = r.issuing(ctx, s)
-		}
 	}
-	if status.Credential, err = credential(); err != nil {
-		return r.cannot(s, "", err)
+	own, err := issued()
+	if err != nil {
+		return r.cannot(s, err)
 	}
+	status.Bindings = append(own.refs, status.Bindings...)
+	status.Credential = own.credential
 	status.Phase = v1alpha1.GrantActive
 	status.GrantedTime = &metav1.Time{Time: s.now}
 	record.SetCondition(&status.Conditions, s.now, v1alpha1.ConditionAccessGiven, metav1.ConditionTrue, v1alpha1.ReasonGranted,
@@ -51,34 +58,52 @@ func (r *Reconciler) give(ctx context.Context, s *step) (*ending, error) {
 	return nil, nil
 }
 
-// issuing asks for the token of an issued credential while the bindings are made: it
-// needs the ServiceAccount alone. The result waits for it.
-func (r *Reconciler) issuing(ctx context.Context, s *step) func() (*v1alpha1.SealedCredential, error) {
-	var issued *v1alpha1.SealedCredential
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		issued, err = access.Issue(ctx, r.Client, s.AccessGrant, s.now)
-	}()
-	return func() (*v1alpha1.SealedCredential, error) {
-		<-done
-		return issued, err
+// account is what an issued credential comes to.
+type account struct {
+	refs       []v1alpha1.BindingRef
+	credential *v1alpha1.SealedCredential
+}
+
+// errNoIdentity means that the ServiceAccount of an issued credential was not made.
+var errNoIdentity = errors.New("make the identity of the credential")
+
+// issuing makes the ServiceAccount of an issued credential and asks for its token,
+// while the bindings are made: people wait. The result waits for it.
+func (r *Reconciler) issuing(ctx context.Context, s *step) func() (account, error) {
+	if !grant.Issued(s.AccessGrant) {
+		return func() (account, error) { return account{}, nil }
 	}
+	issue := sync.OnceValues(func() (account, error) {
+		var out account
+		for _, want := range grant.Accounts(s.AccessGrant) {
+			uid, err := access.Apply(ctx, r.Client, r.Live, want)
+			if err != nil {
+				return out, fmt.Errorf("%w: %w", errNoIdentity, err)
+			}
+			out.refs = append(out.refs, want.Ref(uid))
+		}
+		var err error
+		out.credential, err = access.Issue(ctx, r.Client, s.AccessGrant, s.now)
+		return out, err
+	})
+	go func() { _, _ = issue() }()
+	return issue
 }
 
 // cannot returns an end when what a grant needs can never be made, and an error when
-// it may be made later. kind is that of the object; a token has none.
-func (r *Reconciler) cannot(s *step, kind string, err error) (*ending, error) {
-	if kind == "" && apierrors.IsNotFound(err) {
-		return nil, err // somebody deleted the ServiceAccount a moment ago
-	}
-	end, err := notGrantable(err, s.now.Sub(s.Spec.NotBefore.Time))
+// it may be made later.
+func (r *Reconciler) cannot(s *step, err error) (*ending, error) {
+	end, later := notGrantable(err, s.now.Sub(s.Spec.NotBefore.Time))
 	if end == nil {
-		return nil, err
+		return nil, later
 	}
-	if kind == grant.ServiceAccountKind && end.Reason == v1alpha1.EndNamespaceGone {
-		end.Reason, end.Message = v1alpha1.EndNotGrantable, resolve.NoGrantsNamespace
+	if grant.Issued(s.AccessGrant) && end.Reason == v1alpha1.EndNamespaceGone {
+		switch {
+		case errors.Is(err, errNoIdentity):
+			end.Reason, end.Message = v1alpha1.EndNotGrantable, resolve.NoGrantsNamespace
+		case errors.Is(err, access.ErrNoToken):
+			return nil, err // somebody deleted the ServiceAccount a moment ago
+		}
 	}
 	r.Metrics.MustEnd(s.Name, end, s.now)
 	return &ending{End: *end}, nil

@@ -17,6 +17,9 @@ import (
 	"github.com/accessbroker/accessbroker/internal/grant"
 )
 
+// ErrNoToken means that the API server gave no token.
+var ErrNoToken = errors.New("ask for a token")
+
 // Issue asks the API server for a token of the ServiceAccount of a grant, and seals it
 // to the key of its requester. The token is in memory only for the time of this call.
 // The audience is the API server's own.
@@ -26,10 +29,10 @@ func Issue(ctx context.Context, c client.Client, g *v1alpha1.AccessGrant, now ti
 	}}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.GrantsNamespace, Name: g.Name}}
 	if err := c.SubResource("token").Create(ctx, account, request); err != nil {
-		return nil, fmt.Errorf("ask for a token of ServiceAccount %s/%s: %w", account.Namespace, account.Name, err)
+		return nil, fmt.Errorf("%w of ServiceAccount %s/%s: %w", ErrNoToken, account.Namespace, account.Name, err)
 	}
 	if request.Status.Token == "" || request.Status.ExpirationTimestamp.IsZero() {
-		return nil, errors.New("the API server answered without a token") // never a nil credential that counts as one
+		return nil, fmt.Errorf("%w: the API server answered without one", ErrNoToken)
 	}
 	sealed, err := credential.Seal(g.Spec.CredentialKey, credential.Grant{Name: g.Name, UID: g.UID}, request.Status.Token)
 	if err != nil {
