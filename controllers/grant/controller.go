@@ -168,20 +168,13 @@ func (r *Reconciler) keep(ctx context.Context, s *step) (reconcile.Result, error
 	return reconcile.Result{RequeueAfter: look}, nil
 }
 
-// recordGiven records that access was given. Whoever asked for a credential reads it
-// in the request, so that is written at the same time.
+// recordGiven records that access was given. Whoever asked for a credential waits for
+// it, and reads it in the request: that is written first.
 func (r *Reconciler) recordGiven(ctx context.Context, s *step) error {
-	if !grant.Issued(s.AccessGrant) {
-		return r.write(ctx, s)
+	if grant.Issued(s.AccessGrant) {
+		r.Tell(ctx, s.AccessGrant)
 	}
-	given, told := s.AccessGrant.DeepCopy(), make(chan struct{})
-	go func() {
-		defer close(told)
-		r.Tell(ctx, given)
-	}()
-	err := r.write(ctx, s)
-	<-told
-	return err
+	return r.write(ctx, s)
 }
 
 // write records a step.
