@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -58,38 +57,6 @@ func (r *Reconciler) give(ctx context.Context, s *step) (*ending, error) {
 	return nil, nil
 }
 
-// account is what an issued credential comes to.
-type account struct {
-	refs       []v1alpha1.BindingRef
-	credential *v1alpha1.SealedCredential
-}
-
-// errNoIdentity means that the ServiceAccount of an issued credential was not made.
-var errNoIdentity = errors.New("make the identity of the credential")
-
-// issuing makes the ServiceAccount of an issued credential and asks for its token,
-// while the bindings are made: people wait. The result waits for it.
-func (r *Reconciler) issuing(ctx context.Context, s *step) func() (account, error) {
-	if !grant.Issued(s.AccessGrant) {
-		return func() (account, error) { return account{}, nil }
-	}
-	issue := sync.OnceValues(func() (account, error) {
-		var out account
-		for _, want := range grant.Accounts(s.AccessGrant) {
-			uid, err := access.Apply(ctx, r.Client, r.Live, want)
-			if err != nil {
-				return out, fmt.Errorf("%w: %w", errNoIdentity, err)
-			}
-			out.refs = append(out.refs, want.Ref(uid))
-		}
-		var err error
-		out.credential, err = access.Issue(ctx, r.Client, s.AccessGrant, s.now)
-		return out, err
-	})
-	go func() { _, _ = issue() }()
-	return issue
-}
-
 // cannot returns an end when what a grant needs can never be made, and an error when
 // it may be made later.
 func (r *Reconciler) cannot(s *step, err error) (*ending, error) {
@@ -101,28 +68,12 @@ func (r *Reconciler) cannot(s *step, err error) (*ending, error) {
 		switch {
 		case errors.Is(err, errNoIdentity):
 			end.Reason, end.Message = v1alpha1.EndNotGrantable, resolve.NoGrantsNamespace
-		case errors.Is(err, access.ErrNoToken):
+		case errors.Is(err, errNoToken):
 			return nil, err // somebody deleted the ServiceAccount a moment ago
 		}
 	}
 	r.Metrics.MustEnd(s.Name, end, s.now)
 	return &ending{End: *end}, nil
-}
-
-// renew asks for the next token of held access when the last one is near its end and
-// ends before the deadline. It returns when to look again, zero for never.
-func (r *Reconciler) renew(ctx context.Context, s *step) (time.Time, error) {
-	at, needed := grant.RenewAt(s.AccessGrant)
-	if !needed || s.now.Before(at) {
-		return at, nil
-	}
-	issued, err := access.Issue(ctx, r.Client, s.AccessGrant, s.now)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("renew the credential: %w", err)
-	}
-	s.Status.Credential = issued
-	at, _ = grant.RenewAt(s.AccessGrant)
-	return at, r.write(ctx, s)
 }
 
 // startingUp is how long an API server may forbid what is allowed: while it starts,
