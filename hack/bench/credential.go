@@ -5,21 +5,17 @@ import (
 	"errors"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/credential"
-	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 // approvalToCredential: from just before the approval is sent until the requester
 // has opened the issued credential, beside approval → access of one's own, in turn.
 func approvalToCredential(ctx context.Context, s *scene) ([]result, error) {
-	issuing := &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: "bench-issued"}, Spec: policySpec()}
-	issuing.Spec.Credential = v1alpha1.CredentialIssued
-	if err := s.Admin.Create(ctx, issuing); err != nil {
+	if err := s.writeIssuing(ctx); err != nil {
 		return nil, err
 	}
 	var own life
@@ -39,7 +35,31 @@ func approvalToCredential(ctx context.Context, s *scene) ([]result, error) {
 	return []result{
 		issued.aims("p50 ≤ 1.3 × approval → access allowed", issued.Ratio <= 1.3),
 		spread("approval sent → access allowed, in turn with it", own.given),
-	}, s.Admin.Delete(ctx, issuing)
+	}, nil
+}
+
+// writeIssuing: the policy of the bench, but that it issues credentials.
+func (s *scene) writeIssuing(ctx context.Context) error {
+	p := &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: "bench-issued"}, Spec: policySpec()}
+	p.Spec.Credential = v1alpha1.CredentialIssued
+	return s.Admin.Create(ctx, p)
+}
+
+// memoryPerIssued is memoryPerGrant of grants that have credentials of their own.
+func memoryPerIssued(ctx context.Context, s *scene) ([]result, error) {
+	key, err := credential.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.writeIssuing(ctx); err != nil {
+		return nil, err
+	}
+	s.issued = key.Public()
+	results, err := memoryPerGrant(ctx, s)
+	for i := range results {
+		results[i].What = "issued credentials, " + results[i].What
+	}
+	return results, err
 }
 
 func (s *scene) issuedOnce(ctx context.Context) (time.Duration, error) {
@@ -47,7 +67,9 @@ func (s *scene) issuedOnce(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	request, err := s.pendingIssued(ctx, s.alice, s.namespaces[1], key)
+	s.issued = key.Public()
+	defer func() { s.issued = "" }()
+	request, err := s.pending(ctx, s.alice, s.namespaces[1], time.Hour)
 	if err != nil {
 		return 0, err
 	}
@@ -66,18 +88,6 @@ func (s *scene) issuedOnce(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	return took, s.ended(ctx, request)
-}
-
-// pendingIssued is pending with a credential of its own.
-func (s *scene) pendingIssued(ctx context.Context, who person, namespace corev1.Namespace, key *credential.Key) (*v1alpha1.AccessRequest, error) {
-	request := lab.NewRequest(namespace.Name, func(spec *v1alpha1.AccessRequestSpec) {
-		spec.Duration = &metav1.Duration{Duration: time.Hour}
-		spec.Reason, spec.Ticket, spec.CredentialKey = "checkout is overloaded and needs more replicas", "INC-42", key.Public()
-	})
-	if err := who.Create(ctx, request); err != nil {
-		return nil, err
-	}
-	return request, s.until(ctx, request, "a policy", func() bool { return request.Status.Policy != nil })
 }
 
 // opened asks for a request, as its requester, until its credential opens.

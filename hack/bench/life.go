@@ -13,11 +13,11 @@ import (
 	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
-// ask makes a request for edit in a namespace.
-func ask(ctx context.Context, who person, namespace corev1.Namespace, duration time.Duration) (*v1alpha1.AccessRequest, error) {
+// ask makes a request for edit in a namespace, for a credential when there is a key.
+func ask(ctx context.Context, who person, namespace corev1.Namespace, duration time.Duration, key string) (*v1alpha1.AccessRequest, error) {
 	request := lab.NewRequest(namespace.Name, func(s *v1alpha1.AccessRequestSpec) {
 		s.Duration = &metav1.Duration{Duration: duration}
-		s.Reason, s.Ticket = "checkout is overloaded and needs more replicas", "INC-42"
+		s.Reason, s.Ticket, s.CredentialKey = "checkout is overloaded and needs more replicas", "INC-42", key
 	})
 	return request, who.Create(ctx, request)
 }
@@ -29,7 +29,7 @@ func (s *scene) decide(ctx context.Context, request *v1alpha1.AccessRequest, ver
 
 // pending makes a request and waits until the broker has told whom to ask.
 func (s *scene) pending(ctx context.Context, who person, namespace corev1.Namespace, duration time.Duration) (*v1alpha1.AccessRequest, error) {
-	request, err := ask(ctx, who, namespace, duration)
+	request, err := ask(ctx, who, namespace, duration, s.issued)
 	if err != nil {
 		return nil, err
 	}

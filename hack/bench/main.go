@@ -38,6 +38,7 @@ var scenes = [][]row{
 	{{"ended", endedByOneCause}},
 	{{"burst", approvedInABurst}},
 	{{"cost", costByStock}, {"memory", memoryPerGrant}, {"idle", requestsWhenIdle}, {"restart", restartWithOverdue}},
+	{{"issued", memoryPerIssued}},
 	{{"kept", startWithEnded}},
 	{{"events", readEvents}, {"usage", callToUsage}},
 }

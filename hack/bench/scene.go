@@ -53,6 +53,8 @@ type scene struct {
 	mould *mould
 	// role is edit while it is deleted.
 	role *rbacv1.ClusterRole
+	// issued: the grants of the stock have credentials of their own, for one key.
+	issued string
 	// stocked is how many grants were put into stock.
 	stocked int
 	// idleMemory is the broker's before there was any grant.

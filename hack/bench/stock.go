@@ -101,7 +101,7 @@ func (s *scene) cut(ctx context.Context) (err error) {
 // castOne writes the request as a user and the rest as the broker.
 func (s *scene) castOne(ctx context.Context, i int, deadline time.Time) error {
 	who, namespace := s.pair(i)
-	request, err := ask(ctx, who, namespace, time.Hour)
+	request, err := ask(ctx, who, namespace, time.Hour, s.issued)
 	if err != nil {
 		return err
 	}
@@ -113,13 +113,15 @@ func (s *scene) castOne(ctx context.Context, i int, deadline time.Time) error {
 	if err := s.asBroker.Create(ctx, g); err != nil {
 		return err
 	}
-	want := grant.Bindings(g)[0]
-	binding := access.New(want)
-	if err := s.asBroker.Create(ctx, binding); err != nil {
-		return err
+	status.Bindings = nil
+	for _, want := range grant.Objects(g) {
+		object := access.New(want)
+		if err := s.asBroker.Create(ctx, object); err != nil {
+			return err
+		}
+		status.Bindings = append(status.Bindings, want.Ref(object.GetUID()))
 	}
 	g.Status = status
-	g.Status.Bindings = []v1alpha1.BindingRef{want.Ref(binding.GetUID())}
 	return s.asBroker.Status().Update(ctx, g)
 }
 
@@ -131,7 +133,7 @@ func (s *scene) castEnded(ctx context.Context, i int, withRequest bool) error {
 	key, uid := client.ObjectKey{Namespace: namespace.Name, Name: fmt.Sprintf("fix-%05d", i)}, uuid.NewUUID()
 	deadline := s.mould.endedGrant.Spec.ExpirationTime.Time
 	if withRequest {
-		request, err := ask(ctx, who, namespace, time.Hour)
+		request, err := ask(ctx, who, namespace, time.Hour, "")
 		if err != nil {
 			return err
 		}
@@ -161,6 +163,9 @@ func (s *scene) grantFor(i int, from *v1alpha1.AccessGrant, request client.Objec
 	g.Spec.RulesHash = s.mould.pinned[namespace.Name].RulesHash
 	g.Spec.ExpirationTime = metav1.NewTime(deadline.Truncate(time.Second))
 	g.Spec.Summary = grant.Summarize(&g.Spec)
+	if c := g.Status.Credential; c != nil && len(c.Sealed) > len(uid) { // no two are alike
+		c.GrantUID, c.Sealed = uid, string(uid)+c.Sealed[len(uid):]
+	}
 	return g
 }
 
@@ -181,6 +186,7 @@ func (s *scene) castStatus(ctx context.Context, request *v1alpha1.AccessRequest,
 	if err := s.decide(ctx, request, v1alpha1.VerdictApprove); err != nil {
 		return err
 	}
+	final.Credential = g.Status.Credential
 	final.GrantName, final.ExpirationTime = g.Name, g.Spec.ExpirationTime.DeepCopy()
 	for i, c := range final.Conditions {
 		if c.Type == v1alpha1.ConditionGranted && c.Status == metav1.ConditionTrue {

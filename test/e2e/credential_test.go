@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -208,5 +209,21 @@ func TestShortIssuedAccessEndsAtItsDeadline(t *testing.T) {
 	}
 	if _, err := credential.Open(key, credential.Grant{}, active.Status.Credential.Sealed); err == nil {
 		t.Error("the credential opens for no grant")
+	}
+}
+
+// API servers give Pods that ask for 3607 seconds a token of a year. An issued
+// credential of that time is none of a Pod.
+func TestIssuedForTheTimeThatIsExtended(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		kit.Issues(s)
+		s.RequiredApprovals, s.MaxDuration = ptr.To[int32](0), metav1.Duration{Duration: 2 * time.Hour}
+	})
+	request := e.AskIssued(t, alice, ns, kit.NewKey(t), func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: 3607 * time.Second} })
+	active := e.WaitFor(t, request, v1alpha1.RequestActive)
+	if late := active.Status.Credential.ExpirationTime.Sub(active.Status.ExpirationTime.Time); late.Abs() > 5*time.Second {
+		t.Errorf("the credential ends %s after the grant", late)
 	}
 }
