@@ -34,7 +34,8 @@ func issuing(t *testing.T) (*world, *v1alpha1.AccessRequest, *v1alpha1.AccessGra
 	w.reconcileRequest(request)
 	w.decide(bob, request, v1alpha1.VerdictApprove)
 	w.reconcileRequest(request)
-	return w, request, w.grantOf(request), key
+	g := w.grantOf(request)
+	return w, request, g, key
 }
 
 type tokens func(context.Context, client.Client, string, client.Object, client.Object, ...client.SubResourceCreateOption) error
