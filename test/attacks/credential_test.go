@@ -13,6 +13,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -100,6 +101,11 @@ func TestCredentials(t *testing.T) {
 	refused(t, "Pod with the identity of an issued credential", holds, func(t *testing.T) error {
 		pod := kit.NewPod(v1alpha1.GrantsNamespace, "thief")
 		pod.Spec.ServiceAccountName = g.Name
+		pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{ // as restricted Pods must
+			AllowPrivilegeEscalation: ptr.To(false), RunAsNonRoot: ptr.To(true),
+			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		}
 		return e.Admin.Create(t.Context(), pod)
 	})
 	refused(t, "workload beside the issued credentials", holds, func(t *testing.T) error {
