@@ -41,7 +41,9 @@ func Run(ctx context.Context, streams genericiooptions.IOStreams, version string
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(streams.ErrOut, "error: "+explain(err, cmd.Annotations[roleAnnotation]))
+	if !silent(err) {
+		fmt.Fprintln(streams.ErrOut, "error: "+explain(err, cmd.Annotations[roleAnnotation]))
+	}
 	return exitStatus(err)
 }
 
@@ -90,6 +92,9 @@ when the time is up, the task is done, or somebody says stop.`,
 	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = !slices.Contains(shown, f.Name) })
 	root.AddCommand(
 		o.newRequestCommand(),
+		o.newRunCommand(),
+		o.newForCommand(),
+		o.newWaitForCommand(),
 		o.newListCommand(),
 		o.newShowCommand(),
 		o.newPoliciesCommand(),
