@@ -71,6 +71,9 @@ when the time is up, the task is done, or somebody says stop.`,
   # Ask, and wait for the decision
   kubectl access request edit -n payments --for 1h --reason "INC-42: stuck consumers" --wait
 
+  # Run a command with access that ends with it
+  kubectl access run edit -n payments --reason "INC-42" -- kubectl rollout restart deployment/api
+
   # What waits for me, and what is it?
   kubectl access list --to-approve
   kubectl access show edit-x7k2p -n payments

@@ -1,11 +1,13 @@
 package plugin
 
 import (
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -137,15 +139,35 @@ func TestForLeavesAlone(t *testing.T) {
 	}
 }
 
+// withRoles is a namespace with a Pod x, and with Roles over its Pods that the broker
+// may give and one policy offers to alice.
+func withRoles(t *testing.T, verbs map[string][]string) string {
+	t.Helper()
+	ns := e.NewNamespace(t, nil)
+	kit.Create(t, e.Admin, kit.NewPod(ns, "x"))
+	names := slices.Sorted(maps.Keys(verbs))
+	grantable(t, ns, names...)
+	for _, name := range names {
+		kit.Create(t, e.Admin, &rbacv1.Role{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
+			Rules:      []rbacv1.PolicyRule{{Verbs: verbs[name], APIGroups: []string{""}, Resources: []string{"pods"}}},
+		})
+	}
+	policy := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		automatic(s)
+		s.Roles = nil
+		for _, name := range names {
+			s.Roles = append(s.Roles, v1alpha1.RoleRef{Kind: "Role", Name: name})
+		}
+	})
+	kubectl(t, "wait", "--for=condition=Ready", "--timeout=30s", "accesspolicy/"+policy.Name)
+	return ns
+}
+
 // A role that may not be read turns out to be too little: nobody is asked in vain.
 func TestForARoleThatIsTooLittle(t *testing.T) {
 	t.Parallel()
-	ns := withPod(t, func(s *v1alpha1.AccessPolicySpec) { s.Roles = []v1alpha1.RoleRef{{Kind: "Role", Name: "little"}} })
-	kit.Create(t, e.Admin, &rbacv1.Role{
-		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "little"},
-		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}},
-	})
-	grantable(t, ns, "little")
+	ns := withRoles(t, map[string][]string{"little": {"get"}})
 	alice.run(t, "for", "--yes", "--reason", "r", "--", "kubectl", "delete", "pod", "x", "-n", ns).ends(t, 1, "Role/little does not allow delete pods x", "is withdrawn")
 	e.WaitFor(t, only(t, ns), v1alpha1.RequestCompleted)
 	podIs(t, ns, "x", true)
@@ -154,19 +176,7 @@ func TestForARoleThatIsTooLittle(t *testing.T) {
 // A role that is known to be enough is taken before a larger one.
 func TestForTheSmallestRole(t *testing.T) {
 	t.Parallel()
-	ns := withPod(t, func(s *v1alpha1.AccessPolicySpec) {
-		s.Roles = []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}, {Kind: "Role", Name: "large"}, {Kind: "Role", Name: "small"}}
-	})
-	role := func(name string, verbs ...string) {
-		kit.Create(t, e.Admin, &rbacv1.Role{
-			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
-			Rules:      []rbacv1.PolicyRule{{Verbs: verbs, APIGroups: []string{""}, Resources: []string{"pods"}}},
-		})
-	}
-	role("large", "get", "list", "delete", "create")
-	role("small", "delete", "get")
-	role("reader", "get")
-	grantable(t, ns, "small")
+	ns := withRoles(t, map[string][]string{"all": {"*"}, "large": {"get", "list", "delete", "create"}, "small": {"delete", "get"}, "reader": {"get"}})
 	kit.Create(t, e.Admin, &rbacv1.Role{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "may-read-roles"},
 		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles"}}},
@@ -201,9 +211,13 @@ func TestForWithInput(t *testing.T) {
 // for that.
 func TestForLeavesNobodyWaiting(t *testing.T) {
 	t.Parallel()
-	cmd := alice.access("for", "--", "sh", "-c", "sleep 50 & echo $!; exit 0")
+	cmd := alice.access("for", "--", "sh", "-c", "sleep 30 >/dev/null & echo $!; exit 0")
+	begun := time.Now()
 	r := startCmd(t, cmd)().ok(t)
 	t.Cleanup(func() { _ = exec.Command("kill", strings.TrimSpace(r.out)).Run() })
+	if took := time.Since(begun); took > 20*time.Second {
+		t.Errorf("it waited %s for what was left behind", took)
+	}
 }
 
 // With config/components/adhoc-rules exactly what was missing is asked for, one right

@@ -119,7 +119,7 @@ func TestWaitForIsNotDeceived(t *testing.T) {
 	r := only(t, w.ns)
 	e.FinishJob(t, w.ns, "migrate", corev1.PodSucceeded)
 	e.WaitFor(t, r, v1alpha1.RequestCompleted)
-	kit.Delete(t, e.Admin, r)
+	kit.Delete(t, w, r)
 	e.WaitGone(t, r)
 	stolen := lab.NewRequest(w.ns, nil)
 	stolen.GenerateName, stolen.Name = "", r.Name
