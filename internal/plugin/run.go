@@ -71,7 +71,7 @@ it, or before it has begun:
 			}
 			return r.runOnce(cmd)
 		},
-		ValidArgsFunction: o.completeRoleAndCommand,
+		ValidArgsFunction: r.completeRoleAndCommand,
 	}
 	o.askFlags(cmd, &r.ask)
 	o.taskFlags(cmd, &r.ask)
@@ -85,8 +85,9 @@ type runner struct {
 	ask       ask
 	stopOnEnd bool
 
-	// command, the first word of it a path.
+	// command as it was typed, and the path of its program.
 	command []string
+	path    string
 	cluster *cluster.Client
 	signals chan os.Signal
 	// held are the requests to release at the end.
@@ -110,12 +111,13 @@ func (r *runner) takeCommand(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// completeRoleAndCommand completes the role, and files after --.
-func (o *options) completeRoleAndCommand(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-	if cmd.ArgsLenAtDash() >= 0 {
+// completeRoleAndCommand completes the role and, where there is one or --rules, the
+// words of the command as a shell does.
+func (r *runner) completeRoleAndCommand(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 || len(r.ask.rules) > 0 {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
-	return o.completeRoles(cmd, args, typed)
+	return r.completeRoles(cmd, args, typed)
 }
 
 func (r *runner) runOnce(cmd *cobra.Command) error {
@@ -153,7 +155,7 @@ func (r *runner) check(cmd *cobra.Command) error {
 	if err != nil {
 		return notStarted(r.command[0], err)
 	}
-	r.command[0] = path
+	r.path = path
 	return nil
 }
 
@@ -287,8 +289,7 @@ func (r *runner) run(ctx context.Context, request *v1alpha1.AccessRequest, wire 
 		return err
 	}
 	defer cleanup()
-	command := exec.Command(r.command[0], r.command[1:]...)
-	command.Stdin, command.Stdout, command.Stderr, command.Env = r.In, r.Out, r.ErrOut, env
+	command := &exec.Cmd{Path: r.path, Args: r.command, Env: env, Stdin: r.In, Stdout: r.Out, Stderr: r.ErrOut}
 	done := func() {}
 	if wire != nil {
 		if done, err = wire(command); err != nil {
