@@ -51,7 +51,7 @@ it, or before it has begun:
   5    failed: it cannot be granted
   6    the --timeout passed; the request is withdrawn
   7    it ended in another way: withdrawn, revoked or already over
-  126  the command cannot be started; nothing was asked for
+  126  the command cannot be started
   127  there is no such command; nothing was asked for
   130  interrupted with Ctrl-C, or 128 and the number of another signal; the
        request is withdrawn`,
@@ -225,11 +225,15 @@ func (r *runner) get(ctx context.Context, request *v1alpha1.AccessRequest, look 
 		request.Name, request.GenerateName = request.GenerateName+utilrand.String(8), ""
 	}
 	err := r.heeding(ctx, func(ctx context.Context) error { return r.cluster.Ask(ctx, request) })
-	if status := apierrors.APIStatus(nil); err != nil && generated && !errors.As(err, &status) && !utilnet.IsConnectionRefused(err) {
-		// It may be there all the same.
-		return nil, r.withdrawn(ctx, request, err)
-	}
 	if err != nil {
+		var status apierrors.APIStatus
+		unanswered := !errors.As(err, &status) && !utilnet.IsConnectionRefused(err)
+		if s := (signalled{}); request.UID == "" && !generated && errors.As(err, &s) {
+			return nil, &ended{s.status(), s.String()}
+		}
+		if request.UID != "" || generated && unanswered { // it may be there all the same
+			return nil, r.withdrawn(ctx, request, err)
+		}
 		return nil, err
 	}
 	fmt.Fprintf(r.ErrOut, "accessrequest.%s/%s created in %s\n", v1alpha1.GroupVersion.Group, request.Name, request.Namespace)
@@ -289,22 +293,19 @@ func (r *runner) run(ctx context.Context, request *v1alpha1.AccessRequest, wire 
 		return err
 	}
 	defer cleanup()
-	command := &exec.Cmd{Path: r.path, Args: r.command, Env: env, Stdin: r.In, Stdout: r.Out, Stderr: r.ErrOut}
-	done := func() {}
-	if wire != nil {
-		if done, err = wire(command); err != nil {
-			return err
-		}
-	}
-	defer done()
 	select {
 	case s := <-r.signals: // just before the command began
 		return &ended{signalled{s}.status(), s.String()}
 	default:
 	}
-	if err := command.Start(); err != nil {
+	command, done, err := r.start(r.path, r.command, env, wire)
+	if errors.Is(err, syscall.ENOEXEC) { // a script that does not say by what, as every shell runs it
+		command, done, err = r.start("/bin/sh", append([]string{"sh", r.path}, r.command[1:]...), env, wire)
+	}
+	if err != nil {
 		return &ended{exitNotStarted, fmt.Sprintf("cannot run %s: %v", term.Clean(r.command[0]), err)}
 	}
+	defer done()
 	exited := make(chan error, 1)
 	go func() { exited <- command.Wait() }()
 	following, stop := context.WithCancel(ctx)
@@ -331,6 +332,22 @@ func (r *runner) run(ctx context.Context, request *v1alpha1.AccessRequest, wire 
 			return nil
 		}
 	}
+}
+
+// start starts a program. done ends what was begun for it, and is for after its end.
+func (r *runner) start(path string, args, env []string, wire func(*exec.Cmd) (func(), error)) (command *exec.Cmd, done func(), err error) {
+	command = &exec.Cmd{Path: path, Args: args, Env: env, Stdin: r.In, Stdout: r.Out, Stderr: r.ErrOut}
+	done = func() {}
+	if wire != nil {
+		if done, err = wire(command); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := command.Start(); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return command, done, nil
 }
 
 // accessEnded tells that the command goes on without the access.

@@ -98,8 +98,12 @@ func TestWorkloadSamples(t *testing.T) {
 		"Job":      {"job.yaml", []string{"spec", "template", "spec", "initContainers"}, map[string]string{"$(JOB)": "name", "$(JOB_UID)": "uid"}, finish("deploy")},
 		"CronJob":  {"cronjob.yaml", []string{"spec", "template", "spec", "initContainers"}, map[string]string{"$(JOB)": "name", "$(JOB_UID)": "uid"}, finish("nightly")},
 		"Workflow": {"argo-workflow.yaml", []string{"spec", "templates", "0", "initContainers"}, map[string]string{"{{workflow.name}}": "name", "{{workflow.uid}}": "uid"}, statusOf(e, `{"status":{"phase":"Succeeded"}}`)},
-		"TaskRun": {"tekton-taskrun.yaml", []string{"spec", "taskSpec", "steps"}, map[string]string{"$(context.taskRun.name)": "name", "$(context.taskRun.uid)": "uid"},
-			statusOf(e, `{"status":{"conditions":[{"type":"Succeeded","status":"False","reason":"Failed"}]}}`)},
+		"TaskRun": {
+			"tekton-taskrun.yaml",
+			[]string{"spec", "taskSpec", "steps"},
+			map[string]string{"$(context.taskRun.name)": "name", "$(context.taskRun.uid)": "uid"},
+			statusOf(e, `{"status":{"conditions":[{"type":"Succeeded","status":"False","reason":"Failed"}]}}`),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			task := workloadOf(t, e, tc.file)
