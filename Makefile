@@ -58,13 +58,15 @@ node: controlplane build node-binaries ## The sandbox with a node under it: Pods
 	@go build -o bin/node/node ./hack/node
 	@exec bin/node/node $(ARGS)
 
-# A target of its own: nothing else needs them. The broker's image is that of
-# `make image`, for this machine alone, under the name that config/default has.
+# A target of its own: nothing else needs them. The images are those of `make
+# image`, for this machine alone, the broker's under the name that config/default has.
 .PHONY: node-binaries
 node-binaries: build ## Build and download what a node is made of into bin/node, once
 	@hack/controlplane/node.sh $(KUBERNETES)
 	@go build -C hack/image -o ../../bin/image .
-	@bin/image build -version '$(VERSION)' -tag latest -program access-broker -platform linux/$(shell go env GOARCH) -out bin/node/images
+	@for program in access-broker kubectl-access; do \
+	  bin/image build -version '$(VERSION)' -tag latest -program $$program -platform linux/$(shell go env GOARCH) -out bin/node/images; \
+	done
 
 .PHONY: bench
 bench: controlplane build ## Measure speed and cost, e.g. make bench ARGS='-quick -only approval,burst'

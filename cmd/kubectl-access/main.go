@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/go-logr/logr"
@@ -25,7 +26,8 @@ func main() {
 }
 
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A signal that is ignored, as under nohup, stays so.
+	ctx, stop := signal.NotifyContext(context.Background(), slices.DeleteFunc([]os.Signal{os.Interrupt, syscall.SIGTERM}, signal.Ignored)...)
 	defer stop()
 	// What goes wrong is returned and told once, not logged on the way.
 	logf.SetLogger(logr.Discard())

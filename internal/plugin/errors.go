@@ -18,9 +18,11 @@ import (
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
 	"github.com/accessbroker/accessbroker/internal/text"
+	"github.com/accessbroker/accessbroker/pkg/accessclient"
 )
 
-// Exit statuses of `request --wait`, documented in its help.
+// Exit statuses of `request --wait`, documented in its help. Those of `run`, `for`
+// and `wait-for` are the same, and a few more.
 const (
 	exitError   = 1
 	exitDenied  = 3
@@ -28,7 +30,12 @@ const (
 	exitFailed  = 5
 	exitTimeout = 6
 	exitOver    = 7
+	exitUnasked = 8
 
+	exitNotStarted = 126 // as a shell has it for what is no program
+	exitNotFound   = 127
+
+	exitSignal      = 128 // and the number of the signal
 	exitInterrupted = 130 // as a shell has it for Ctrl-C
 )
 
@@ -39,6 +46,18 @@ type ended struct {
 }
 
 func (e *ended) Error() string { return e.message }
+
+// finished is the end of a command that was run: it has said itself what there is
+// to say.
+type finished struct{ status int }
+
+func (f *finished) Error() string { return fmt.Sprintf("the command ended with status %d", f.status) }
+
+// silent tells whether there is nothing to say about an error.
+func silent(err error) bool {
+	_, ok := err.(*finished) //nolint:errorlint // joined with another error it is not silent
+	return ok
+}
 
 // hinted is an error with advice.
 type hinted struct {
@@ -62,6 +81,9 @@ func exitStatus(err error) int {
 	if e := (*ended)(nil); errors.As(err, &e) {
 		return e.status
 	}
+	if f := (*finished)(nil); errors.As(err, &f) {
+		return f.status
+	}
 	if errors.Is(err, context.Canceled) {
 		return exitInterrupted
 	}
@@ -72,7 +94,7 @@ func exitStatus(err error) int {
 const roleAnnotation = "role"
 
 var (
-	refusal    = regexp.MustCompile(`(?s)^.*?ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: (.*)$`)
+	refused    = regexp.MustCompile(`(?s)^.*?ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: (.*)$`)
 	valueNoise = regexp.MustCompile(`^(Invalid value|Required value|Too long|Too many|Unsupported value|Forbidden): ("(string|object|array)": )?`)
 )
 
@@ -101,7 +123,7 @@ func explain(err error, role string) string {
 		return message
 	}
 	message = term.Clean(err.Error())
-	if match := refusal.FindStringSubmatch(status.Status().Message); match != nil {
+	if match := refused.FindStringSubmatch(status.Status().Message); match != nil {
 		return term.Clean(match[1])
 	}
 	switch {
@@ -124,7 +146,7 @@ func explain(err error, role string) string {
 
 // invalid lists what is wrong, field by field.
 func invalid(err error, message string) string {
-	lines := view.Each(cluster.Causes(err), func(cause metav1.StatusCause) string {
+	lines := view.Each(accessclient.Causes(err), func(cause metav1.StatusCause) string {
 		return term.Clean(cause.Field + ": " + valueNoise.ReplaceAllString(cause.Message, ""))
 	})
 	if len(lines) == 0 {

@@ -177,6 +177,22 @@ func parseSelector(word string) (*v1alpha1.NamespaceSelector, error) {
 	return selector, nil
 }
 
+// wellKnownTask reads job/NAME and pod/NAME without asking the cluster what it has,
+// as an init container does; nil is any other kind, or no task.
+func wellKnownTask(word string) *v1alpha1.TaskRef {
+	kind, name, _ := strings.Cut(word, "/")
+	if name == "" {
+		return nil
+	}
+	switch kind {
+	case "job", "jobs", "job.batch", "jobs.batch":
+		return &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: name}
+	case "pod", "pods", "po":
+		return &v1alpha1.TaskRef{APIVersion: "v1", Kind: "Pod", Name: name}
+	}
+	return nil
+}
+
 // parseTask reads job/migrate or KIND.GROUP/NAME, and asks the mapper, which
 // knows what the cluster has, for the rest.
 func parseTask(word string, mapper meta.RESTMapper) (*v1alpha1.TaskRef, error) {

@@ -41,7 +41,9 @@ func Run(ctx context.Context, streams genericiooptions.IOStreams, version string
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(streams.ErrOut, "error: "+explain(err, cmd.Annotations[roleAnnotation]))
+	if !silent(err) {
+		fmt.Fprintln(streams.ErrOut, "error: "+explain(err, cmd.Annotations[roleAnnotation]))
+	}
 	return exitStatus(err)
 }
 
@@ -69,6 +71,9 @@ when the time is up, the task is done, or somebody says stop.`,
   # Ask, and wait for the decision
   kubectl access request edit -n payments --for 1h --reason "INC-42: stuck consumers" --wait
 
+  # Run a command with access that ends with it
+  kubectl access run edit -n payments --reason "INC-42" -- kubectl rollout restart deployment/api
+
   # What waits for me, and what is it?
   kubectl access list --to-approve
   kubectl access show edit-x7k2p -n payments
@@ -90,6 +95,9 @@ when the time is up, the task is done, or somebody says stop.`,
 	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = !slices.Contains(shown, f.Name) })
 	root.AddCommand(
 		o.newRequestCommand(),
+		o.newRunCommand(),
+		o.newForCommand(),
+		o.newWaitForCommand(),
 		o.newListCommand(),
 		o.newShowCommand(),
 		o.newPoliciesCommand(),

@@ -19,6 +19,7 @@ import (
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
 	"github.com/accessbroker/accessbroker/internal/text"
+	"github.com/accessbroker/accessbroker/pkg/accessclient"
 )
 
 // ask is what the flags of `request` say.
@@ -90,51 +91,64 @@ Exit status with --wait:
 		ValidArgsFunction: o.completeRoles,
 	}
 	out = newOutput(cmd, "created")
+	o.askFlags(cmd, &a)
+	o.taskFlags(cmd, &a)
+	f := cmd.Flags()
+	f.StringArrayVar(&a.subjects, "subject", nil, "Who gets the access instead of you: user:NAME, group:NAME or sa:NAMESPACE/NAME. May be repeated.")
+	f.StringVar(&a.start, "start", "", "Not before: a time such as 2026-05-04T10:00:00Z, or +10m from now.")
+	f.BoolVar(&a.wait, "wait", false, "Wait until the access is active or never will be; the exit status says which.")
+	cmd.Flag("timeout").Usage = "How long to --wait. By default as long as it takes."
+	complete(cmd, "subject", prefixes("user:", "group:", "sa:"))
+	complete(cmd, "start", fixed())
+	return cmd
+}
+
+// askFlags are those of every command that asks.
+func (o *options) askFlags(cmd *cobra.Command, a *ask) {
 	f := cmd.Flags()
 	f.StringVar(&a.roleKind, "role-kind", "", "Kind of the role: ClusterRole, the default, or Role.")
 	f.StringArrayVar(&a.rules, "rules", nil, "Ask for these permissions instead of a role: verbs, resources and, if any, names. May be repeated.")
 	f.StringSliceVar(&a.namespaces, "namespaces", nil, "Namespaces in which the access holds.")
 	f.StringVar(&a.selector, "selector", "", "Labels of the namespaces in which the access holds.")
 	f.BoolVar(&a.cluster, "cluster", false, "The access holds in the whole cluster.")
-	f.StringArrayVar(&a.subjects, "subject", nil, "Who gets the access instead of you: user:NAME, group:NAME or sa:NAMESPACE/NAME. May be repeated.")
-	f.StringVar(&a.task, "task", "", "The access ends with this object of the request's namespace: job/NAME, pod/NAME or KIND.GROUP/NAME.")
-	f.StringVar(&a.completeWhen, "complete-when", "", "A CEL expression over object, request and granted that is true once the task is complete; nothing else counts then. Needed for kinds of which it is not known when they are over.")
+	f.StringVar(&a.name, "name", "", "Name of the request. By default one is generated.")
+	complete(cmd, "role-kind", fixed(v1alpha1.ClusterRoleKind, v1alpha1.RoleKind))
+	complete(cmd, "namespaces", o.completeNamespaces)
+	for _, free := range []string{"rules", "selector", "name"} {
+		complete(cmd, free, fixed())
+	}
+	o.whyFlags(cmd, a)
+}
+
+// whyFlags say why and for how long, whatever is asked for.
+func (o *options) whyFlags(cmd *cobra.Command, a *ask) {
+	f := cmd.Flags()
 	f.StringVar(&a.duration, "for", "", "How long, such as 30m, 1h30m or 2d. By default as long as the policy says.")
-	f.StringVar(&a.start, "start", "", "Not before: a time such as 2026-05-04T10:00:00Z, or +10m from now.")
 	f.StringVar(&a.reason, "reason", "", "Why, in one line. Required.")
 	f.StringVar(&a.ticket, "ticket", "", "An external reference, such as INC-42.")
 	f.StringVar(&a.policy, "policy", "", "Use this policy and no other.")
-	f.StringVar(&a.name, "name", "", "Name of the request. By default one is generated.")
-	f.BoolVar(&a.wait, "wait", false, "Wait until the access is active or never will be; the exit status says which.")
-	f.DurationVar(&a.timeout, "timeout", 0, "How long to --wait. By default as long as it takes.")
-	complete(cmd, "role-kind", fixed(v1alpha1.ClusterRoleKind, v1alpha1.RoleKind))
+	f.DurationVar(&a.timeout, "timeout", 0, "How long to wait for the access. By default as long as it takes.")
 	complete(cmd, "for", fixed("15m", "30m", "1h", "2h", "4h", "8h"))
-	complete(cmd, "subject", prefixes("user:", "group:", "sa:"))
-	complete(cmd, "task", prefixes("job/", "pod/"))
 	complete(cmd, "policy", o.completePolicies)
-	complete(cmd, "namespaces", o.completeNamespaces)
-	for _, free := range []string{"rules", "selector", "complete-when", "start", "reason", "ticket", "name", "timeout"} {
+	for _, free := range []string{"reason", "ticket", "timeout"} {
 		complete(cmd, free, fixed())
 	}
-	return cmd
+}
+
+// taskFlags say with what the access ends.
+func (o *options) taskFlags(cmd *cobra.Command, a *ask) {
+	f := cmd.Flags()
+	f.StringVar(&a.task, "task", "", "The access ends with this object of the request's namespace: job/NAME, pod/NAME or KIND.GROUP/NAME.")
+	f.StringVar(&a.completeWhen, "complete-when", "", "A CEL expression over object, request and granted that is true once the task is complete; nothing else counts then. Needed for kinds of which it is not known when they are over.")
+	complete(cmd, "task", prefixes("job/", "pod/"))
+	complete(cmd, "complete-when", fixed())
 }
 
 func (o *options) runRequest(cmd *cobra.Command, a ask, out *output) error {
 	ctx := cmd.Context()
-	spec, err := a.spec(time.Now())
-	if err != nil {
-		return usagef(cmd, "%w", err)
-	}
-	if err := a.lookUp(&spec, o.config.ToRESTMapper); err != nil {
-		return err
-	}
-	c, err := cluster.Connect(o.config)
+	c, request, err := o.prepare(cmd, a)
 	if err != nil {
 		return err
-	}
-	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: a.name}, Spec: spec}
-	if a.name == "" {
-		request.GenerateName = namePrefix(&spec)
 	}
 	if err := c.Ask(ctx, request); err != nil {
 		return err
@@ -156,6 +170,26 @@ func (o *options) runRequest(cmd *cobra.Command, a ask, out *output) error {
 		fmt.Fprintf(o.ErrOut, "'kubectl access show %s -n %s' says whom to ask.\n", request.Name, request.Namespace)
 	}
 	return nil
+}
+
+// prepare makes the request that the flags describe, and does not send it yet.
+func (o *options) prepare(cmd *cobra.Command, a ask) (*cluster.Client, *v1alpha1.AccessRequest, error) {
+	spec, err := a.spec(time.Now())
+	if err != nil {
+		return nil, nil, usagef(cmd, "%w", err)
+	}
+	if err := a.lookUp(&spec, o.config.ToRESTMapper); err != nil {
+		return nil, nil, err
+	}
+	c, err := cluster.Connect(o.config)
+	if err != nil {
+		return nil, nil, err
+	}
+	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: a.name}, Spec: spec}
+	if a.name == "" {
+		request.GenerateName = namePrefix(&spec)
+	}
+	return c, request, nil
 }
 
 // spec of the request, but for the requester and what lookUp finds.
@@ -230,21 +264,23 @@ func (a ask) scope() (*v1alpha1.Scope, error) {
 
 // lookUp asks the cluster for the kinds that the task and the rules name.
 func (a ask) lookUp(spec *v1alpha1.AccessRequestSpec, discover func() (meta.RESTMapper, error)) error {
-	if a.task == "" && len(a.rules) == 0 {
-		return nil
+	if a.task != "" {
+		spec.Task = wellKnownTask(a.task)
+	}
+	if (a.task == "" || spec.Task != nil) && len(a.rules) == 0 {
+		return a.checkTask(spec)
 	}
 	mapper, err := discover()
 	if err != nil {
 		return err
 	}
-	if a.task != "" {
+	if a.task != "" && spec.Task == nil {
 		if spec.Task, err = parseTask(a.task, mapper); err != nil {
 			return fmt.Errorf("--task: %w", err)
 		}
-		spec.Task.CompleteWhen = a.completeWhen
-		if err := checkTask(spec.Task); err != nil {
-			return err
-		}
+	}
+	if err := a.checkTask(spec); err != nil {
+		return err
 	}
 	for _, rule := range a.rules {
 		rules, err := parseRule(rule, mapper)
@@ -254,6 +290,14 @@ func (a ask) lookUp(spec *v1alpha1.AccessRequestSpec, discover func() (meta.REST
 		spec.Rules = append(spec.Rules, rules...)
 	}
 	return nil
+}
+
+func (a ask) checkTask(spec *v1alpha1.AccessRequestSpec) error {
+	if spec.Task == nil {
+		return nil
+	}
+	spec.Task.CompleteWhen = a.completeWhen
+	return checkTask(spec.Task)
 }
 
 var notInName = regexp.MustCompile(`[^a-z0-9]+`)
@@ -270,9 +314,9 @@ func namePrefix(spec *v1alpha1.AccessRequestSpec) string {
 // errTimeout is the cause when the time to --wait is up.
 var errTimeout = errors.New("timeout")
 
-// wait follows a request until it is active or never will be, and returns its
-// last state.
-func (o *options) wait(ctx context.Context, c *cluster.Client, request *v1alpha1.AccessRequest, timeout time.Duration) (*v1alpha1.AccessRequest, error) {
+// watch shows how a request comes along until it is active or never will be, no
+// longer than the timeout, and returns its last state.
+func (o *options) watch(ctx context.Context, c *cluster.Client, request *v1alpha1.AccessRequest, timeout time.Duration) (*v1alpha1.AccessRequest, error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
@@ -280,23 +324,32 @@ func (o *options) wait(ctx context.Context, c *cluster.Client, request *v1alpha1
 	}
 	line := &term.LiveLine{Out: o.ErrOut, Style: term.StyleOf(o.ErrOut)}
 	defer line.End()
-	last := request
-	err := c.Follow(ctx, request, func(current *v1alpha1.AccessRequest) bool {
-		last = current
+	last, err := c.Wait(ctx, request, func(current *v1alpha1.AccessRequest, err error) {
+		if err != nil {
+			line.Show("connection lost, trying again: " + err.Error())
+			return
+		}
 		line.Show(view.Progress(current, time.Now()))
-		return current.Status.Phase == v1alpha1.RequestActive || current.Status.Phase.Ended()
-	}, func(err error) { line.Show("connection lost, trying again: " + err.Error()) })
+	})
+	if over := (*accessclient.EndedError)(nil); errors.As(err, &over) {
+		return last, outcome(last, time.Now())
+	}
+	if errors.Is(err, accessclient.ErrDeleted) {
+		return last, &ended{exitOver, err.Error()}
+	}
+	return last, err
+}
+
+// wait is watch for somebody who leaves the request as it is when they no longer wait.
+func (o *options) wait(ctx context.Context, c *cluster.Client, request *v1alpha1.AccessRequest, timeout time.Duration) (*v1alpha1.AccessRequest, error) {
+	last, err := o.watch(ctx, c, request, timeout)
 	switch {
 	case errors.Is(err, errTimeout):
-		return last, &ended{exitTimeout, fmt.Sprintf("no decision within %s; the request still waits: %s", text.Duration(timeout), view.Progress(last, time.Now()))}
+		err = &ended{exitTimeout, fmt.Sprintf("no decision within %s; the request still waits: %s", text.Duration(timeout), view.Progress(last, time.Now()))}
 	case errors.Is(err, context.Canceled):
-		return last, &ended{exitInterrupted, fmt.Sprintf("interrupted; the request still waits: 'kubectl access release %s -n %s' withdraws it", request.Name, request.Namespace)}
-	case errors.Is(err, cluster.ErrDeleted):
-		return last, &ended{exitOver, err.Error()}
-	case err != nil:
-		return last, err
+		err = &ended{exitInterrupted, fmt.Sprintf("interrupted; the request still waits: 'kubectl access release %s -n %s' withdraws it", request.Name, request.Namespace)}
 	}
-	return last, outcome(last, time.Now())
+	return last, err
 }
 
 // exitStatuses are those of the ends that a script may want to tell apart.

@@ -48,3 +48,22 @@ func permissionsIn(rule rbacv1.PolicyRule) float64 {
 	objects := float64(len(rule.APIGroups)) * float64(len(rule.Resources)) * float64(max(1, len(rule.ResourceNames)))
 	return float64(len(rule.Verbs)) * (objects + float64(len(rule.NonResourceURLs)))
 }
+
+// wide is how many permissions a wildcard counts for.
+const wide = 1000
+
+// Size tells how much rules allow: the number of permissions, to find the smaller of
+// two roles.
+func Size(all []rbacv1.PolicyRule) float64 {
+	size := 0.0
+	for _, rule := range Normalize(all) {
+		n := permissionsIn(rule)
+		for _, list := range [][]string{rule.Verbs, rule.APIGroups, rule.Resources, rule.NonResourceURLs} {
+			if slices.Contains(list, "*") {
+				n *= wide
+			}
+		}
+		size += n
+	}
+	return size
+}

@@ -24,7 +24,7 @@ func TestArchitectureHasEveryRoom(t *testing.T) {
 			t.Errorf("%s is not there", room)
 		}
 	}
-	for _, parent := range []string{"cmd", "controllers", "internal"} {
+	for _, parent := range []string{"cmd", "controllers", "internal", "pkg"} {
 		for _, room := range rooms(t, parent) {
 			if !slices.Contains(listed, room) {
 				t.Errorf("the page does not tell what %s is for", room)

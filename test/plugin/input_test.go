@@ -63,6 +63,7 @@ func TestBadInput(t *testing.T) {
 		"bob may not audit": {bob, []string{"audit"}, []string{"forbidden", "access-auditor"}},
 		"as another":        {alice, []string{"list", "--as", "bob"}, []string{"cannot impersonate", "leave --as and --as-group out"}},
 		"no such context":   {alice, []string{"list", "--context", "nosuch"}, []string{`"nosuch"`}},
+		"run, server away":  {alice, []string{"run", "edit", "--reason", "r", "--kubeconfig", "/nonexistent", "--", "true"}, []string{"/nonexistent"}},
 		"server away":       {alice, []string{"list", "--server", "https://127.0.0.1:1"}, []string{"cannot reach the API server", "connection refused"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +78,7 @@ func TestBadInput(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"request", "list", "show", "approve", "deny", "release", "revoke", "policies", "audit", "usage"} {
+	for _, command := range []string{"request", "run", "for", "wait-for", "list", "show", "approve", "deny", "release", "revoke", "policies", "audit", "usage"} {
 		alice.run(t, command, "--help").ok(t, "Usage:\n  kubectl access "+command, "Examples:", "--namespace")
 	}
 	alice.run(t, "request", "--help").ok(t, "Exit status with --wait", "lapsed")
@@ -106,6 +107,14 @@ func TestCompletion(t *testing.T) {
 		"all to show":             {alice, []string{"show", "-n", ns, ""}, "held\t", ""},
 		"one name only":           {alice, []string{"show", "-n", ns, "fix", ""}, ":4", "held"},
 		"roles":                   {alice, []string{"request", ""}, "edit\nview\n", ""},
+		"roles to run with":       {alice, []string{"run", ""}, "edit\nview\n", ""},
+		"the command to run":      {alice, []string{"run", "edit", "--", ""}, ":0", "view"},
+		"the command, for":        {alice, []string{"for", "--", ""}, ":0", "view"},
+		"a policy, for":           {alice, []string{"for", "--policy", ""}, p.Name + "\t", ""},
+		"how long, run":           {alice, []string{"run", "--for", ""}, "30m\n", ""},
+		"a task to wait for":      {alice, []string{"wait-for", "--task", ""}, "job/\n", ""},
+		"a request to wait for":   {alice, []string{"wait-for", "-n", ns, "--request", ""}, "held\t", ""},
+		"a UID is not guessed":    {alice, []string{"wait-for", "--task-uid", ""}, ":4", ""},
 		"roles of bob":            {bob, []string{"request", ""}, ":4", "edit"},
 		"policies":                {alice, []string{"request", "--policy", ""}, p.Name + "\tview,edit in " + ns + ", at most 1h\n", ""},
 		"namespaces":              {alice, []string{"list", "-n", ""}, ns + "\n", "kube-system"},

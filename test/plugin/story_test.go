@@ -177,12 +177,12 @@ func TestApproveAgain(t *testing.T) {
 	e.WaitFor(t, request(ns, "fix"), v1alpha1.RequestActive)
 }
 
-// grantable lets the broker bind a Role.
-func grantable(t *testing.T, ns, name string) {
+// grantable lets the broker bind Roles.
+func grantable(t *testing.T, ns string, names ...string) {
 	t.Helper()
 	kit.Create(t, e.Admin, &rbacv1.Role{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "grantable"},
-		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"bind"}, APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles"}, ResourceNames: []string{name}}},
+		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"bind"}, APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles"}, ResourceNames: names}},
 	})
 	kit.Create(t, e.Admin, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "grantable"},

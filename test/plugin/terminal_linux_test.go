@@ -164,3 +164,55 @@ func TestApprovalIsConfirmed(t *testing.T) {
 	}
 	e.WaitFor(t, request(ns, "look"), v1alpha1.RequestActive)
 }
+
+// A command that runs on a terminal has all of it: Ctrl-C reaches it once, from the
+// terminal alone, and so does a new size.
+func TestRunOnATerminal(t *testing.T) {
+	t.Parallel()
+	ns := given(t)
+	runs := onTerminal(t, alice.running(ns, "--", "sh", "-c", `test -t 0 && test -t 1 && test -t 2 && echo all of it is one
+trap 'n=$((n+1))' INT; trap 'echo "now $(stty size)"; w=1' WINCH
+echo ready; while [ "${n:-0}" -lt 1 ]; do sleep 0.1; done
+echo interrupted; while [ "${w:-0}" -lt 1 ]; do sleep 0.1; done
+echo "caught $n"; exit 6`))
+	runs.sees("Active: ")
+	runs.sees("all of it is one")
+	runs.sees("ready")
+	runs.types("\x03")
+	runs.sees("interrupted")
+	raw, err := runs.file.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		if err := unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 30, Col: 100}); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	runs.sees("now 30 100")
+	runs.sees("caught 1\r\n")
+	runs.ends(6)
+	released(t, ns)
+
+	// Sent to us alone, it is passed on.
+	other := given(t)
+	alone := onTerminal(t, alice.running(other, "--", "sh", "-c", "echo ready; exec sleep 60"))
+	alone.sees("ready")
+	if err := alone.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	alone.ends(143)
+	released(t, other)
+
+	// Ctrl-C withdraws what waits.
+	waits := e.NewNamespace(t, nil)
+	e.NewPolicy(t, waits, nil)
+	no := onTerminal(t, alice.running(waits, "--", "echo", "it ran"))
+	no.sees("waiting for approval")
+	no.types("\x03")
+	no.sees("is withdrawn")
+	no.ends(130)
+	e.WaitFor(t, only(t, waits), v1alpha1.RequestCompleted)
+}

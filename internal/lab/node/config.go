@@ -18,6 +18,9 @@ const (
 // hack/controlplane/runtime/pause.
 const PauseImage = "access-broker-pause:latest"
 
+// PluginImage is that of kubectl access.
+const PluginImage = "kubectl-access:latest"
+
 // The configuration of what runs on the node. %[1]s is the folder of the
 // node's state, %[2]s of the Debian packages.
 const containerdConfig = `version = 3

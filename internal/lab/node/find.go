@@ -48,7 +48,7 @@ func Missing() error {
 			"containerd", "containerd-shim-runc-v2", "ctr", "kube-router",
 			packagesFolder + "/usr/sbin/runc", packagesFolder + "/usr/sbin/nft", packagesFolder + "/usr/lib/cni/bridge",
 			packagesFolder + "/usr/sbin/iptables-restore", packagesFolder + "/usr/sbin/ipset",
-			imagesFolder + "/access-broker-latest.tar", imagesFolder + "/pause.tar",
+			imagesFolder + "/access-broker-latest.tar", imagesFolder + "/kubectl-access-latest.tar", imagesFolder + "/pause.tar",
 		},
 	} {
 		for _, name := range names {

@@ -3,9 +3,10 @@ package cluster
 
 import (
 	"context"
-	"fmt"
+	"strings"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -15,8 +16,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/config/admission"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/refusal"
+	"github.com/accessbroker/accessbroker/pkg/accessclient"
 )
 
 // pageSize of long lists, as kubectl's.
@@ -24,6 +26,8 @@ const pageSize = 500
 
 // Client reaches the cluster that the flags and the kubeconfig name.
 type Client struct {
+	// Client asks, decides and follows.
+	*accessclient.Client
 	api client.WithWatch
 	// Namespace of -n or of the context.
 	Namespace string
@@ -36,6 +40,7 @@ func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	utilruntime.Must(v1alpha1.AddToScheme(s))
 	utilruntime.Must(authenticationv1.AddToScheme(s))
+	utilruntime.Must(authorizationv1.AddToScheme(s))
 	utilruntime.Must(corev1.AddToScheme(s))
 	utilruntime.Must(rbacv1.AddToScheme(s))
 	return s
@@ -50,6 +55,7 @@ func newMapper() meta.RESTMapper {
 	m.Add(v1alpha1.GroupVersion.WithKind("AccessGrant"), meta.RESTScopeRoot)
 	m.Add(v1alpha1.GroupVersion.WithKind("AccessUsage"), meta.RESTScopeRoot)
 	m.Add(authenticationv1.SchemeGroupVersion.WithKind("SelfSubjectReview"), meta.RESTScopeRoot)
+	m.Add(authorizationv1.SchemeGroupVersion.WithKind("SelfSubjectAccessReview"), meta.RESTScopeRoot)
 	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
 	m.Add(rbacv1.SchemeGroupVersion.WithKind("Role"), meta.RESTScopeNamespace)
 	m.Add(rbacv1.SchemeGroupVersion.WithKind("ClusterRole"), meta.RESTScopeRoot)
@@ -70,32 +76,29 @@ func Connect(flags *genericclioptions.ConfigFlags) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{api: c, Namespace: namespace}, nil
+	return &Client{Client: accessclient.Of(c), api: c, Namespace: namespace}, nil
 }
 
-// Me is who the API server says that we are.
-func (c *Client) Me(ctx context.Context) (v1alpha1.UserInfo, error) {
-	review := &authenticationv1.SelfSubjectReview{}
-	if err := c.api.Create(ctx, review); err != nil {
-		return v1alpha1.UserInfo{}, fmt.Errorf("ask the API server who you are: %w", err)
+// May asks the API server whether we may do what a right says.
+func (c *Client) May(ctx context.Context, r refusal.Right) (bool, error) {
+	review := &authorizationv1.SelfSubjectAccessReview{}
+	if r.Path != "" {
+		review.Spec.NonResourceAttributes = &authorizationv1.NonResourceAttributes{Verb: r.Verb, Path: r.Path}
+	} else {
+		resource, subresource, _ := strings.Cut(r.Resource, "/")
+		review.Spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
+			Verb: r.Verb, Group: r.Group, Resource: resource, Subresource: subresource, Name: r.Name, Namespace: r.Namespace,
+		}
 	}
-	user := review.Status.UserInfo
-	me := v1alpha1.UserInfo{Username: user.Username, UID: user.UID, Groups: user.Groups, Extra: map[string]v1alpha1.ExtraValue{}}
-	for key, values := range user.Extra {
-		me.Extra[key] = v1alpha1.ExtraValue(values)
-	}
-	return me, nil
+	err := c.api.Create(ctx, review)
+	return review.Status.Allowed, err
 }
 
-// stored is what a request keeps of me. The admission policies compare the
-// requester to exactly that.
-func (c *Client) stored(ctx context.Context) (v1alpha1.UserInfo, error) {
-	kept, err := admission.KeptExtra()
-	if err != nil {
-		return v1alpha1.UserInfo{}, err
-	}
-	me, err := c.Me(ctx)
-	return identity.Stored(me, kept), err
+// NamespaceLabels are those of a namespace.
+func (c *Client) NamespaceLabels(ctx context.Context, name string) (map[string]string, error) {
+	ns := &corev1.Namespace{}
+	err := c.api.Get(ctx, client.ObjectKey{Name: name}, ns)
+	return ns.Labels, err
 }
 
 // Request reads a request of the namespace.

@@ -1,4 +1,4 @@
-package cluster
+package accessclient
 
 import (
 	"context"
@@ -41,7 +41,8 @@ func (c *Client) Decide(ctx context.Context, shown *v1alpha1.AccessRequest, me v
 			return decided, false, err
 		}
 		// Somebody else wrote at the same moment: look again.
-		if current, err = c.Request(ctx, shown.Name); err != nil {
+		current = &v1alpha1.AccessRequest{}
+		if err := c.api.Get(ctx, client.ObjectKeyFromObject(shown), current); err != nil {
 			return nil, false, err
 		}
 		if current.UID != shown.UID || verdict == v1alpha1.VerdictApprove && current.Status.RulesHash != shown.Status.RulesHash {

@@ -1,4 +1,4 @@
-package cluster
+package accessclient
 
 import (
 	"context"
@@ -25,8 +25,48 @@ var errAgain = errors.New("the watch is over")
 // Follow calls see with every state of a request until see returns true. When the
 // API server does not answer, it calls lost and tries again.
 func (c *Client) Follow(ctx context.Context, request *v1alpha1.AccessRequest, see func(*v1alpha1.AccessRequest) bool, lost func(error)) error {
+	return again(ctx, func() error { return c.followOnce(ctx, request, see) }, lost)
+}
+
+// FollowAll calls see with all requests of a namespace, and again whenever one of
+// them changes, until see returns true. When the API server does not answer, it calls
+// lost and tries again.
+func (c *Client) FollowAll(ctx context.Context, namespace string, see func([]v1alpha1.AccessRequest) bool, lost func(error)) error {
+	return again(ctx, func() error {
+		for {
+			list := &v1alpha1.AccessRequestList{}
+			if err := c.api.List(ctx, list, client.InNamespace(namespace)); err != nil || see(list.Items) {
+				return err
+			}
+			if err := c.change(ctx, namespace, list); err != nil {
+				return err
+			}
+		}
+	}, lost)
+}
+
+// change waits until a list is no longer what it was.
+func (c *Client) change(ctx context.Context, namespace string, list *v1alpha1.AccessRequestList) error {
+	watcher, err := c.api.Watch(ctx, &v1alpha1.AccessRequestList{}, client.InNamespace(namespace),
+		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
+	if err != nil {
+		return err
+	}
+	defer watcher.Stop()
+	event, open := <-watcher.ResultChan()
+	if status, ok := event.Object.(*metav1.Status); ok {
+		return statusError(status)
+	}
+	if !open {
+		return errAgain
+	}
+	return nil
+}
+
+// again does something until it is done, or cannot be done.
+func again(ctx context.Context, once func() error, lost func(error)) error {
 	for {
-		err := c.followOnce(ctx, request, see)
+		err := once()
 		switch {
 		case err == nil:
 			return nil
@@ -76,11 +116,16 @@ func (c *Client) followOnce(ctx context.Context, request *v1alpha1.AccessRequest
 				return nil
 			}
 		case *metav1.Status:
-			if next.Reason == metav1.StatusReasonExpired || next.Reason == metav1.StatusReasonGone {
-				return errAgain
-			}
-			return apierrors.FromObject(next)
+			return statusError(next)
 		}
 	}
 	return errAgain
+}
+
+// statusError is why a watch ends; one that is only too old begins anew.
+func statusError(status *metav1.Status) error {
+	if status.Reason == metav1.StatusReasonExpired || status.Reason == metav1.StatusReasonGone {
+		return errAgain
+	}
+	return apierrors.FromObject(status)
 }
