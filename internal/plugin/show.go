@@ -153,6 +153,9 @@ func layOut(out *strings.Builder, p view.Page, s term.Style) {
 
 // next lays out the commands for what I can do about a request.
 func next(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) (out string) {
+	if view.MyCredential(r, me) {
+		out = fmt.Sprintf("\n%-22s%s\n", "To use it:", term.Clean(view.Command("login", r)))
+	}
 	why, verdicts := view.Next(r, me)
 	lead := fmt.Sprintf("\n%-22s", why+":")
 	for _, verdict := range verdicts {
