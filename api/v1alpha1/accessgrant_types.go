@@ -224,10 +224,11 @@ type AccessGrantStatus struct {
 	// phase of the grant.
 	// +optional
 	Phase GrantPhase `json:"phase,omitempty"`
-	// bindings that were created for the grant, and the roles of a grant of rules.
+	// bindings that were created for the grant, the roles of a grant of rules, and the
+	// ServiceAccount of an issued credential.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=2048
+	// +kubebuilder:validation:MaxItems=2049
 	Bindings []BindingRef `json:"bindings,omitempty"`
 	// grantedTime is when the access was first held.
 	// +optional

@@ -139,20 +139,28 @@ func (r *Reconciler) over(ctx context.Context, s *step) (*ending, error) {
 	return &ending{End: *end}, nil
 }
 
-// keep records that access was given, unless others still wait for theirs, and says
-// when to look again.
+// keep records that access was given, unless others still wait for theirs, renews its
+// credential when that is due, and says when to look again. An issued credential
+// reaches its requester with the record, so that never waits.
 func (r *Reconciler) keep(ctx context.Context, s *step) (reconcile.Result, error) {
 	if s.seen.Status.Phase != v1alpha1.GrantActive {
-		if r.Backlog.Waits(s.Spec.NotBefore.Time, s.now) {
+		if !grant.Issued(s.AccessGrant) && r.Backlog.Waits(s.Spec.NotBefore.Time, s.now) {
 			return queue.Later(queue.RecordAgain), nil // the record can wait
 		}
 		if err := r.write(ctx, s); err != nil {
 			return record.Again(err)
 		}
 	}
+	renew, err := r.renew(ctx, s)
+	if err != nil {
+		return record.Again(err)
+	}
 	look := s.Spec.ExpirationTime.Sub(s.now) + overdueGrace
 	if s.Spec.Task != nil {
 		look = min(look, resolve.LookAgain)
+	}
+	if !renew.IsZero() {
+		look = min(look, max(renew.Sub(s.now), time.Second))
 	}
 	return reconcile.Result{RequeueAfter: look}, nil
 }

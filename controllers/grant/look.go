@@ -178,6 +178,7 @@ func (l *look) ask() (*policy.Request, error) {
 	ask := &policy.Request{
 		Object: object, Namespace: g.Spec.RequestRef.Namespace, Requester: g.Spec.Requester,
 		RoleRef: g.Spec.RoleRef, Rules: g.Spec.Rules, Cluster: g.Spec.Cluster, Duration: &duration, HasTask: g.Spec.Task != nil,
+		Issued: grant.Issued(g),
 	}
 	for _, s := range g.Spec.Subjects {
 		ask.Subjects = append(ask.Subjects, s.Subject)

@@ -23,6 +23,7 @@ func mirror(s *step, g *v1alpha1.AccessGrant) {
 	s.Status.ExpirationTime = g.Spec.ExpirationTime.DeepCopy()
 	if g.Status.Phase == v1alpha1.GrantActive {
 		s.Status.Phase = v1alpha1.RequestActive
+		s.Status.Credential = g.Status.Credential.DeepCopy()
 		mirrorTask(s, g)
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonApproved, approvedBy(g))
 		reason, message := v1alpha1.ReasonGranted, fmt.Sprintf("%s in %s for %s until %s",

@@ -3,6 +3,7 @@ package request
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/access"
+	"github.com/accessbroker/accessbroker/internal/credential"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/record"
@@ -41,12 +43,14 @@ func (r *Reconciler) precheck(ctx context.Context, s *step, match *policy.Match,
 			return nil
 		}
 	}
-	if err := r.mayBind(ctx, want); err != nil {
+	if err := errors.Join(r.mayBind(ctx, want), r.mayIssue(ctx, s.AccessRequest)); err != nil {
 		return err
 	}
 	// The subjects may hold the access without this request; they and the approvers
 	// should know.
-	standing, err := access.Ask(ctx, r.Client, r.Live, resolve.NewGrant(s.AccessRequest, want, match, nil, s.now), maxQuestionsBefore)
+	asked := resolve.NewGrant(s.AccessRequest, want, match, nil, s.now)
+	asked.Spec.CredentialKey = "" // what the requester holds matters, not what a new identity does
+	standing, err := access.Ask(ctx, r.Client, r.Live, asked, maxQuestionsBefore)
 	if err != nil {
 		return err
 	}
@@ -97,6 +101,17 @@ func (r *Reconciler) mayBind(ctx context.Context, want *resolve.Resolved) error 
 		}
 	}
 	return nil
+}
+
+// mayIssue tells whether a credential can be issued to the key of a request.
+func (r *Reconciler) mayIssue(ctx context.Context, request *v1alpha1.AccessRequest) error {
+	if request.Spec.CredentialKey == "" {
+		return nil
+	}
+	if err := credential.CheckPublic(request.Spec.CredentialKey); err != nil {
+		return resolve.Impossiblef(v1alpha1.ReasonInvalid, "spec.credentialKey: %v; kubectl access request --credential makes a key", err)
+	}
+	return r.Names.MayIssue(ctx, r.Client)
 }
 
 // missingLimit bounds how much of rules a refusal lists.

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/internal/grant"
@@ -24,10 +26,13 @@ type Kind struct {
 	// Binds is true when objects of the kind give access; the others are what they
 	// bind.
 	Binds bool
-	// New is an object of the kind with nothing in it.
+	// New is an object of the kind with nothing in it, as it is read.
 	New func() client.Object
 
-	list func() client.ObjectList
+	// create makes the object of a kind of which only the metadata is read, nil for
+	// the others.
+	create func() client.Object
+	list   func() client.ObjectList
 	// write sets what an object allows.
 	write func(client.Object, grant.Seen)
 	// read returns what is compared of an object.
@@ -35,7 +40,8 @@ type Kind struct {
 }
 
 // Kinds are all kinds that a grant can own, in the order in which access is taken
-// away: bindings before the roles that they bind. The broker does not give, take,
+// away: bindings before the roles that they bind and the identities that they name.
+// The broker does not give, take,
 // watch, search for, sweep or count any other kind.
 var Kinds = []Kind{
 	kindOf[rbacv1.RoleBinding, rbacv1.RoleBindingList](grant.RoleBindingKind, true,
@@ -54,6 +60,31 @@ var Kinds = []Kind{
 		func(o *rbacv1.ClusterRole) grant.Seen {
 			return grant.Seen{Rules: o.Rules, Aggregated: o.AggregationRule != nil}
 		}),
+	serviceAccounts(),
+}
+
+// serviceAccounts is the row of the identities of issued credentials. An identity
+// allows nothing by itself. The broker keeps the metadata of all ServiceAccounts in
+// its cache anyway, and reads no more of these.
+func serviceAccounts() Kind {
+	k := kindOf[metav1.PartialObjectMetadata, metav1.PartialObjectMetadataList](grant.ServiceAccountKind, false,
+		func(*metav1.PartialObjectMetadata, grant.Seen) {},
+		func(*metav1.PartialObjectMetadata) grant.Seen { return grant.Seen{} })
+	kind := corev1.SchemeGroupVersion.WithKind(grant.ServiceAccountKind)
+	k.New = func() client.Object {
+		o := &metav1.PartialObjectMetadata{}
+		o.SetGroupVersionKind(kind)
+		return o
+	}
+	k.list = func() client.ObjectList {
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+		return list
+	}
+	k.create = func() client.Object {
+		return &corev1.ServiceAccount{AutomountServiceAccountToken: ptr.To(false)}
+	}
+	return k
 }
 
 // kindOf makes a row of the table: write sets what an object allows, and read tells
@@ -93,6 +124,11 @@ func of(name string) Kind {
 
 // object returns the object to create for what a grant wants.
 func (k Kind) object(want grant.Object) client.Object {
+	if k.create != nil {
+		o := k.create()
+		*metaOf(o) = want.Meta()
+		return o
+	}
 	o := k.New()
 	*metaOf(o) = want.Meta()
 	k.write(o, grant.Seen{RoleRef: want.RoleRef, Subjects: want.Subjects, Rules: want.Rules})
@@ -105,8 +141,8 @@ func (k Kind) empty(o client.Object) {
 	k.write(o, grant.Seen{RoleRef: k.read(o).RoleRef})
 }
 
-// Labelled lists all objects that carry a grant's label, bindings before the roles
-// that they bind.
+// Labelled lists all objects that carry a grant's label, bindings before what they
+// bind.
 func Labelled(ctx context.Context, c client.Reader, which ...client.ListOption) ([]grant.Seen, error) {
 	return listed(ctx, c, func(Kind) bool { return true }, which...)
 }

@@ -6,10 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/config/admission"
 	"github.com/accessbroker/accessbroker/internal/grant"
 )
@@ -32,20 +35,48 @@ func TestKindsAreEverywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guards := 0
+	var guards []string
 	for _, policy := range policies {
+		var guarded []string
 		for _, rule := range policy.Spec.MatchConstraints.ResourceRules {
-			if !slices.Contains(rule.APIGroups, rbacv1.GroupName) {
-				continue
-			}
-			guards++
-			if got := slices.Sorted(slices.Values(rule.Resources)); !slices.Equal(got, resources) {
-				t.Errorf("%s guards %v, the table has %v", policy.Name, got, resources)
-			}
+			guarded = append(guarded, rule.Resources...)
+		}
+		switch {
+		case slices.Contains(guarded, "serviceaccounts"):
+			guarded = []string{"serviceaccounts"} // it closes a namespace
+		case !slices.Contains(guarded, "roles"):
+			continue // it guards something else
+		default:
+			guarded = append(guarded, "serviceaccounts")
+		}
+		guards = append(guards, policy.Name)
+		if len(guarded) == 1 {
+			continue
+		}
+		if got := slices.Sorted(slices.Values(guarded)); !slices.Equal(got, resources) {
+			t.Errorf("%s guards %v, the table has %v", policy.Name, got, resources)
 		}
 	}
-	if guards == 0 {
-		t.Error("no admission policy guards what grants own")
+	if len(guards) != 3 {
+		t.Errorf("what grants own is guarded by %v", guards)
+	}
+}
+
+// An identity is made without a token for Pods, and allows nothing.
+func testIdentity(t *testing.T, kind Kind, want grant.Object) {
+	want.Namespace = v1alpha1.GrantsNamespace
+	account, ok := New(want).(*corev1.ServiceAccount)
+	if !ok || account.AutomountServiceAccountToken == nil || *account.AutomountServiceAccountToken {
+		t.Fatalf("it is made as %+v", account)
+	}
+	read := kind.New().(*metav1.PartialObjectMetadata)
+	read.ObjectMeta = account.ObjectMeta
+	if seen := kind.read(read); !want.Intact(seen) || !seen.AllowsNothing() {
+		t.Errorf("it is read as %+v", seen)
+	}
+	read.OwnerReferences = nil
+	if want.Intact(kind.read(read)) {
+		t.Error("one without its owner is intact")
 	}
 }
 
@@ -72,6 +103,10 @@ func TestKinds(t *testing.T) {
 	for _, kind := range Kinds {
 		t.Run(kind.Name, func(t *testing.T) {
 			want := grant.Object{Kind: kind.Name, Name: "fix", Grant: "fix", GrantUID: "uid"}
+			if kind.Name == grant.ServiceAccountKind {
+				testIdentity(t, kind, want)
+				return
+			}
 			if kind.Binds {
 				want.RoleRef = rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "edit"}
 				want.Subjects = []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "alice"}}

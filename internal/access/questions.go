@@ -36,8 +36,8 @@ func questionsOf(g *v1alpha1.AccessGrant) (questions, error) {
 			q.namespaces = append(q.namespaces, ns.Name)
 		}
 	}
-	for _, s := range g.Spec.Subjects {
-		q.subjects = append(q.subjects, reviewOf(g, s.Subject))
+	for _, s := range grant.Bound(g) {
+		q.subjects = append(q.subjects, reviewOf(g, s))
 	}
 	return q, nil
 }

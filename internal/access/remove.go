@@ -100,7 +100,7 @@ func disarm(ctx context.Context, c client.Client, kind Kind, object client.Objec
 	}
 	bare := object.DeepCopyObject().(client.Object)
 	kind.empty(bare)
-	err := ignoreRace(c.Update(ctx, bare))
+	err := ignoreRace(kind.put(ctx, c, bare))
 	if err != nil {
 		bare = object.DeepCopyObject().(client.Object)
 		kind.empty(bare)
@@ -118,7 +118,7 @@ func disarm(ctx context.Context, c client.Client, kind Kind, object client.Objec
 	}
 	kept := bare.DeepCopyObject().(client.Object)
 	bare.SetFinalizers(nil)
-	released := ignoreRace(c.Update(ctx, bare))
+	released := ignoreRace(kind.put(ctx, c, bare))
 	if released != nil {
 		released = ignoreRace(c.Patch(ctx, bare, client.MergeFromWithOptions(kept, client.MergeFromWithOptimisticLock{})))
 	}
@@ -126,6 +126,16 @@ func disarm(ctx context.Context, c client.Client, kind Kind, object client.Objec
 		return nil
 	}
 	return errors.Join(err, released)
+}
+
+// errReadInPart is why an object is patched and not put.
+var errReadInPart = errors.New("only its metadata was read")
+
+func (k Kind) put(ctx context.Context, c client.Client, o client.Object) error {
+	if k.create != nil {
+		return errReadInPart
+	}
+	return c.Update(ctx, o)
 }
 
 // ignoreRace drops the errors after which the caller looks again.

@@ -44,8 +44,8 @@ type Remaining struct {
 	Unlisted bool
 }
 
-// Ask asks the API server whether the subjects of a grant have its access, with no
-// more questions than most. Questions about the requester include their groups; the
+// Ask asks the API server whether those whom the bindings of a grant name have its
+// access, with no more questions than most. Questions about the requester include their groups; the
 // groups of other users are not known.
 func Ask(ctx context.Context, c client.Client, live client.Reader, g *v1alpha1.AccessGrant, most int) (Remaining, error) {
 	all, err := questionsOf(g)
@@ -221,8 +221,8 @@ const credentialID = "authentication.kubernetes.io/credential-id"
 // access that they hold only through that is not found.
 func notStored(g *v1alpha1.AccessGrant) string {
 	requester := g.Spec.Requester
-	if !slices.ContainsFunc(g.Spec.Subjects, func(s v1alpha1.GrantSubject) bool {
-		username, _ := identity.Username(s.Subject)
+	if !slices.ContainsFunc(grant.Bound(g), func(s v1alpha1.Subject) bool {
+		username, _ := identity.Username(s)
 		return username == requester.Username
 	}) {
 		return ""

@@ -239,7 +239,7 @@ func Grants(ctx context.Context, live client.Reader, list *v1alpha1.AccessGrantL
 					Name: g.Name, UID: g.UID, ResourceVersion: g.ResourceVersion, DeletionTimestamp: g.DeletionTimestamp, Finalizers: g.Finalizers,
 				},
 				Spec: v1alpha1.AccessGrantSpec{
-					Subjects: g.Spec.Subjects, RoleRef: g.Spec.RoleRef, Cluster: g.Spec.Cluster, Namespaces: slices.Clone(g.Spec.Namespaces[:min(1, len(g.Spec.Namespaces))]),
+					Subjects: g.Spec.Subjects, CredentialKey: g.Spec.CredentialKey, RoleRef: g.Spec.RoleRef, Cluster: g.Spec.Cluster, Namespaces: slices.Clone(g.Spec.Namespaces[:min(1, len(g.Spec.Namespaces))]),
 					NotBefore: g.Spec.NotBefore,
 				},
 				Status: v1alpha1.AccessGrantStatus{Phase: g.Status.Phase, EndedTime: g.Status.EndedTime},

@@ -60,6 +60,8 @@ func NotApproved(g *v1alpha1.AccessGrant, a Approval, now time.Time) *End {
 		return no("its task does not exist")
 	case !same(g.Spec.Requester, approved.Spec.Requester), !same(g.Spec.Subjects, approved.Spec.Subjects), !same(g.Spec.Task, approved.Spec.Task):
 		return no("requester, subjects or task differ from the request's")
+	case g.Spec.CredentialKey != approved.Spec.CredentialKey:
+		return no("its credential is for another key than the request's")
 	case !same(g.Spec.RoleRef, approved.Spec.RoleRef), !same(g.Spec.Rules, approved.Spec.Rules), !same(g.Spec.RoleRules, approved.Spec.RoleRules), g.Spec.RulesHash != approved.Spec.RulesHash:
 		return no("its role is not the request's, or has changed")
 	case g.Spec.Cluster != approved.Spec.Cluster, slices.ContainsFunc(g.Spec.Namespaces, func(ns v1alpha1.GrantNamespace) bool {

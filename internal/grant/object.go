@@ -20,8 +20,9 @@ const (
 	ClusterRoleBindingKind = "ClusterRoleBinding"
 )
 
-// Object is one that a grant owns: a RoleBinding or ClusterRoleBinding, or the
-// Role or ClusterRole that a grant of rules binds.
+// Object is one that a grant owns: a RoleBinding or ClusterRoleBinding, the Role or
+// ClusterRole that a grant of rules binds, or the ServiceAccount of an issued
+// credential.
 type Object struct {
 	Kind      string
 	Namespace string // empty for the cluster-wide kinds
@@ -47,7 +48,7 @@ func Bindings(g *v1alpha1.AccessGrant) []Object {
 		role.Kind, role.Name = RoleKind, g.Name
 	}
 	binding := Object{Kind: ClusterRoleBindingKind, RoleRef: role}
-	for _, s := range g.Spec.Subjects {
+	for _, s := range Bound(g) {
 		subject := rbacv1.Subject{Kind: s.Kind, Name: s.Name, Namespace: s.Namespace}
 		if s.Kind != rbacv1.ServiceAccountKind {
 			subject.APIGroup = rbacv1.GroupName
@@ -66,8 +67,11 @@ func Roles(g *v1alpha1.AccessGrant) []Object {
 	return inScope(g, Object{Kind: ClusterRoleKind, Rules: v1alpha1.RBACRules(g.Spec.Rules)}, RoleKind)
 }
 
-// Objects are all that a grant wants, roles before the bindings to them.
-func Objects(g *v1alpha1.AccessGrant) []Object { return append(Roles(g), Bindings(g)...) }
+// Objects are all that a grant wants: the ServiceAccount of an issued credential,
+// then roles, then the bindings to both.
+func Objects(g *v1alpha1.AccessGrant) []Object {
+	return append(append(accounts(g), Roles(g)...), Bindings(g)...)
+}
 
 // RecordedUID is the UID that an object was created with, empty when that was
 // not recorded.
@@ -127,7 +131,7 @@ func (o Object) Meta() metav1.ObjectMeta {
 	}
 }
 
-// Seen is a binding or role as the API server holds it.
+// Seen is a binding, role or ServiceAccount as the API server holds it.
 type Seen struct {
 	Kind     string
 	Meta     metav1.ObjectMeta
@@ -163,7 +167,8 @@ func (o Object) owns(seen Seen) bool {
 	return slices.ContainsFunc(seen.Meta.OwnerReferences, func(owner metav1.OwnerReference) bool { return owner.UID == o.GrantUID })
 }
 
-// Intact tells whether an object is exactly what the grant wants.
+// Intact tells whether an object is exactly what the grant wants. Of a ServiceAccount
+// only who owns it counts: others may add pull secrets, which are no right.
 func (o Object) Intact(seen Seen) bool {
 	return o.owns(seen) &&
 		seen.Meta.Labels[v1alpha1.LabelGrant] == o.Grant &&

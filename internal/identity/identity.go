@@ -73,6 +73,12 @@ func Reserved(s v1alpha1.Subject) bool {
 	return s.Kind != v1alpha1.ServiceAccountKind && strings.HasPrefix(Fold(s.Name), "system:")
 }
 
+// Issued tells whether a username is that of an issued credential. Whose it is, its
+// grant knows.
+func Issued(username string) bool {
+	return strings.HasPrefix(username, serviceAccountPrefix+v1alpha1.GrantsNamespace+":")
+}
+
 // Among tells whether a user is one of the subjects, by the exact comparison
 // that RBAC makes.
 func Among(subjects []v1alpha1.Subject, username string, groups []string) bool {

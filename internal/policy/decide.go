@@ -94,6 +94,8 @@ func Weigh(b Ballot) Outcome {
 		case v1alpha1.VerdictApprove:
 			person := identity.Fold(d.Username)
 			switch {
+			case identity.Issued(d.Username):
+				ignored = append(ignored, d.Username+" is an issued credential, which may be that of the requester")
 			case benefits:
 				ignored = append(ignored, d.Username+" would benefit")
 			case !approver:

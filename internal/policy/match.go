@@ -35,6 +35,8 @@ type Request struct {
 	PolicyName string
 	// HasTask is true when the request names a task, whether or not it is there.
 	HasTask bool
+	// Issued is true when the request asks for a credential of its own.
+	Issued bool
 	// Task as conditions see it; nil while it is not there.
 	Task map[string]any
 	// Version of the cluster, if a condition reads it.
@@ -228,6 +230,7 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 	if p.Spec.Task == v1alpha1.TaskRequired && !r.HasTask {
 		add("requires a task")
 	}
+	p.checkCredential(r, add)
 	if len(m.why) > 0 {
 		return m
 	}
@@ -315,6 +318,16 @@ func (p *Policy) checkSubjects(r Request, add addFunc) {
 			add("allows access for the requester only, not for %s", text.Subject(s))
 			return
 		}
+	}
+}
+
+// checkCredential compares as whom the access is to be used.
+func (p *Policy) checkCredential(r Request, add addFunc) {
+	switch issues := p.Spec.Credential == v1alpha1.CredentialIssued; {
+	case issues && !r.Issued:
+		add("issues a credential: ask with --credential")
+	case !issues && r.Issued:
+		add("gives the access to the requester's own identity: ask without --credential")
 	}
 }
 

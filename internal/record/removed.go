@@ -50,6 +50,17 @@ func Removed(conditions *[]metav1.Condition, r access.Remaining, left []string, 
 	SetCondition(conditions, now, v1alpha1.ConditionStandingAccess, standing, cmp.Or(r.Reason(), v1alpha1.ReasonNone), also)
 }
 
+// Unsealed is what stays on record of an issued credential after the end: all but
+// the credential.
+func Unsealed(c *v1alpha1.SealedCredential) *v1alpha1.SealedCredential {
+	if c == nil {
+		return nil
+	}
+	c = c.DeepCopy()
+	c.Sealed = ""
+	return c
+}
+
 const (
 	// uninstallQuestions bounds how often the API server is asked about one grant
 	// while somebody waits for the uninstallation of all.
@@ -77,6 +88,7 @@ func Uninstalled(ctx context.Context, c client.Client, ended access.Ended, now t
 		}
 		status.Phase, status.EndedTime, status.EndReason = v1alpha1.GrantEnded, &metav1.Time{Time: now}, reason
 		SetCondition(&status.Conditions, now, v1alpha1.ConditionAccessGiven, metav1.ConditionFalse, string(reason), message)
+		status.Credential = Unsealed(status.Credential)
 		Removed(&status.Conditions, remaining, ended.Left, now)
 		return true
 	})

@@ -110,6 +110,7 @@ func SetCondition(conditions *[]metav1.Condition, now time.Time, kind string, st
 // EndRequest sets the status of a request that is over as of now.
 func EndRequest(r *v1alpha1.AccessRequest, now time.Time, phase v1alpha1.RequestPhase, reason, message string) {
 	r.Status.Phase = phase
+	r.Status.Credential = Unsealed(r.Status.Credential)
 	if cached.Awaits(r) {
 		meta.RemoveStatusCondition(&r.Status.Conditions, v1alpha1.ConditionPolicyMatched)
 	}

@@ -29,6 +29,7 @@ func NewGrant(request *v1alpha1.AccessRequest, want *Resolved, match *policy.Mat
 		Namespaces:     want.Namespaces,
 		Cluster:        want.Ask.Cluster,
 		PolicyRef:      *PolicyRef(match.Policy),
+		CredentialKey:  request.Spec.CredentialKey,
 		Reason:         text.Trim(request.Spec.Reason),
 		Ticket:         text.Trim(request.Spec.Ticket),
 		RoleRules:      want.Lines,

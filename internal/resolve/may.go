@@ -7,6 +7,7 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -33,7 +34,9 @@ func MayBind(ctx context.Context, c client.Client, namespace string, ref v1alpha
 // that is no answer.
 func MayI(ctx context.Context, c client.Client, what authorizationv1.ResourceAttributes) (bool, error) {
 	for _, question := range []authorizationv1.ResourceAttributes{what, {Resource: "rolebindings", Verb: "create"}} {
-		allowed, err := askMyself(ctx, c, question)
+		of := question
+		of.Group, of.Version = rbacv1.GroupName, "v1"
+		allowed, err := askMyself(ctx, c, of)
 		if err != nil {
 			return false, err
 		}
@@ -44,8 +47,35 @@ func MayI(ctx context.Context, c client.Client, what authorizationv1.ResourceAtt
 	return false, errors.New("the API server does not know the broker's role: it is starting, or config/rbac is not installed")
 }
 
+// NoGrantsNamespace says what an administrator does when issued credentials have no
+// place.
+const NoGrantsNamespace = "namespace " + v1alpha1.GrantsNamespace + ", which holds the ServiceAccounts of issued credentials, is missing: an administrator installs Access Broker again (kubectl apply -k config/default), the broker makes no namespaces"
+
+// MayIssue asks whether the broker can issue credentials: the namespace is there, and
+// it may make ServiceAccounts in it and ask for their tokens.
+func (n Names) MayIssue(ctx context.Context, c client.Client) error {
+	namespace := NamespaceMetadata()
+	err := n.Get(ctx, client.ObjectKey{Name: v1alpha1.GrantsNamespace}, namespace)
+	if apierrors.IsNotFound(err) || (err == nil && namespace.DeletionTimestamp != nil) {
+		return Missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported, NoGrantsNamespace)
+	}
+	if err != nil {
+		return fmt.Errorf("read namespace %s: %w", v1alpha1.GrantsNamespace, err)
+	}
+	for _, subresource := range []string{"", "token"} {
+		allowed, err := askMyself(ctx, c, authorizationv1.ResourceAttributes{Version: "v1", Resource: "serviceaccounts", Subresource: subresource, Verb: "create", Namespace: v1alpha1.GrantsNamespace})
+		if err != nil {
+			return err
+		}
+		if !allowed {
+			return Missingf(v1alpha1.ReasonWaitingForPermission, v1alpha1.ReasonNotSupported,
+				"the broker may not issue credentials: the Role access-broker-credentials of namespace %s is missing or was changed; an administrator installs Access Broker again", v1alpha1.GrantsNamespace)
+		}
+	}
+	return nil
+}
+
 func askMyself(ctx context.Context, c client.Client, what authorizationv1.ResourceAttributes) (bool, error) {
-	what.Group, what.Version = rbacv1.GroupName, "v1"
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &what}}
 	if err := c.Create(ctx, review); err != nil {
 		return false, fmt.Errorf("ask what the broker may do: %w", err)

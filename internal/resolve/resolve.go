@@ -102,6 +102,7 @@ func (n Names) Resolve(ctx context.Context, request *v1alpha1.AccessRequest) (*R
 		Rules:      spec.Rules,
 		PolicyName: spec.PolicyName,
 		HasTask:    spec.Task != nil,
+		Issued:     spec.CredentialKey != "",
 	}}
 	if spec.Duration != nil {
 		out.Ask.Duration = &spec.Duration.Duration
@@ -155,6 +156,9 @@ func (n Names) resolveScope(ctx context.Context, request *v1alpha1.AccessRequest
 		names = slices.Sorted(slices.Values(scope.Namespaces))
 	}
 	for _, name := range names {
+		if name == v1alpha1.GrantsNamespace {
+			return Impossiblef(v1alpha1.ReasonInvalid, "namespace %s holds the ServiceAccounts of issued credentials and nothing else: nobody is given access to it", name)
+		}
 		namespace := NamespaceMetadata()
 		err := n.Get(ctx, client.ObjectKey{Name: name}, namespace)
 		if apierrors.IsNotFound(err) || (err == nil && namespace.DeletionTimestamp != nil) {
@@ -185,7 +189,7 @@ func (n Names) selectNamespaces(ctx context.Context, s *v1alpha1.NamespaceSelect
 	}
 	var names []string
 	for i := range list.Items {
-		if list.Items[i].DeletionTimestamp == nil {
+		if list.Items[i].DeletionTimestamp == nil && list.Items[i].Name != v1alpha1.GrantsNamespace {
 			names = append(names, list.Items[i].Name)
 		}
 	}
@@ -204,6 +208,9 @@ func (n Names) resolveSubjects(ctx context.Context, out *Resolved) error {
 		subject := v1alpha1.GrantSubject{Subject: s}
 		if identity.Reserved(s) {
 			return Impossiblef(v1alpha1.ReasonInvalid, "%s belongs to Kubernetes itself and cannot be given access", text.Subject(s))
+		}
+		if s.Kind == v1alpha1.ServiceAccountKind && s.Namespace == v1alpha1.GrantsNamespace {
+			return Impossiblef(v1alpha1.ReasonInvalid, "%s is the identity of an issued credential, which gets no other access: ask as yourself", text.Subject(s))
 		}
 		if s.Kind == v1alpha1.ServiceAccountKind {
 			account := ServiceAccountMetadata()
