@@ -17,6 +17,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/credential"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
+	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
 )
 
@@ -33,6 +34,18 @@ type issuedRun struct {
 	key     *credential.Key
 	// lost is told why the credential could not be renewed.
 	lost func(error)
+}
+
+// issuedEnvironment is that of a command with an issued credential.
+func (r *runner) issuedEnvironment(ctx context.Context, request *v1alpha1.AccessRequest) (env []string, cleanup func(), err error) {
+	here, err := r.here()
+	if err != nil {
+		return nil, nil, err
+	}
+	issued := &issuedRun{cluster: r.cluster, stanza: here.stanza, key: r.key, lost: func(err error) {
+		fmt.Fprintln(r.ErrOut, "kubectl access: "+term.Clean(err.Error()))
+	}}
+	return issued.prepare(ctx, request, os.Environ())
 }
 
 // prepare makes what a command needs, and returns its environment and what takes all
