@@ -315,7 +315,7 @@ func (o *options) useOwnContext() error {
 		return nil
 	}
 	if _, there := raw.Contexts[l.Base]; !there {
-		files := kubeconfig.KubeconfigOf(raw, name)
+		files := kubeconfig.FilesOf(raw, name)
 		if len(files) != 1 {
 			return hintf("Name a context of your own with --context.", "the context %s is a login, which sees no requests", name)
 		}

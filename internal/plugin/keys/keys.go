@@ -114,7 +114,10 @@ func (s *Store) Add(of Cluster, namespace string, key *credential.Key, now time.
 	}
 	s.removeUnfinished(now)
 	k := &Kept{Cluster: of.ID, Server: of.Server, Namespace: namespace, Created: now.UTC(), Secret: secret, path: s.pathOf(of.ID, key.Public()), key: key}
-	return k, k.Save()
+	if err := k.Save(); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // pathOf a key, by its cluster and by the public half that its request carries. So the
@@ -148,7 +151,7 @@ func (k *Kept) Save() (err error) {
 		}
 	}()
 	_, err = file.Write(append(content, '\n'))
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
 	return os.Rename(file.Name(), k.path)

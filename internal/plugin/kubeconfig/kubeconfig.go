@@ -104,8 +104,8 @@ func loginOf(user *clientcmdapi.AuthInfo) (Login, bool) {
 	return Login{Request: strings.TrimPrefix(args[1], kind), Namespace: args[3], Base: args[5]}, true
 }
 
-// KubeconfigOf are the files that a login's command reads.
-func KubeconfigOf(c *clientcmdapi.Config, name string) []string {
+// FilesOf are the files that a login's command reads.
+func FilesOf(c *clientcmdapi.Config, name string) []string {
 	if _, ok := LoginOf(c, name); !ok {
 		return nil
 	}
@@ -360,7 +360,7 @@ func (e *edit) GetStartingConfig() (*clientcmdapi.Config, error) {
 	refill(e.after.AuthInfos, after.AuthInfos)
 	refill(e.after.Contexts, after.Contexts)
 	// Only what is to change differs: not the current context, unless it is asked for.
-	before.Preferences, before.Extensions = e.after.Preferences, e.after.Extensions //nolint:staticcheck // ModifyConfig compares the field
+	before.Preferences, before.Extensions = e.after.Preferences, e.after.Extensions
 	if e.keep {
 		before.CurrentContext = ""
 	}

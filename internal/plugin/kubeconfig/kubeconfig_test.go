@@ -110,7 +110,7 @@ func TestAddAndRemove(t *testing.T) {
 	}
 	c := merged(t, path)
 	got, ok := LoginOf(c, "payments/fix@prod")
-	if !ok || got != fix || c.CurrentContext != "prod" || c.Contexts["payments/fix@prod"].Cluster != "c" || !slices.Equal(KubeconfigOf(c, "payments/fix@prod"), how.Kubeconfig) {
+	if !ok || got != fix || c.CurrentContext != "prod" || c.Contexts["payments/fix@prod"].Cluster != "c" || !slices.Equal(FilesOf(c, "payments/fix@prod"), how.Kubeconfig) {
 		t.Errorf("%+v, %v, current context %s", got, ok, c.CurrentContext)
 	}
 	exec := c.AuthInfos["payments/fix@prod"].Exec
@@ -277,13 +277,13 @@ func TestTaken(t *testing.T) {
 
 // A kubeconfig that is a link stays one: aws/aws-cli#6688.
 func TestLinkedKubeconfig(t *testing.T) {
-	real := file(t, "real", base)
+	target := file(t, "real", base)
 	linked := filepath.Join(t.TempDir(), "config")
-	if err := os.Symlink(real, linked); err != nil {
+	if err := os.Symlink(target, linked); err != nil {
 		t.Skip(err)
 	}
 	login(t, []string{linked}, fix, false)
-	if info, err := os.Lstat(linked); err != nil || info.Mode()&os.ModeSymlink == 0 || !strings.Contains(content(t, real), "payments/fix@prod") {
+	if info, err := os.Lstat(linked); err != nil || info.Mode()&os.ModeSymlink == 0 || !strings.Contains(content(t, target), "payments/fix@prod") {
 		t.Errorf("%v, %v", info, err)
 	}
 }

@@ -37,17 +37,23 @@ func TestUsable(t *testing.T) {
 		expiry     time.Duration
 	}{
 		"good": {nil, "", "valid until 2026-05-04T11:00:00Z (60m left)", 60},
-		"renewed": {func(r *v1alpha1.AccessRequest) { r.Status.Credential.ExpirationTime = at(10) }, "",
-			"valid until 2026-05-04T10:10:00Z (10m left), renewed before that", 10},
+		"renewed": {
+			func(r *v1alpha1.AccessRequest) { r.Status.Credential.ExpirationTime = at(10) }, "",
+			"valid until 2026-05-04T10:10:00Z (10m left), renewed before that", 10,
+		},
 		"longer than the access": {func(r *v1alpha1.AccessRequest) { r.Status.Credential.ExpirationTime = at(600) }, "", "valid until", 60},
 		"of no key":              {func(r *v1alpha1.AccessRequest) { r.Spec.CredentialKey = "" }, "gives the access to the requester's own identity", "", 60},
-		"pending": {func(r *v1alpha1.AccessRequest) { r.Status.Phase, r.Status.Credential = v1alpha1.RequestPending, nil },
-			"fix has no credential yet: Pending", "it is issued when the access begins", 0},
+		"pending": {
+			func(r *v1alpha1.AccessRequest) { r.Status.Phase, r.Status.Credential = v1alpha1.RequestPending, nil },
+			"fix has no credential yet: Pending", "it is issued when the access begins", 0,
+		},
 		"taken out":     {func(r *v1alpha1.AccessRequest) { r.Status.Credential.Sealed = "" }, "has no credential yet", "it is issued", 60},
 		"revoked":       {func(r *v1alpha1.AccessRequest) { r.Status.Phase = v1alpha1.RequestRevoked }, "fix is over: Revoked", "ended with it", 60},
 		"past its time": {func(r *v1alpha1.AccessRequest) { u := at(0); r.Status.ExpirationTime = &u }, "its time was up at 2026-05-04T10:00:00Z", "valid until", 0},
-		"not renewed": {func(r *v1alpha1.AccessRequest) { r.Status.Credential.ExpirationTime = at(0) },
-			"expired at 2026-05-04T10:00:00Z, and the broker has issued no other", "time is up", 0},
+		"not renewed": {
+			func(r *v1alpha1.AccessRequest) { r.Status.Credential.ExpirationTime = at(0) },
+			"expired at 2026-05-04T10:00:00Z, and the broker has issued no other", "time is up", 0,
+		},
 	} {
 		r := issuedRequest(tc.edit)
 		why, usable := Usable(r, now)
