@@ -125,8 +125,8 @@ func (f *forCommand) rounds(ctx context.Context) error {
 			return f.input.feed(c)
 		})
 		failed := (*finished)(nil)
-		if !errors.As(err, &failed) {
-			return err
+		if !errors.As(err, &failed) || failed.status > exitSignal {
+			return err // it went well, or a signal ended it
 		}
 		again, problem := f.propose(ctx, refusal.Parse(said.String()))
 		if problem != nil {

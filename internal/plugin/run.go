@@ -55,7 +55,7 @@ it, or before it has begun:
   5    failed: it cannot be granted
   6    the --timeout passed; the request is withdrawn
   7    it ended in another way: withdrawn, revoked or already over
-  126  the command cannot be started; nothing was asked for
+  126  the command cannot be started
   127  there is no such command; nothing was asked for
   130  interrupted with Ctrl-C, or 128 and the number of another signal; the
        request is withdrawn`,
@@ -78,7 +78,7 @@ it, or before it has begun:
 			}
 			return r.runOnce(cmd)
 		},
-		ValidArgsFunction: o.completeRoleAndCommand,
+		ValidArgsFunction: r.completeRoleAndCommand,
 	}
 	o.askFlags(cmd, &r.ask)
 	o.taskFlags(cmd, &r.ask)
@@ -93,8 +93,9 @@ type runner struct {
 	ask       ask
 	stopOnEnd bool
 
-	// command, the first word of it a path.
+	// command as it was typed, and the path of its program.
 	command []string
+	path    string
 	cluster *cluster.Client
 	// key of the issued credential that the command alone has, nil where it runs as we
 	// do.
@@ -121,12 +122,13 @@ func (r *runner) takeCommand(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// completeRoleAndCommand completes the role, and files after --.
-func (o *options) completeRoleAndCommand(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-	if cmd.ArgsLenAtDash() >= 0 {
+// completeRoleAndCommand completes the role and, where there is one or --rules, the
+// words of the command as a shell does.
+func (r *runner) completeRoleAndCommand(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 || len(r.ask.rules) > 0 {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
-	return o.completeRoles(cmd, args, typed)
+	return r.completeRoles(cmd, args, typed)
 }
 
 func (r *runner) runOnce(cmd *cobra.Command) error {
@@ -170,7 +172,7 @@ func (r *runner) check(cmd *cobra.Command) error {
 	if err != nil {
 		return notStarted(r.command[0], err)
 	}
-	r.command[0] = path
+	r.path = path
 	return nil
 }
 
@@ -240,11 +242,15 @@ func (r *runner) get(ctx context.Context, request *v1alpha1.AccessRequest, look 
 		request.Name, request.GenerateName = request.GenerateName+utilrand.String(8), ""
 	}
 	err := r.heeding(ctx, func(ctx context.Context) error { return r.cluster.Ask(ctx, request) })
-	if status := apierrors.APIStatus(nil); err != nil && generated && !errors.As(err, &status) && !utilnet.IsConnectionRefused(err) {
-		// It may be there all the same.
-		return nil, r.withdrawn(ctx, request, err)
-	}
 	if err != nil {
+		var status apierrors.APIStatus
+		unanswered := !errors.As(err, &status) && !utilnet.IsConnectionRefused(err)
+		if s := (signalled{}); request.UID == "" && !generated && errors.As(err, &s) {
+			return nil, &ended{s.status(), s.String()}
+		}
+		if request.UID != "" || generated && unanswered { // it may be there all the same
+			return nil, r.withdrawn(ctx, request, err)
+		}
 		return nil, err
 	}
 	fmt.Fprintf(r.ErrOut, "accessrequest.%s/%s created in %s\n", v1alpha1.GroupVersion.Group, request.Name, request.Namespace)
@@ -304,23 +310,19 @@ func (r *runner) run(ctx context.Context, request *v1alpha1.AccessRequest, wire 
 		return err
 	}
 	defer cleanup()
-	command := exec.Command(r.command[0], r.command[1:]...)
-	command.Stdin, command.Stdout, command.Stderr, command.Env = r.In, r.Out, r.ErrOut, env
-	done := func() {}
-	if wire != nil {
-		if done, err = wire(command); err != nil {
-			return err
-		}
-	}
-	defer done()
 	select {
 	case s := <-r.signals: // just before the command began
 		return &ended{signalled{s}.status(), s.String()}
 	default:
 	}
-	if err := command.Start(); err != nil {
+	command, done, err := r.start(r.path, r.command, env, wire)
+	if errors.Is(err, syscall.ENOEXEC) { // a script that does not say by what, as every shell runs it
+		command, done, err = r.start("/bin/sh", append([]string{"sh", r.path}, r.command[1:]...), env, wire)
+	}
+	if err != nil {
 		return &ended{exitNotStarted, fmt.Sprintf("cannot run %s: %v", term.Clean(r.command[0]), err)}
 	}
+	defer done()
 	exited := make(chan error, 1)
 	go func() { exited <- command.Wait() }()
 	following, stop := context.WithCancel(ctx)
@@ -347,6 +349,22 @@ func (r *runner) run(ctx context.Context, request *v1alpha1.AccessRequest, wire 
 			return nil
 		}
 	}
+}
+
+// start starts a program. done ends what was begun for it, and is for after its end.
+func (r *runner) start(path string, args, env []string, wire func(*exec.Cmd) (func(), error)) (command *exec.Cmd, done func(), err error) {
+	command = &exec.Cmd{Path: path, Args: args, Env: env, Stdin: r.In, Stdout: r.Out, Stderr: r.ErrOut}
+	done = func() {}
+	if wire != nil {
+		if done, err = wire(command); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := command.Start(); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return command, done, nil
 }
 
 // accessEnded tells that the command goes on without the access.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -177,10 +178,11 @@ func (w *waitFor) trying(ctx context.Context, do func() error) error {
 	}
 }
 
-// passing tells whether an error may be another one, or none, in a moment.
+// passing tells whether an error may be another one, or none, in a moment: nobody
+// answered, or not now.
 func passing(err error) bool {
-	var status apierrors.APIStatus
-	return !errors.As(err, &status) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
+	var unanswered *url.Error
+	return errors.As(err, &unanswered) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
 		apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err)
 }
 

@@ -110,9 +110,9 @@ E0127 06:01:02.787718       1 reflector.go:156] pkg/mod/k8s.io/client-go@v0.0.0/
 			`users "admin" is forbidden: User "system:serviceaccount:eks-connector:eks-connector" cannot impersonate resource "users" in API group "" at the cluster scope. `,
 			[]Right{{User: "system:serviceaccount:eks-connector:eks-connector", Verb: "impersonate", Resource: "users", Name: "admin"}},
 		},
-		"mirrord#2152, AKS, quoted three times": {
-			`ApiError: userextras.authentication.k8s.io \\\"0cc8e575\\\" is forbidden: User \\\"system:serviceaccount:mirrord:mirrord-operator\\\" cannot impersonate resource \\\"userextras/oid\\\" in API group \\\"authentication.k8s.io\\\" at the cluster scope: Azure does not have opinion for this user.`,
-			[]Right{{User: "system:serviceaccount:mirrord:mirrord-operator", Verb: "impersonate", Group: "authentication.k8s.io", Resource: "userextras/oid", Name: "0cc8e575"}},
+		"metalbear-co#2152, AKS, quoted three times": {
+			`ApiError: userextras.authentication.k8s.io \\\"0cc8e575\\\" is forbidden: User \\\"system:serviceaccount:mirror:operator\\\" cannot impersonate resource \\\"userextras/oid\\\" in API group \\\"authentication.k8s.io\\\" at the cluster scope: Azure does not have opinion for this user.`,
+			[]Right{{User: "system:serviceaccount:mirror:operator", Verb: "impersonate", Group: "authentication.k8s.io", Resource: "userextras/oid", Name: "0cc8e575"}},
 		},
 		"kubectl#1026, a kubelet refuses": {
 			`error: unable to upgrade connection: Forbidden (user=system:anonymous, verb=get, resource=nodes, subresource=proxy)`, nil,
@@ -136,10 +136,10 @@ E0127 06:01:02.787718       1 reflector.go:156] pkg/mod/k8s.io/client-go@v0.0.0/
 
 // What refuses for other reasons, and what asks for more than a call can be.
 func TestNotTaken(t *testing.T) {
-	const real = `User "alice" cannot get resource "secrets" in API group "" in the namespace "payments"`
+	const message = `User "alice" cannot get resource "secrets" in API group "" in the namespace "payments"`
 	for name, output := range map[string]string{
-		"an admission webhook":         `Error from server (Forbidden): error when creating "x.yaml": admission webhook "validate.kyverno.svc-fail" denied the request: ` + real,
-		"an admission policy":          `The pods "x" is invalid: : ValidatingAdmissionPolicy 'p' with binding 'b' denied request: ` + real,
+		"an admission webhook":         `Error from server (Forbidden): error when creating "x.yaml": admission webhook "validate.kyverno.svc-fail" denied the request: ` + message,
+		"an admission policy":          `The pods "x" is invalid: : ValidatingAdmissionPolicy 'p' with binding 'b' denied request: ` + message,
 		"a quota":                      `Error from server (Forbidden): pods "x" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=2, limited: pods=2`,
 		"Pod Security":                 `Error from server (Forbidden): pods "x" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false`,
 		"SecurityContextConstraints":   `pods "x" is forbidden: unable to validate against any security context constraint: []`,

@@ -33,8 +33,10 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -149,7 +151,13 @@ const releaseWithin = 30 * time.Second
 // way. The context of work ends when the access does, with an EndedError as its
 // cause. Where the waiting ends before there is access, the request is withdrawn.
 func (c *Client) Do(ctx context.Context, request *v1alpha1.AccessRequest, work func(context.Context) error) (err error) {
-	if err := c.Ask(ctx, request); err != nil {
+	generated := request.Name == ""
+	if generated { // by us, so that it is known when the answer does not arrive
+		request.Name, request.GenerateName = request.GenerateName+utilrand.String(8), ""
+	}
+	err = c.Ask(ctx, request)
+	var answer apierrors.APIStatus
+	if err != nil && (!generated || errors.As(err, &answer)) {
 		return err
 	}
 	defer func() {
@@ -157,6 +165,9 @@ func (c *Client) Do(ctx context.Context, request *v1alpha1.AccessRequest, work f
 		defer cancel()
 		err = errors.Join(err, c.Release(giving, request, "the work is done"))
 	}()
+	if err != nil {
+		return err
+	}
 	if _, err := c.Wait(ctx, request, nil); err != nil {
 		return err
 	}

@@ -219,8 +219,10 @@ func TestAskOnce(t *testing.T) {
 func TestUnstamped(t *testing.T) {
 	if e.Stamps {
 		stamp := func(verb string, more ...string) error {
-			return e.MustRun(context.WithoutCancel(t.Context()), strings.Join(append([]string{"kubectl", verb,
-				"-f", filepath.Join("config", "admission", "stamp_requester.yaml"), "-f", filepath.Join("config", "admission", "stamp_decisions.yaml")}, more...), " "))
+			return e.MustRun(context.WithoutCancel(t.Context()), strings.Join(append([]string{
+				"kubectl", verb,
+				"-f", filepath.Join("config", "admission", "stamp_requester.yaml"), "-f", filepath.Join("config", "admission", "stamp_decisions.yaml"),
+			}, more...), " "))
 		}
 		t.Cleanup(func() {
 			if err := stamp("apply"); err != nil {

@@ -96,10 +96,14 @@ func TestWorkloadSamples(t *testing.T) {
 		ends   func(*testing.T, *unstructured.Unstructured)
 	}{
 		"Job":      {"job.yaml", []string{"spec", "template", "spec", "initContainers"}, map[string]string{"$(JOB)": "name", "$(JOB_UID)": "uid"}, finish("deploy")},
-		"CronJob":  {"cronjob.yaml", []string{"spec", "template", "spec", "initContainers"}, map[string]string{"$(JOB)": "name", "$(JOB_UID)": "uid"}, finish("monday")},
+		"CronJob":  {"cronjob.yaml", []string{"spec", "template", "spec", "initContainers"}, map[string]string{"$(JOB)": "name", "$(JOB_UID)": "uid"}, finish("nightly")},
 		"Workflow": {"argo-workflow.yaml", []string{"spec", "templates", "0", "initContainers"}, map[string]string{"{{workflow.name}}": "name", "{{workflow.uid}}": "uid"}, statusOf(e, `{"status":{"phase":"Succeeded"}}`)},
-		"TaskRun": {"tekton-taskrun.yaml", []string{"spec", "taskSpec", "steps"}, map[string]string{"$(context.taskRun.name)": "name", "$(context.taskRun.uid)": "uid"},
-			statusOf(e, `{"status":{"conditions":[{"type":"Succeeded","status":"False","reason":"Failed"}]}}`)},
+		"TaskRun": {
+			"tekton-taskrun.yaml",
+			[]string{"spec", "taskSpec", "steps"},
+			map[string]string{"$(context.taskRun.name)": "name", "$(context.taskRun.uid)": "uid"},
+			statusOf(e, `{"status":{"conditions":[{"type":"Succeeded","status":"False","reason":"Failed"}]}}`),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			task := workloadOf(t, e, tc.file)
@@ -177,10 +181,10 @@ func workloadOf(t *testing.T, e *installed, file string) *unstructured.Unstructu
 	}
 	if task.GetKind() == "CronJob" {
 		e.kubectl(t, "create", "-f", workloads+"/"+file)
-		e.kubectl(t, "create", "job", "monday", "-n", "ci", "--from=cronjob/"+task.GetName())
+		e.kubectl(t, "create", "job", "nightly", "-n", "ci", "--from=cronjob/"+task.GetName())
 		task.SetAPIVersion("batch/v1")
 		task.SetKind("Job")
-		task.SetName("monday")
+		task.SetName("nightly")
 		if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(task), task); err != nil {
 			t.Fatal(err)
 		}

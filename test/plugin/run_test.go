@@ -145,6 +145,18 @@ func TestRunPassesSignals(t *testing.T) {
 	}
 }
 
+// A script that does not say what runs it is run as every shell runs it.
+func TestRunAScript(t *testing.T) {
+	t.Parallel()
+	ns := given(t)
+	script := filepath.Join(t.TempDir(), "deploy")
+	if err := os.WriteFile(script, []byte("echo \"$0 $1\"; exit 4\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	startCmd(t, alice.running(ns, "--", script, "now"))().ends(t, 4, script+" now")
+	released(t, ns)
+}
+
 // What is ignored, as under nohup, is ignored by the command too.
 func TestRunUnderNohup(t *testing.T) {
 	t.Parallel()
@@ -323,7 +335,7 @@ func switched(t *testing.T, name string) (person, func()) {
 		t.Fatal(err)
 	}
 	return p, func() {
-		server.Listener.Close() //nolint:errcheck // it is to be gone
+		_ = server.Listener.Close()
 		server.CloseClientConnections()
 	}
 }
