@@ -79,6 +79,11 @@ bench: controlplane build ## Measure speed and cost, e.g. make bench ARGS='-quic
 test: controlplane build ## Run all tests, e.g. make test PKGS=./test/e2e ARGS='-run Expiry -v'
 	@go test -p 2 -count=1 -timeout 40m $(ARGS) $(PKGS)
 
+# It waits for a token to die by itself. CI runs it beside the other tests.
+.PHONY: test-outlive
+test-outlive: controlplane build ## Show that an issued credential dies without a broker; takes twelve minutes
+	@TEST_OUTLIVE=1 go test -count=1 -timeout 20m -v $(ARGS) ./test/outlive
+
 # -p 1 keeps one node at a time; -v shows the figures, and why nothing was run.
 # TEST_NODE=must fails where TEST_NODE=1 skips because something is missing.
 TEST_NODE ?= 1

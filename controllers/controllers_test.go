@@ -155,6 +155,7 @@ func (w *world) use(c client.Client, live client.Reader) {
 		Client: c, Live: live, Clock: w.clock, Status: status, Policies: policies, Names: names,
 		Backlog: &queue.Backlog{}, Metrics: metrics, Wrote: func(*v1alpha1.AccessGrant, time.Time) func() { return func() {} }, // as after a restart
 	}
+	w.grants.Tell = w.requests.Tell
 	w.expirer = &expirer.Reconciler{Client: c, Live: live, Clock: w.clock, Backlog: &queue.Backlog{}, Metrics: metrics}
 }
 

@@ -164,6 +164,7 @@ func (p *process) setupRequest(granting *granting, settle time.Duration) error {
 		Client: p.client, Live: p.live, Clock: p.clock, Status: p.status, Policies: p.policies, Names: p.names,
 		Settle: settle, Backlog: p.backlog, Metrics: p.metrics, Wrote: granting.Wrote,
 	}
+	granting.Tell = r.Tell
 	return builder.ControllerManagedBy(p).Named("request").
 		Watches(&v1alpha1.AccessRequest{}, r.InTurn()).
 		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(p.openRequests)).

@@ -48,6 +48,9 @@ type Reconciler struct {
 	Metrics *record.Metrics
 	// HandOver brings a grant whose access was struck to Reconcile.
 	HandOver func(context.Context, *v1alpha1.AccessGrant)
+	// Tell writes into the request of a grant what became of it, if it can: otherwise
+	// the watch of the grant brings that.
+	Tell func(context.Context, *v1alpha1.AccessGrant)
 
 	memory  memory
 	written written
@@ -147,7 +150,7 @@ func (r *Reconciler) keep(ctx context.Context, s *step) (reconcile.Result, error
 		if !grant.Issued(s.AccessGrant) && r.Backlog.Waits(s.Spec.NotBefore.Time, s.now) {
 			return queue.Later(queue.RecordAgain), nil // the record can wait
 		}
-		if err := r.write(ctx, s); err != nil {
+		if err := r.recordGiven(ctx, s); err != nil {
 			return record.Again(err)
 		}
 	}
@@ -163,6 +166,15 @@ func (r *Reconciler) keep(ctx context.Context, s *step) (reconcile.Result, error
 		look = min(look, max(renew.Sub(s.now), time.Second))
 	}
 	return reconcile.Result{RequeueAfter: look}, nil
+}
+
+// recordGiven records that access was given. Whoever asked for a credential waits for
+// it, and reads it in the request: that is written first.
+func (r *Reconciler) recordGiven(ctx context.Context, s *step) error {
+	if grant.Issued(s.AccessGrant) {
+		r.Tell(ctx, s.AccessGrant)
+	}
+	return r.write(ctx, s)
 }
 
 // write records a step.

@@ -27,20 +27,26 @@ func (r *Reconciler) give(ctx context.Context, s *step) (*ending, error) {
 	status := s.Status.DeepCopy()
 	record.SetCondition(&status.Conditions, s.now, v1alpha1.ConditionAdmissionEnforced, enforced, reason, message)
 	status.Bindings = nil
-	credential := func() (*v1alpha1.SealedCredential, error) { return nil, nil }
-	for _, want := range grant.Objects(s.AccessGrant) {
+	issued := r.issuing(ctx, s)
+	if enforced != metav1.ConditionTrue { // somebody else may have made the ServiceAccount, and hold its token
+		if _, err := issued(); err != nil {
+			return r.cannot(s, err)
+		}
+	}
+	for _, want := range append(grant.Roles(s.AccessGrant), grant.Bindings(s.AccessGrant)...) {
 		uid, err := access.Apply(ctx, r.Client, r.Live, want)
 		if err != nil {
-			return r.cannot(s, want.Kind, err)
+			_, _ = issued() // what it makes must be there when it is taken
+			return r.cannot(s, err)
 		}
 		status.Bindings = append(status.Bindings, want.Ref(uid))
-		if want.Kind == grant.ServiceAccountKind {
-			credential = r.issuing(ctx, s)
-		}
 	}
-	if status.Credential, err = credential(); err != nil {
-		return r.cannot(s, "", err)
+	own, err := issued()
+	if err != nil {
+		return r.cannot(s, err)
 	}
+	status.Bindings = append(own.refs, status.Bindings...)
+	status.Credential = own.credential
 	status.Phase = v1alpha1.GrantActive
 	status.GrantedTime = &metav1.Time{Time: s.now}
 	record.SetCondition(&status.Conditions, s.now, v1alpha1.ConditionAccessGiven, metav1.ConditionTrue, v1alpha1.ReasonGranted,
@@ -51,53 +57,23 @@ func (r *Reconciler) give(ctx context.Context, s *step) (*ending, error) {
 	return nil, nil
 }
 
-// issuing asks for the token of an issued credential while the bindings are made: it
-// needs the ServiceAccount alone. The result waits for it.
-func (r *Reconciler) issuing(ctx context.Context, s *step) func() (*v1alpha1.SealedCredential, error) {
-	var issued *v1alpha1.SealedCredential
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		issued, err = access.Issue(ctx, r.Client, s.AccessGrant, s.now)
-	}()
-	return func() (*v1alpha1.SealedCredential, error) {
-		<-done
-		return issued, err
-	}
-}
-
 // cannot returns an end when what a grant needs can never be made, and an error when
-// it may be made later. kind is that of the object; a token has none.
-func (r *Reconciler) cannot(s *step, kind string, err error) (*ending, error) {
-	if kind == "" && apierrors.IsNotFound(err) {
-		return nil, err // somebody deleted the ServiceAccount a moment ago
-	}
-	end, err := notGrantable(err, s.now.Sub(s.Spec.NotBefore.Time))
+// it may be made later.
+func (r *Reconciler) cannot(s *step, err error) (*ending, error) {
+	end, later := notGrantable(err, s.now.Sub(s.Spec.NotBefore.Time))
 	if end == nil {
-		return nil, err
+		return nil, later
 	}
-	if kind == grant.ServiceAccountKind && end.Reason == v1alpha1.EndNamespaceGone {
-		end.Reason, end.Message = v1alpha1.EndNotGrantable, resolve.NoGrantsNamespace
+	if grant.Issued(s.AccessGrant) && end.Reason == v1alpha1.EndNamespaceGone {
+		switch {
+		case errors.Is(err, errNoIdentity):
+			end.Reason, end.Message = v1alpha1.EndNotGrantable, resolve.NoGrantsNamespace
+		case errors.Is(err, errNoToken):
+			return nil, err // somebody deleted the ServiceAccount a moment ago
+		}
 	}
 	r.Metrics.MustEnd(s.Name, end, s.now)
 	return &ending{End: *end}, nil
-}
-
-// renew asks for the next token of held access when the last one is near its end and
-// ends before the deadline. It returns when to look again, zero for never.
-func (r *Reconciler) renew(ctx context.Context, s *step) (time.Time, error) {
-	at, needed := grant.RenewAt(s.AccessGrant)
-	if !needed || s.now.Before(at) {
-		return at, nil
-	}
-	issued, err := access.Issue(ctx, r.Client, s.AccessGrant, s.now)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("renew the credential: %w", err)
-	}
-	s.Status.Credential = issued
-	at, _ = grant.RenewAt(s.AccessGrant)
-	return at, r.write(ctx, s)
 }
 
 // startingUp is how long an API server may forbid what is allowed: while it starts,

@@ -2,15 +2,31 @@ package request
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
+
+// Tell mirrors a grant that is given at once. It may fail: the grant is watched, too.
+func (r *Reconciler) Tell(ctx context.Context, g *v1alpha1.AccessGrant) {
+	request, ref := &v1alpha1.AccessRequest{}, g.Spec.RequestRef
+	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, request); err != nil || request.UID != ref.UID || request.Status.Phase.Ended() {
+		return
+	}
+	s := &step{AccessRequest: request.DeepCopy(), now: r.Clock.Now()}
+	mirror(s, g)
+	if err := r.Status.Request(ctx, request, s.AccessRequest, s.now); err != nil {
+		logf.FromContext(ctx).V(1).Info("the request is told later", "why", err.Error())
+	}
+}
 
 // mirror records on the request what became of its grant.
 func mirror(s *step, g *v1alpha1.AccessGrant) {

@@ -33,7 +33,7 @@ type row struct {
 // scenes are measured one after another, each on a fresh control plane: what
 // one leaves behind would slow the next. The rows of a scene share it.
 var scenes = [][]row{
-	{{"approval", approvalToAccess}, {"deadline", deadlineToDenied}, {"writes", writesOfOneLife}},
+	{{"approval", approvalToAccess}, {"credential", approvalToCredential}, {"deadline", deadlineToDenied}, {"writes", writesOfOneLife}},
 	{{"due", dueInOneSecond}},
 	{{"ended", endedByOneCause}},
 	{{"burst", approvedInABurst}},

@@ -51,6 +51,7 @@ var forgeries = map[string]struct {
 	"one subject more":        {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.Subjects = append(g.Spec.Subjects, user("mallory")) }, "requester, subjects or task"},
 	"another requester":       {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.Requester.Username = "mallory" }, "requester, subjects or task"},
 	"groups of the requester": {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.Requester.Groups = []string{"admins"} }, "requester, subjects or task"},
+	"another key":             {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.CredentialKey = "another" }, "its credential is for another key"},
 	"another role":            {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.RoleRef.Name = "admin" }, "its role"},
 	"rules of one's own": {func(g *v1alpha1.AccessGrant, _ *Approval) {
 		g.Spec.Rules = []v1alpha1.PolicyRule{{Verbs: []string{"*"}}}

@@ -25,8 +25,8 @@ func Bound(g *v1alpha1.AccessGrant) []v1alpha1.Subject {
 	return bound
 }
 
-// accounts are the ServiceAccount of an issued credential; none otherwise.
-func accounts(g *v1alpha1.AccessGrant) []Object {
+// Accounts are the ServiceAccount of an issued credential; none otherwise.
+func Accounts(g *v1alpha1.AccessGrant) []Object {
 	if !Issued(g) {
 		return nil
 	}

@@ -70,7 +70,7 @@ func Roles(g *v1alpha1.AccessGrant) []Object {
 // Objects are all that a grant wants: the ServiceAccount of an issued credential,
 // then roles, then the bindings to both.
 func Objects(g *v1alpha1.AccessGrant) []Object {
-	return append(append(accounts(g), Roles(g)...), Bindings(g)...)
+	return append(append(Accounts(g), Roles(g)...), Bindings(g)...)
 }
 
 // RecordedUID is the UID that an object was created with, empty when that was

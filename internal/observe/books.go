@@ -189,7 +189,7 @@ func (o *Observer) restore(ctx context.Context) error {
 		for i := range page.Items {
 			stored := &page.Items[i]
 			if stored.Status.Phase == v1alpha1.UsageClosed {
-				o.known.learn(stored)
+				o.known.learn(stored, "")
 				continue
 			}
 			if _, err := o.open(ctx, stored.Name, stored); err != nil {

@@ -131,7 +131,7 @@ func (o *Observer) write(ctx context.Context, b *book) {
 	tell(parts, err)
 	if err == nil && (next == nil || next.Status.Phase == v1alpha1.UsageClosed) {
 		if next != nil {
-			o.known.learn(next)
+			o.known.learn(next, requesterOf(b))
 		}
 		o.books.drop(b)
 	}

@@ -13,6 +13,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/resolve"
 	"github.com/accessbroker/accessbroker/internal/text"
@@ -198,7 +199,7 @@ func (o *Observer) suspect(ctx context.Context, g *v1alpha1.AccessGrant, l *late
 		return nil
 	}
 	body := slices.ContainsFunc(uses, func(u policy.Suspicious) bool { return u.Program.Reads("event", "object") })
-	vars := map[string]any{"event": eventValues(e, body), "usage": l.values(e), "known": o.known.values(e.Actor())}
+	vars := map[string]any{"event": eventValues(e, body), "usage": l.values(e), "known": o.known.values(person(e.Actor(), g.Spec.Requester.Username))}
 	object, err := resolve.AsMap(g)
 	if err != nil {
 		return nil
@@ -259,14 +260,36 @@ type knownUser struct {
 // maxKnown bounds how many users are remembered.
 const maxKnown = 10_000
 
-// learn takes a usage into account.
-func (k *knownUsers) learn(u *v1alpha1.AccessUsage) {
+// person is who a user of a grant is: whoever holds an issued credential counts as its
+// requester, because each grant has another one.
+func person(user, requester string) string {
+	if identity.Issued(user) {
+		return requester
+	}
+	return user
+}
+
+func requesterOf(b *book) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.grant == nil {
+		return ""
+	}
+	return b.grant.Spec.Requester.Username
+}
+
+// learn takes a usage into account, of a grant of a requester; empty when that is not
+// known.
+func (k *knownUsers) learn(u *v1alpha1.AccessUsage, requester string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range u.Status.Callers {
 		user := c.User
 		if c.As != "" {
 			user = c.As
+		}
+		if user = person(user, requester); user == "" {
+			continue
 		}
 		known := k.of[user]
 		if known == nil {

@@ -195,3 +195,13 @@ func under(policy string) ofRequest { return func(r *Request) { r.PolicyName = p
 func withTask(task map[string]any) ofRequest {
 	return func(r *Request) { r.HasTask, r.Task = true, task }
 }
+
+var (
+	issues  ofPolicy  = func(s *v1alpha1.AccessPolicySpec) { s.Credential = v1alpha1.CredentialIssued }
+	ownOnly ofPolicy  = func(s *v1alpha1.AccessPolicySpec) { s.Credential = v1alpha1.CredentialOwn }
+	keyed   ofRequest = func(r *Request) { r.Issued = true }
+	// issuedMay makes an issued credential an approver.
+	issuedMay ofBallot = func(b *Ballot) {
+		b.Approvers = append(b.Approvers, account(v1alpha1.GrantsNamespace, "fix-1"))
+	}
+)

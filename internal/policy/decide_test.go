@@ -121,6 +121,7 @@ func TestWeigh(t *testing.T) {
 		"an approver looks like them":    {nil, list(decidedBy(user("Alice"), user("bob"), user("carol"))), Outcome{Message: "0 of 2 approvals; 2 more of bob, carol"}},
 		"an approver is a subject":       {nil, list(givenTo(user("bob"), account("ops", "bot")), decidedBy(user("bob"), account("ops", "bot"), group("sre"))), Outcome{Message: "0 of 2 approvals; 2 more of group:sre"}},
 
+		"an issued credential":           {list(approve("system:serviceaccount:access-broker-grants:fix-1")), list(issuedMay), Outcome{Message: "0 of 2 approvals; 2 more of group:sre, zoe, sa:access-broker-grants/fix-1 (not counted: system:serviceaccount:access-broker-grants:fix-1 is an issued credential, which may be that of the requester)"}},
 		"the requester":                  {list(approve("alice")), nil, waiting("0", "2", nil, " (not counted: alice would benefit)")},
 		"who looks like the requester":   {list(approve("Alice"), approve("al\u200dice"), approve(" alice")), nil, waiting("0", "2", nil, " (not counted: Alice would benefit; al\u200dice would benefit;  alice would benefit)")},
 		"a subject":                      {list(approve("bob")), list(givenTo(user("carol"), user("bob"))), waiting("0", "2", nil, " (not counted: bob would benefit)")},

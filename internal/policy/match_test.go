@@ -157,6 +157,11 @@ func TestFindOne(t *testing.T) {
 		"no task, where it is":       {list(taskRequired), nil, but("requires a task")},
 		"task, where it is not":      {nil, list(withTask(nil)), allowed("prod-edit", time.Hour)},
 
+		"credential, where it issues one": {list(issues), list(keyed), allowed("prod-edit", time.Hour)},
+		"credential, where it does not":   {nil, list(keyed), but("gives the access to the requester's own identity: ask without --credential")},
+		"none, where it issues one":       {list(issues), nil, but("issues a credential: ask with --credential")},
+		"none, where it says Own":         {list(ownOnly), nil, allowed("prod-edit", time.Hour)},
+
 		"condition that holds":             {list(onlyIf("ticket", "request.spec.ticket.startsWith('INC-')", "")), nil, allowed("prod-edit", time.Hour)},
 		"condition that does not":          {list(onlyIf("ticket", "request.spec.ticket.startsWith('CHG-')", "name a change")), nil, but(`has the condition "ticket" (name a change), which does not hold`)},
 		"condition without a message":      {list(onlyIf("ticket", "request.spec.ticket == ''", "")), nil, but(`has the condition "ticket" (request.spec.ticket == ''), which does not hold`)},

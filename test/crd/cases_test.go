@@ -539,3 +539,28 @@ func conditions(path string, most int) []testCase {
 		ok(first+".lastTransitionTime", "2026-10-01T08:00:00.123456Z"),
 	)
 }
+
+// someKey is an X25519 public key.
+const someKey = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08="
+
+func credentialKeys(path string) []testCase {
+	const none = "credentialKey must be an X25519 public key: 32 bytes in base64"
+	return cases(
+		ok(path, someKey), ok(path, strings.Repeat("A", 43)+"="), // the broker refuses points to which nothing can be sealed
+		testCase{path + ": left out", unset(path), accepted},
+		no(path, "", none),
+		no(path, strings.Repeat("A", 42)+"B=", none), no(path, strings.Repeat("A", 44), none), no(path, someKey[:43], none),
+		no(path, someKey[:20]+"\n"+someKey[21:], none), no(path, strings.ReplaceAll(someKey, "+", "-"), none), no(path, " "+someKey[1:], none),
+		no(path, someKey+"=", "Too long"),
+		no(path, []string{someKey}, "must be of type string"),
+	)
+}
+
+func credentials(path string) []testCase {
+	return cases(
+		missing(path+".grantUID"), bounded(path+".grantUID", 1, 64),
+		bounded(path+".sealed", 0, 16384),
+		missing(path+".issuedTime"), moments(path+".issuedTime", path+".issuedTime"),
+		missing(path+".expirationTime"), moments(path+".expirationTime", path+".expirationTime"),
+	)
+}

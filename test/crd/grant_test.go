@@ -41,6 +41,7 @@ func TestAccessGrant(t *testing.T) {
 		moments("spec.notBefore", "spec.notBefore"),
 		moments("spec.expirationTime", "spec.expirationTime"),
 		tasks("spec.task"), missing("spec.task.uid"), bounded("spec.task.uid", 1, 64),
+		credentialKeys("spec.credentialKey"),
 	))
 	for _, name := range []string{"subjects", "role", "scope", "approvers"} {
 		grantSpec.check(t, bounded("spec.summary."+name, 0, 1024))
@@ -56,9 +57,10 @@ func TestAccessGrantStatus(t *testing.T) {
 		testCase{"empty", set("status", object{}), accepted},
 		choice("status.phase", "Pending", "Active", "Ended"),
 		missing("status.bindings.0.kind"),
-		choice("status.bindings.0.kind", "RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole"),
+		choice("status.bindings.0.kind", "RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole", "ServiceAccount"),
 		references("status.bindings.0"), bounded("status.bindings.0.namespace", 0, 63),
-		lengths("status.bindings", 0, 2048, binding),
+		lengths("status.bindings", 0, 2049, binding),
+		credentials("status.credential"),
 		moments("status.grantedTime", "status.grantedTime"),
 		moments("status.endedTime", "status.endedTime"),
 		missing("status.usage.calls"), number("status.usage.calls", 0, 1<<53-1), moments("status.usage.lastCall", "status.usage.lastCall"),

@@ -59,6 +59,7 @@ spec:
   maxPendingPerRequester: 5
   task: Optional
   onRoleWidened: Revoke
+  credential: Own
   idleTimeout: 30m
   suspicious:
   - {name: secrets, expression: event.resource == 'secrets', message: nobody reads Secrets with this, action: Revoke}
@@ -100,11 +101,15 @@ spec:
   notBefore: "2026-10-01T08:00:00Z"
   expirationTime: "2026-10-01T08:30:00Z"
   task: {apiVersion: batch/v1, kind: Job, name: migrate, completeWhen: object.status.succeeded == 1, uid: 708f}
+  credentialKey: 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=
   summary: {subjects: "alice, sa:payments/migrate", role: Role/edit, scope: payments, approvers: bob}
 `
 	validCondition = `
   conditions:
   - {type: Ready, status: "True", reason: Ready, message: it is, observedGeneration: 1, lastTransitionTime: "2026-10-01T08:00:00Z"}
+`
+	validCredential = `
+  credential: {grantUID: 1a2b, sealed: c2VhbGVk, issuedTime: "2026-10-01T08:00:00Z", expirationTime: "2026-10-01T08:30:00Z"}
 `
 	validRequestStatus = `
   phase: Active
@@ -127,7 +132,7 @@ spec:
   - {kind: ReadsSecrets, message: reads every Secret of the namespace}
   grantName: fix-1a2b3c
   expirationTime: "2026-10-01T08:30:00Z"
-` + validCondition
+` + validCredential + validCondition
 	validPolicyStatus = validCondition
 	validGrantStatus  = `
   phase: Ended
@@ -138,7 +143,7 @@ spec:
   endReason: Expired
   endedBy: bob
   usage: {calls: 41, lastCall: "2026-10-01T08:29:00Z"}
-` + validCondition
+` + validCredential + validCondition
 	validUsage = `
 apiVersion: jit.accessbroker.dev/v1alpha1
 kind: AccessUsage
@@ -191,7 +196,7 @@ const (
 	smallestName  = "smallest"
 	decidedByBob  = "decided-by-bob"
 	optionalAsk   = "spec.subjects spec.scope spec.policyName spec.duration spec.startTime spec.ticket spec.task"
-	optionalGrant = "spec.roleRef spec.roleUID spec.namespaces spec.cluster spec.decisions spec.ticket spec.rules spec.roleRules spec.rulesHash spec.task spec.summary"
+	optionalGrant = "spec.roleRef spec.roleUID spec.namespaces spec.cluster spec.decisions spec.ticket spec.rules spec.roleRules spec.rulesHash spec.task spec.credentialKey spec.summary"
 )
 
 // object is an object as it is sent, whatever its fields hold.

@@ -136,6 +136,7 @@ func TestAccessPolicy(t *testing.T) {
 			choice("spec.subjects", "Self", "ServiceAccounts", "Any"),
 			choice("spec.task", "Optional", "Required"),
 			choice("spec.onRoleWidened", "Revoke", "Keep"),
+			choice("spec.credential", "Own", "Issued"),
 			number("spec.maxPendingPerRequester", 1, 1000),
 		))
 	})
@@ -202,7 +203,7 @@ func TestPolicyDefaults(t *testing.T) {
 	want := maps.Clone(written)
 	maps.Copy(want, object{
 		"clusterScope": "Forbidden", "subjects": "Self", "pendingTimeout": "24h", "maxPendingPerRequester": 10,
-		"task": "Optional", "onRoleWidened": "Revoke", "onSessionsOpen": "Report",
+		"task": "Optional", "onRoleWidened": "Revoke", "onSessionsOpen": "Report", "credential": "Own",
 	})
 	if g, w := fmt.Sprint(got["spec"]), fmt.Sprint(want); g != w {
 		t.Errorf("got\n%s\nwant\n%s", g, w)

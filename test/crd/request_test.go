@@ -148,6 +148,13 @@ func TestAccessRequest(t *testing.T) {
 	})
 
 	t.Run("task", func(t *testing.T) { requestSpec.check(t, tasks("spec.task")) })
+
+	t.Run("credentialKey", func(t *testing.T) {
+		for _, tc := range credentialKeys("spec.credentialKey") {
+			requestSpec.check(t, []testCase{{tc.name, both(unset("spec.subjects"), tc.edit), tc.want}})
+		}
+		requestSpec.check(t, []testCase{{"with subjects", set("spec.credentialKey", someKey), "spec: …credentialKey and subjects exclude each other: only the requester gets an issued credential"}})
+	})
 }
 
 func TestAccessRequestStatus(t *testing.T) {
@@ -156,6 +163,7 @@ func TestAccessRequestStatus(t *testing.T) {
 		testCase{"empty", set("status", object{}), accepted},
 		choice("status.phase", "Pending", "Approved", "Active", "Completed", "Expired", "Revoked", "Denied", "Lapsed", "Failed"),
 		policyRefs("status.policy"),
+		credentials("status.credential"),
 		number("status.requiredApprovals", 0, 16),
 		subjects("status.approvers.0"),
 		lengths("status.approvers", 0, 64, func(i int) object { return object{"kind": "User", "name": numbered("u")(i)} }),

@@ -124,6 +124,8 @@ func TestSamples(t *testing.T) {
 		{name: "production", who: "alice", groups: []string{"developers"}, ns: "shop", approve: []client.Client{sre1}, want: v1alpha1.RequestActive},
 		{name: "production, nobody approves", who: "alice", groups: []string{"developers"}, ns: "shop", want: v1alpha1.RequestPending},
 
+		{name: "issued", who: "alice", groups: []string{"developers"}, ns: "shop", edit: func(s *v1alpha1.AccessRequestSpec) { s.CredentialKey = kit.NewKey(t).Public() }, approve: []client.Client{sre1}, want: v1alpha1.RequestActive},
+
 		{name: "read-only", who: "alice", groups: []string{"developers"}, ns: "default", edit: role("view", nil), want: v1alpha1.RequestActive},
 		{name: "read-only, the system", who: "alice", groups: []string{"developers"}, ns: "kube-system", edit: role("view", nil), want: v1alpha1.RequestDenied},
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/text"
 	"github.com/accessbroker/accessbroker/internal/usage"
 )
@@ -92,6 +93,9 @@ func users(callers []usage.CallerUse) []string {
 func who(c usage.Caller) string {
 	if c.As != "" {
 		return word(c.User) + " as " + word(c.As)
+	}
+	if identity.Issued(c.User) {
+		return "the issued credential " + word(c.User[strings.LastIndex(c.User, ":")+1:])
 	}
 	return word(c.User)
 }

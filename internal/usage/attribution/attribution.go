@@ -33,6 +33,8 @@ type known struct {
 	uid         types.UID
 	bindings    map[place]bool
 	from, until time.Time // until is zero while it is active
+	// issued: only who holds its credential is its user, and is nobody else's.
+	issued bool
 	// rules are what the role allowed when it was approved, in all of cluster or in
 	// the namespaces.
 	rules []rbacv1.PolicyRule
@@ -48,7 +50,7 @@ func New(list []*v1alpha1.AccessGrant, before *Grants) *Grants {
 	for _, object := range list {
 		k := knownOf(object, before)
 		g.byName[k.name] = k
-		for _, s := range object.Spec.Subjects {
+		for _, s := range grant.Bound(object) {
 			switch s.Kind {
 			case v1alpha1.GroupKind:
 				g.byGroup[s.Name] = append(g.byGroup[s.Name], k)
@@ -64,7 +66,7 @@ func New(list []*v1alpha1.AccessGrant, before *Grants) *Grants {
 }
 
 func knownOf(g *v1alpha1.AccessGrant, before *Grants) *known {
-	k := &known{name: g.Name, uid: g.UID}
+	k := &known{name: g.Name, uid: g.UID, issued: grant.Issued(g)}
 	if before != nil && before.byName[g.Name] != nil && before.byName[g.Name].uid == g.UID {
 		*k = *before.byName[g.Name] // its spec never changes
 	} else {
@@ -103,7 +105,8 @@ type Share struct {
 	Shared bool
 }
 
-// Of returns the grants that a call belongs to. One that was refused belongs to all
+// Of returns the grants that a call belongs to. One with an issued credential belongs
+// to its grant, whatever allowed it. One that was refused belongs to all
 // grants of the caller that were active then: with them they tried it.
 func (g *Grants) Of(e *usage.Event) []Share {
 	var shares []Share
@@ -117,7 +120,7 @@ func (g *Grants) Of(e *usage.Event) []Share {
 		if k == named || slices.ContainsFunc(shares, func(s Share) bool { return s.Grant == k.name }) || !k.activeAt(e.Received) {
 			continue
 		}
-		if e.Allowed {
+		if e.Allowed && !k.issued {
 			if asked == nil {
 				asked = ruleOf(right, name)
 			}

@@ -52,6 +52,17 @@ func call(reason string, changes ...func(*usage.Event)) *usage.Event {
 	return e
 }
 
+// issued is a grant of alice's with a credential of its own.
+func issued(name string, lines []string) *v1alpha1.AccessGrant {
+	g := granted(name, user("alice"), lines, "payments")
+	g.Spec.CredentialKey = "key"
+	return g
+}
+
+func asIssued(name string) func(*usage.Event) {
+	return func(e *usage.Event) { e.User = "system:serviceaccount:access-broker-grants:" + name + suffix }
+}
+
 func by(kind, name string) string {
 	return fmt.Sprintf(`RBAC: allowed by %s %q of ClusterRole "edit" to User "alice"`, kind, name)
 }
@@ -103,10 +114,17 @@ func TestOf(t *testing.T) {
 			[]*v1alpha1.AccessGrant{granted("s", v1alpha1.Subject{Kind: v1alpha1.ServiceAccountKind, Namespace: "ci", Name: "deployer"}, pods, "payments")},
 			call(by("ClusterRoleBinding", "admins"), func(e *usage.Event) { e.User = "system:serviceaccount:ci:deployer" }), "s~",
 		},
-		"for one name":         {[]*v1alpha1.AccessGrant{granted("n", alice, []string{"get pods api-0"}, "payments")}, call(by("ClusterRoleBinding", "admins")), "n~"},
-		"for one name, of all": {[]*v1alpha1.AccessGrant{granted("n", alice, []string{"get pods api-0"}, "payments")}, call(by("ClusterRoleBinding", "admins"), func(e *usage.Event) { e.Name = "api-1" }), ""},
-		"a path":               {[]*v1alpha1.AccessGrant{granted("p", alice, []string{"get /metrics"})}, call(by("ClusterRoleBinding", "admins"), func(e *usage.Event) { e.Resource, e.Namespace, e.Name, e.Path = "", "", "", "/metrics" }), "p~"},
-		"everything":           {[]*v1alpha1.AccessGrant{granted("p", alice, []string{"* *.*"})}, call(by("ClusterRoleBinding", "admins"), func(e *usage.Event) { e.Resource, e.Subresource = "pods", "exec" }), "p~"},
+		"an issued credential":           {[]*v1alpha1.AccessGrant{issued("i", pods)}, call(by("RoleBinding", "i"+suffix+"/payments"), asIssued("i")), "i"},
+		"an issued one, by another way":  {[]*v1alpha1.AccessGrant{issued("i", pods)}, call(by("ClusterRoleBinding", "system:discovery"), asIssued("i"), func(e *usage.Event) { e.Resource, e.Namespace, e.Path = "", "", "/api" }), "i~"},
+		"an issued one, refused":         {[]*v1alpha1.AccessGrant{issued("i", pods)}, call("", asIssued("i"), func(e *usage.Event) { e.Allowed, e.Code, e.Verb = false, 403, "delete" }), "i"},
+		"the requester of an issued one": {[]*v1alpha1.AccessGrant{issued("i", pods)}, call(by("ClusterRoleBinding", "admins")), ""},
+		"an issued one beside one's own": {append(slices.Clone(one), issued("i", pods)), call(by("RoleBinding", "i"+suffix+"/payments"), asIssued("i")), "i"},
+		"an issued one of another grant": {[]*v1alpha1.AccessGrant{issued("i", pods)}, call("", asIssued("j"), func(e *usage.Event) { e.Allowed, e.Code = false, 403 }), ""},
+		"an issued one before its grant": {[]*v1alpha1.AccessGrant{issued("i", pods)}, call("", asIssued("i"), func(e *usage.Event) { e.Allowed, e.Code, e.Received = false, 403, noon.Add(-time.Second) }), ""},
+		"for one name":                   {[]*v1alpha1.AccessGrant{granted("n", alice, []string{"get pods api-0"}, "payments")}, call(by("ClusterRoleBinding", "admins")), "n~"},
+		"for one name, of all":           {[]*v1alpha1.AccessGrant{granted("n", alice, []string{"get pods api-0"}, "payments")}, call(by("ClusterRoleBinding", "admins"), func(e *usage.Event) { e.Name = "api-1" }), ""},
+		"a path":                         {[]*v1alpha1.AccessGrant{granted("p", alice, []string{"get /metrics"})}, call(by("ClusterRoleBinding", "admins"), func(e *usage.Event) { e.Resource, e.Namespace, e.Name, e.Path = "", "", "", "/metrics" }), "p~"},
+		"everything":                     {[]*v1alpha1.AccessGrant{granted("p", alice, []string{"* *.*"})}, call(by("ClusterRoleBinding", "admins"), func(e *usage.Event) { e.Resource, e.Subresource = "pods", "exec" }), "p~"},
 		"a long session's path": {
 			[]*v1alpha1.AccessGrant{granted("e", alice, []string{"create pods/exec"}, "payments")},
 			call(by("RoleBinding", "e"+suffix+"/payments"), func(e *usage.Event) { e.Verb, e.Subresource = "create", "exec" }), "e",
