@@ -121,12 +121,18 @@ func (o *options) tidy(ctx context.Context, c *cluster.Client, store *keys.Store
 	for _, k := range others[:min(len(others), maxTidied)] {
 		switch {
 		case !over(ctx, c, k, time.Now()):
-		case k.Name == "":
+		case k.Name == "", named(all, k) > 1: // its context is that of another request now
 			_ = k.Remove()
 		default:
 			_, _ = o.forget(ctx, k.Namespace, k.Name, "")
 		}
 	}
+}
+
+// named counts the keys of requests that are called as that of k, which may have been
+// deleted and made again.
+func named(all []*keys.Kept, k *keys.Kept) int {
+	return len(view.Keep(all, func(other **keys.Kept) bool { return (*other).Namespace == k.Namespace && (*other).Name == k.Name }))
 }
 
 // over tells whether a key opens nothing any more. An error is no answer.

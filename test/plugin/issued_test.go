@@ -453,6 +453,25 @@ func TestKilledWhileAsking(t *testing.T) {
 	m.access(t, "logout", "fix", "-n", ns).ok(t, "Removed the key of "+ns+"/fix")
 }
 
+// A request that was deleted and made again under its name has a key of its own, which
+// the end of the first one leaves alone.
+func TestAskedAgainUnderTheName(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	issues(t, ns)
+	m := alice.machine(t)
+	first := m.has(t, ns, "fix")
+	m.access(t, "login", "fix", "-n", ns).ok(t)
+	kit.Delete(t, alice, first)
+	e.WaitGone(t, first)
+	m.access(t, "credential", "fix", "-n", ns).ends(t, 7, "there is no request fix in namespace "+ns)
+	m.has(t, ns, "fix")
+	if left := m.keys(t); len(left) != 1 {
+		t.Errorf("keys: %v", left)
+	}
+	m.run(t, "--context", contextOf(ns, "fix"), "auth", "can-i", "delete", "pods").ok(t, "yes")
+}
+
 // The identity that fetches the credential may be made by an exec plugin itself; one
 // that is made of the credential is told so, and does not call itself for ever.
 func TestBaseIsAnExecPlugin(t *testing.T) {
