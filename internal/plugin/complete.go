@@ -72,6 +72,10 @@ func (o *options) lookUp(cmd *cobra.Command, find func(context.Context, *cluster
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 	defer cancel()
 	var found []string
+	err := o.useOwnContext()
+	if err != nil {
+		return nil, noFiles
+	}
 	c, err := cluster.Connect(o.config)
 	if err == nil {
 		found, err = find(ctx, c)

@@ -105,6 +105,11 @@ func (o *options) newDecideCommand(d deciding) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if d.verdict == v1alpha1.VerdictRelease && request.Spec.CredentialKey != "" {
+			if _, err := o.forget(ctx, request.Namespace, request.Name, ""); err != nil {
+				fmt.Fprintln(o.ErrOut, "warning: "+term.Clean("it is given back, but its context or key is left here: "+err.Error()))
+			}
+		}
 		if out.printer != nil {
 			return out.printer.PrintObj(decided, o.Out)
 		}

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -49,7 +50,7 @@ func printed(t *testing.T, s string, width int) map[string]string {
 	r.Name, r.Namespace = s, s
 	r.Spec = v1alpha1.AccessRequestSpec{
 		Requester: v1alpha1.UserInfo{Username: s, Groups: []string{s}}, Subjects: subjects,
-		RoleRef: &v1alpha1.RoleRef{Kind: s, Name: s}, Reason: s, Ticket: s, PolicyName: s,
+		RoleRef: &v1alpha1.RoleRef{Kind: s, Name: s}, Reason: s, Ticket: s, PolicyName: s, CredentialKey: s,
 		Scope: &v1alpha1.Scope{NamespaceSelector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{s: v1alpha1.LabelValue(s)}}},
 		Task:  &v1alpha1.TaskRef{APIVersion: s, Kind: s, Name: s, CompleteWhen: s},
 	}
@@ -59,6 +60,8 @@ func printed(t *testing.T, s string, width int) map[string]string {
 		Decisions: decisions, Conditions: conditions,
 		Pins: &v1alpha1.Pins{Namespaces: []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: s}}}},
 	}
+	active := r.DeepCopy()
+	active.Status.Phase, active.Status.Credential = v1alpha1.RequestActive, &v1alpha1.SealedCredential{GrantUID: types.UID(s), Sealed: s}
 	named := r.DeepCopy()
 	named.Spec.Scope = &v1alpha1.Scope{Namespaces: []string{s, s}}
 	named.Status.Phase = v1alpha1.RequestPending
@@ -68,6 +71,7 @@ func printed(t *testing.T, s string, width int) map[string]string {
 		Conditions: []v1alpha1.PolicyCondition{{Name: s, Message: s}},
 	}, Status: v1alpha1.AccessPolicyStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: "False", Message: s}}}}
 	g := someGrants()[0]
+	g.Spec.CredentialKey = s
 	g.Name, g.Spec.Requester, g.Spec.Decisions, g.Spec.PolicyRef.Name, g.Spec.Reason, g.Spec.Ticket = s, r.Spec.Requester, decisions, s, s, s
 	g.Spec.RequestRef.Namespace, g.Spec.RequestRef.Name, g.Status.EndedBy, g.Status.EndReason, g.Status.Conditions = s, s, s, v1alpha1.EndReason(s), conditions
 	g.Spec.Summary = v1alpha1.GrantSummary{Subjects: s, Role: s, Scope: s, Approvers: s}
@@ -79,6 +83,7 @@ func printed(t *testing.T, s string, width int) map[string]string {
 	out := map[string]string{
 		"page": page(view.PageOf(r, now), term.Style{}), "page of names": page(view.PageOf(named, now), term.Style{Terminal: true}),
 		"next":     next(named, v1alpha1.UserInfo{Username: "bob", Groups: []string{s}}) + next(named, v1alpha1.UserInfo{Username: s}),
+		"issued":   page(view.PageOf(active, now), term.Style{}) + next(active, v1alpha1.UserInfo{Username: s}) + page(view.PageOfGrant(&g, now), term.Style{}),
 		"question": term.Clean(view.Question(r, now)), "nothing": nothing(s, true),
 	}
 	for _, terminal := range []bool{false, true} {
@@ -111,7 +116,7 @@ func printed(t *testing.T, s string, width int) map[string]string {
 
 	resource := schema.GroupResource{Resource: "accessrequests"}
 	for _, err := range []error{
-		errors.New(s), &ended{exitOver, s}, hintf("Do this.", "%s", s), apierrors.NewNotFound(resource, s), apierrors.NewUnauthorized(s),
+		errors.New(s), unusable(active, now), unusable(r, now), notYours(r), &ended{exitOver, s}, hintf("Do this.", "%s", s), apierrors.NewNotFound(resource, s), apierrors.NewUnauthorized(s),
 		apierrors.NewForbidden(resource, s, errors.New("ValidatingAdmissionPolicy 'p' with binding 'b' denied request: "+s)),
 		apierrors.NewForbidden(resource, s, errors.New(s)),
 		apierrors.NewInvalid(schema.GroupKind{Kind: "AccessRequest"}, s, field.ErrorList{field.Invalid(field.NewPath("spec", s), s, s)}),

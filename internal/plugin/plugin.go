@@ -84,6 +84,8 @@ when the time is up, the task is done, or somebody says stop.`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+
+		PersistentPreRunE: func(*cobra.Command, []string) error { return o.useOwnContext() },
 	}
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
@@ -104,6 +106,9 @@ when the time is up, the task is done, or somebody says stop.`,
 		o.newAuditCommand(),
 		o.newUsageCommand(),
 		o.newAdviseCommand(),
+		o.newLoginCommand(),
+		o.newLogoutCommand(),
+		o.newCredentialCommand(),
 	)
 	root.AddCommand(view.Each(verdicts, o.newDecideCommand)...)
 	o.completeGlobalFlags(root)

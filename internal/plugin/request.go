@@ -34,6 +34,7 @@ type ask struct {
 	duration, start    string
 	reason, ticket     string
 	policy, name       string
+	credential         bool
 	wait               bool
 	timeout            time.Duration
 }
@@ -78,6 +79,9 @@ Exit status with --wait:
   # Exactly some permissions, where the installation allows --rules
   kubectl access request -n payments --rules 'get,list pods/log' --rules 'patch deployments.apps api' --reason debugging
 
+  # With a credential of the access's own, where a policy issues them
+  kubectl access request edit -n payments --reason "INC-42: stuck consumers" --credential --wait
+
   # Tonight, by the policy break-glass
   kubectl access request admin -n payments --start 2026-05-04T22:00:00Z --policy break-glass --reason "planned failover"`,
 		Annotations: map[string]string{roleAnnotation: "access-requester"},
@@ -96,6 +100,7 @@ Exit status with --wait:
 	f := cmd.Flags()
 	f.StringArrayVar(&a.subjects, "subject", nil, "Who gets the access instead of you: user:NAME, group:NAME or sa:NAMESPACE/NAME. May be repeated.")
 	f.StringVar(&a.start, "start", "", "Not before: a time such as 2026-05-04T10:00:00Z, or +10m from now.")
+	f.BoolVar(&a.credential, "credential", false, "Ask for a credential of the access's own, instead of access for your own identity; 'kubectl access login' uses it. It can be opened on this machine alone.")
 	f.BoolVar(&a.wait, "wait", false, "Wait until the access is active or never will be; the exit status says which.")
 	cmd.Flag("timeout").Usage = "How long to --wait. By default as long as it takes."
 	complete(cmd, "subject", prefixes("user:", "group:", "sa:"))
@@ -150,7 +155,11 @@ func (o *options) runRequest(cmd *cobra.Command, a ask, out *output) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Ask(ctx, request); err != nil {
+	ask := c.Ask
+	if a.credential {
+		ask = func(ctx context.Context, request *v1alpha1.AccessRequest) error { return o.askWithKey(ctx, c, request) }
+	}
+	if err := ask(ctx, request); err != nil {
 		return err
 	}
 	if out.printer == nil {
@@ -158,6 +167,9 @@ func (o *options) runRequest(cmd *cobra.Command, a ask, out *output) error {
 	}
 	if a.wait {
 		last, err := o.wait(ctx, c, request, a.timeout)
+		if err == nil && a.credential {
+			o.sayHowToUse(last)
+		}
 		if out.printer != nil {
 			err = errors.Join(err, out.printer.PrintObj(last, o.Out))
 		}
@@ -206,6 +218,8 @@ func (a ask) spec(now time.Time) (v1alpha1.AccessRequestSpec, error) {
 		return spec, errors.New("--timeout needs --wait")
 	case a.completeWhen != "" && a.task == "":
 		return spec, errors.New("--complete-when needs --task")
+	case a.credential && len(a.subjects) > 0:
+		return spec, errors.New("--credential and --subject exclude each other: only you get the credential; whoever needs the access asks for themselves")
 	}
 	err := errors.Join(checkLine("--reason", a.reason, maxReason), checkLine("--ticket", a.ticket, maxTicket))
 	if err != nil {

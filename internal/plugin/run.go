@@ -19,6 +19,7 @@ import (
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/credential"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
@@ -37,6 +38,9 @@ The access is released when the command ends, whatever way. The command runs as
 you do, with your kubeconfig, so it needs no changes; --context, --kubeconfig
 and --namespace hold for it, too. Its input, output, terminal, signals and exit
 status are its own.
+
+With --credential, the command alone has the access, and you do not: it runs as
+an identity of the access, with a kubeconfig of its own that goes when it ends.
 
 Ctrl-C while the request waits withdraws it. When the access ends before the
 command does, this is said on standard error and the command goes on, without
@@ -58,6 +62,9 @@ it, or before it has begun:
 		Example: `  # Restart a Deployment, with access to do so for as long as that takes
   kubectl access run edit -n payments --reason "INC-42: stuck consumers" -- kubectl rollout restart deployment/api
 
+  # With a credential that nobody but the command has
+  kubectl access run edit -n payments --reason "INC-42" --credential -- ./migrate.sh
+
   # A shell that has the access
   kubectl access run edit -n payments --for 1h --reason "INC-42" -- bash
 
@@ -76,6 +83,7 @@ it, or before it has begun:
 	o.askFlags(cmd, &r.ask)
 	o.taskFlags(cmd, &r.ask)
 	r.stopFlag(cmd)
+	cmd.Flags().BoolVar(&r.ask.credential, "credential", false, "Ask for a credential of the access's own, which the command alone has, instead of access for your own identity.")
 	return cmd
 }
 
@@ -89,6 +97,9 @@ type runner struct {
 	command []string
 	path    string
 	cluster *cluster.Client
+	// key of the issued credential that the command alone has, nil where it runs as we
+	// do.
+	key     *credential.Key
 	signals chan os.Signal
 	// held are the requests to release at the end.
 	held []*v1alpha1.AccessRequest
@@ -128,6 +139,12 @@ func (r *runner) runOnce(cmd *cobra.Command) error {
 	c, request, err := r.prepare(cmd, r.ask)
 	if err != nil {
 		return err
+	}
+	if r.ask.credential {
+		if r.key, err = credential.NewKey(); err != nil {
+			return err
+		}
+		request.Spec.CredentialKey = r.key.Public()
 	}
 	r.cluster = c
 	stop := r.listen()
@@ -444,7 +461,10 @@ func notReleased(request *v1alpha1.AccessRequest, err error) string {
 
 // environment is what the command runs in with the access of a request, nil for as it
 // is here, and what takes away what was made for it.
-func (r *runner) environment(_ context.Context, _ *v1alpha1.AccessRequest) (env []string, cleanup func(), err error) {
+func (r *runner) environment(ctx context.Context, request *v1alpha1.AccessRequest) (env []string, cleanup func(), err error) {
+	if r.key != nil && request != nil {
+		return r.issuedEnvironment(ctx, request)
+	}
 	return kubeconfigFor(r.config)
 }
 

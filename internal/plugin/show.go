@@ -153,8 +153,13 @@ func layOut(out *strings.Builder, p view.Page, s term.Style) {
 
 // next lays out the commands for what I can do about a request.
 func next(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) (out string) {
+	begin := "\n"
+	if view.MyCredential(r, me) {
+		out = fmt.Sprintf("\n%-22s%s\n", "To use it:", term.Clean(view.Command("login", r)))
+		begin = ""
+	}
 	why, verdicts := view.Next(r, me)
-	lead := fmt.Sprintf("\n%-22s", why+":")
+	lead := begin + fmt.Sprintf("%-22s", why+":")
 	for _, verdict := range verdicts {
 		out += lead + "kubectl access " + strings.ToLower(string(verdict)) + " " + term.Clean(r.Name) + " -n " + term.Clean(r.Namespace) + "\n"
 		lead = fmt.Sprintf("%22s", "or  ")

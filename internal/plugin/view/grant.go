@@ -22,6 +22,7 @@ func PageOfGrant(g *v1alpha1.AccessGrant, now time.Time) Page {
 	}
 	p.fact("Where", where)
 	p.fact("When", "given "+text.Moment(Given(g))+", at most until "+text.Moment(g.Spec.ExpirationTime.Time))
+	p.fact("Credential", issuedTo(g))
 	p.fact("Why", g.Spec.Reason)
 	p.fact("Ticket", g.Spec.Ticket)
 	lines := RulesOfGrant(g)

@@ -52,6 +52,7 @@ func PageOf(r *v1alpha1.AccessRequest, now time.Time) Page {
 	p.fact("What", text.Role(r.Spec.RoleRef))
 	p.fact("Where", whereOf(r))
 	p.fact("How long", howLong(r, now))
+	p.fact("Credential", credentialOf(r, now))
 	p.fact("Why", r.Spec.Reason)
 	p.fact("Ticket", r.Spec.Ticket)
 	p.Facts = append(p.Facts, Part{"Risks", worst(risks, r.Status.RulesHash != "")})

@@ -28,6 +28,7 @@ func Policies(policies []v1alpha1.AccessPolicy, wide bool) Table {
 			row = append(row,
 				cell{"REQUESTERS", strings.Join(text.Subjects(p.Spec.Requesters), ",")},
 				cell{"FOR WHOM", string(p.Spec.Subjects)},
+				cell{"CREDENTIAL", string(p.Spec.Credential)},
 				cell{"TASK", string(p.Spec.Task)},
 				cell{"CONDITIONS", strings.Join(Each(p.Spec.Conditions, inWords), "; ")})
 		}
@@ -42,12 +43,15 @@ func inWords(c v1alpha1.PolicyCondition) string {
 	return c.Name + ": " + text.Trim(c.Message)
 }
 
-// offered are the roles of a policy, ClusterRoles by their bare name as
-// `request` takes them.
+// offered are the roles of a policy, ClusterRoles by their bare name as `request` takes
+// them, and the flags that it needs.
 func offered(spec *v1alpha1.AccessPolicySpec) string {
 	names := Each(spec.Roles, RoleArgument)
 	if len(spec.Rules) > 0 {
 		names = append(names, "--rules")
+	}
+	if spec.Credential == v1alpha1.CredentialIssued {
+		names = append(names, "--credential")
 	}
 	return strings.Join(names, ",")
 }
