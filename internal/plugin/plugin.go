@@ -96,6 +96,7 @@ when the time is up, the task is done, or somebody says stop.`,
 		o.newAuditCommand(),
 		o.newUsageCommand(),
 		o.newAdviseCommand(),
+		o.newCredentialCommand(),
 	)
 	root.AddCommand(view.Each(verdicts, o.newDecideCommand)...)
 	o.completeGlobalFlags(root)
