@@ -72,7 +72,7 @@ func TestPatternsDecide(t *testing.T) {
 func TestWorkloadsByPattern(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+	p := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 		s.Requesters = []v1alpha1.PolicySubject{{Kind: "SPIFFE", Name: "spiffe://example.org/ns/*/sa/deployer"}}
 		s.Approvers = []v1alpha1.PolicySubject{{Kind: "SPIFFE", Name: "spiffe://example.org/**"}}
 		s.RequiredApprovals = ptr.To[int32](2)
@@ -96,9 +96,9 @@ func TestWorkloadsByPattern(t *testing.T) {
 	if len(g.Spec.Subjects) != 1 || g.Spec.Subjects[0].Subject != (v1alpha1.Subject{Kind: "User", Name: "spiffe://example.org/ns/a/sa/deployer"}) {
 		t.Errorf("the grant is for %v", g.Spec.Subjects)
 	}
-	if request := lab.NewRequest(ns, nil); whoever(t, "spiffe://example.org/ns/a/sa/other").Create(t.Context(), request) != nil {
+	if request := lab.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) { s.PolicyName = p.Name }); whoever(t, "spiffe://example.org/ns/a/sa/other").Create(t.Context(), request) != nil {
 		t.Error("everybody may ask, and is told whom the policy is for")
-	} else if denied := e.WaitFor(t, request, v1alpha1.RequestDenied); !kit.HasMessage(denied.Status.Conditions, "which is for spiffe://example.org/ns/*/sa/deployer") {
+	} else if denied := e.WaitFor(t, request, v1alpha1.RequestDenied); !kit.HasMessage(denied.Status.Conditions, "it is for spiffe://example.org/ns/*/sa/deployer") {
 		t.Errorf("it says %s", kit.Describe(denied.Status.Conditions))
 	}
 	kit.MustDecide(t, deployer, request, v1alpha1.VerdictRelease)
