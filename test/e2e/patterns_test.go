@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -63,6 +65,37 @@ func TestPatternsDecide(t *testing.T) {
 		try("zoe2", false)
 		if t.Failed() {
 			break // one pattern's cases are enough to read
+		}
+	}
+}
+
+// TestLongestPatterns: with as many approvers as there can be, all of them patterns of
+// the greatest length, and a name of the greatest length, the admission policies still
+// say yes or no, and not that it costs too much.
+func TestLongestPatterns(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	segment := strings.Repeat("a", 30)
+	end := strings.Repeat("/"+segment, 13) + "/"
+	var approvers []v1alpha1.PolicySubject
+	for i := range 64 {
+		name := fmt.Sprintf("spiffe://example.org/%02d", i) + end
+		name += strings.Repeat("b", 512-len(name)-len("/**")) + "/**"
+		approvers = append(approvers, v1alpha1.PolicySubject{Kind: "SPIFFE", Name: name})
+	}
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvers = approvers })
+	request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
+	last := strings.TrimSuffix(approvers[63].Name, "**")
+	body := client.RawPatch(types.MergePatchType, []byte(`{"status":{"decisions":[{"verdict":"Deny"}]}}`))
+	for name, want := range map[string]bool{
+		last + strings.Repeat("c", 2048-len(last)):                                       true,
+		last + strings.Repeat("c", 2046-len(last)) + "/d":                                true,
+		last + strings.Repeat("/", 2048-len(last)):                                       false,
+		"spiffe://example.org/" + strings.Repeat("d", 2048-len("spiffe://example.org/")): false,
+	} {
+		err := whoever(t, name).Status().Patch(t.Context(), request.DeepCopy(), body, client.DryRunAll)
+		if (err == nil) != want || err != nil && !strings.Contains(err.Error(), "is not among the approvers") {
+			t.Errorf("%.80s… decides: %.300v; want %v", name, err, want)
 		}
 	}
 }
