@@ -232,11 +232,14 @@ func (i *issuer) run(ctx context.Context, args ...string) (string, error) {
 		at++
 	}
 	line := append(append(append([]string{}, args[:at]...), "-socketPath", filepath.Join(i.dir, "server.sock")), args[at:]...)
-	output, err := exec.CommandContext(ctx, program("spire-server"), line...).CombinedOutput()
+	cmd := exec.CommandContext(ctx, program("spire-server"), line...)
+	var output, words strings.Builder // what it warns of is no part of the result
+	cmd.Stdout, cmd.Stderr = &output, &words
+	err := cmd.Run()
 	if err != nil {
-		err = fmt.Errorf("spire-server %s: %w\n%s", strings.Join(args, " "), err, output)
+		err = fmt.Errorf("spire-server %s: %w\n%s%s", strings.Join(args, " "), err, output.String(), words.String())
 	}
-	return strings.TrimSpace(string(output)), err
+	return strings.TrimSpace(output.String()), err
 }
 
 // id is a SPIFFE ID of the trust domain.
