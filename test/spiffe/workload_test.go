@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -116,7 +115,7 @@ func (w *workload) run(t *testing.T, name string, args ...string) (stdout, stder
 		}
 	}
 	cmd.Env = append(cmd.Env, "HOME="+w.home, "KUBECONFIG="+w.kubeconfig, "SPIFFE_ENDPOINT_SOCKET="+socket)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: w.uid, Gid: w.uid}, Pdeathsig: syscall.SIGKILL}
+	asUser(cmd, w.uid)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
