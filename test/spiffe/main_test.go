@@ -86,8 +86,8 @@ func play(m *testing.M) (code int, err error) {
 	if open, err = os.MkdirTemp("", "spiffe-"); err != nil {
 		return 1, err
 	}
-	defer os.RemoveAll(open)
-	if err := os.Chmod(open, 0o755); err != nil { //nolint:gosec // workloads run as other users
+	defer func() { _ = os.RemoveAll(open) }()
+	if err := os.Chmod(open, 0o755); err != nil {
 		return 1, err
 	}
 	ca, err := newAuthority()

@@ -204,7 +204,7 @@ func TestWrongAudience(t *testing.T) {
 	t.Parallel()
 	w := registered(t, "/ns/a/sa/wrong-audience")
 	w.configure(t, "--audience=vault")
-	w.cannot(t, "Unauthorized", "get", "pods")
+	w.cannot(t, "the server has asked for the client to provide credentials", "get", "pods")
 	w.cannot(t, "--audience, that the API server accepts", "access", "list")
 	// One of several is enough, as everywhere: so never ask for several.
 	w.configure(t, "--audience="+audience)
