@@ -28,7 +28,7 @@ rm -f "$stamp" "${programs[@]/#/$out/}"
 
 build() { # output package
   local start=$SECONDS
-  echo "spire: building spire/${1#"$out"/} from source (once; 10 minutes on 2 cores for the first, less for the rest) ..."
+  echo "spire: building spire/${1#"$out"/} from source (once; it is large: many minutes on 2 cores, less for those after it) ..."
   go build -trimpath -buildvcs=false -ldflags "-s -w" -o "$1" "$2"
   echo "spire: built spire/${1#"$out"/} in $((SECONDS - start)) s"
 }
