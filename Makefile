@@ -97,6 +97,15 @@ test-node: controlplane build node-binaries ## Run the tests that need a node, e
 	@$(if $(KUBERNETES),KUBEBUILDER_ASSETS=$(CURDIR)/bin/$(KUBERNETES)) TEST_NODE=$(TEST_NODE) \
 	  go test -p 1 -count=1 -parallel 8 -timeout 20m -v $(ARGS) ./test/node/...
 
+# The processes of the tests are workloads of users of their own, so it needs root.
+# TEST_SPIFFE=must fails where TEST_SPIFFE=1 skips because something is missing:
+# without a C compiler build.sh says what was not built, and the tests what did not run.
+TEST_SPIFFE ?= 1
+.PHONY: test-spiffe
+test-spiffe: controlplane build ## Run the tests with a real SPIRE, e.g. make test-spiffe ARGS='-run Rotation -v'
+	@hack/spire/build.sh || [[ $$? == 3 && $(TEST_SPIFFE) != must ]]
+	@TEST_SPIFFE=$(TEST_SPIFFE) go test -count=1 -timeout 20m -v $(ARGS) ./test/spiffe
+
 .PHONY: test-versions
 test-versions: controlplane build ## Run the suites that depend on the version on the newest Kubernetes and on OLDER, e.g. make test-versions OLDER=1.30 VERSIONED=./test/e2e
 	@hack/controlplane/build.sh $(OLDER)

@@ -110,8 +110,8 @@ func newWorld(t *testing.T, edit func(*v1alpha1.AccessPolicySpec)) *world {
 	w.policy = &v1alpha1.AccessPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "p-" + ns.Name},
 		Spec: v1alpha1.AccessPolicySpec{
-			Requesters:        []v1alpha1.Subject{{Kind: "User", Name: "alice"}},
-			Approvers:         []v1alpha1.Subject{{Kind: "Group", Name: "sre"}},
+			Requesters:        []v1alpha1.PolicySubject{{Kind: "User", Name: "alice"}},
+			Approvers:         []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}},
 			RequiredApprovals: ptr.To[int32](1),
 			Roles:             []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
 			Namespaces:        &v1alpha1.PolicyNamespaces{Names: []string{ns.Name}},

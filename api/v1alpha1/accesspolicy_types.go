@@ -99,7 +99,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.roles) || has(self.rules)",message="at least one of roles and rules is required"
 // +kubebuilder:validation:XValidation:rule="has(self.namespaces) || self.clusterScope == 'Allowed'",message="at least one of namespaces and clusterScope: Allowed is required"
 // +kubebuilder:validation:XValidation:rule="self.requiredApprovals == 0 || (has(self.approvers) && size(self.approvers) > 0)",message="approvers are required when requiredApprovals is above 0"
-// +kubebuilder:validation:XValidation:rule="!has(self.approvers) || self.approvers.exists(a, a.kind == 'Group') || self.requiredApprovals <= size(self.approvers)",message="requiredApprovals is more than the approvers can give"
+// +kubebuilder:validation:XValidation:rule="!has(self.approvers) || self.approvers.exists(a, a.kind == 'Group' || (a.kind == 'SPIFFE' && a.name.contains('*'))) || self.requiredApprovals <= size(self.approvers)",message="requiredApprovals is more than the approvers can give"
 // +kubebuilder:validation:XValidation:rule="!has(self.defaultDuration) || ![self.defaultDuration, self.maxDuration].all(d, size(d) > 0 && d.matches('^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$')) || duration(self.defaultDuration) <= duration(self.maxDuration)",message="defaultDuration must not be above maxDuration"
 type AccessPolicySpec struct {
 	// requesters may use the policy.
@@ -107,13 +107,13 @@ type AccessPolicySpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
-	Requesters []Subject `json:"requesters"`
+	Requesters []PolicySubject `json:"requesters"`
 	// approvers may approve, deny and revoke.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.kind == b.kind && a.name == b.name && (a.kind != 'ServiceAccount' || a.__namespace__ == b.__namespace__)))",message="name each approver only once"
-	Approvers []Subject `json:"approvers,omitempty"`
+	Approvers []PolicySubject `json:"approvers,omitempty"`
 	// requiredApprovals by different people; 0 grants automatically.
 	// +required
 	// +kubebuilder:validation:Minimum=0

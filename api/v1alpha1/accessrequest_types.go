@@ -21,6 +21,7 @@ type AccessRequestSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:XValidation:rule="self.all(s, s.kind == 'ServiceAccount' || !s.name.startsWith('system:'))",message="users and groups whose name begins with system: belong to Kubernetes and cannot be given access"
+	// +kubebuilder:validation:XValidation:rule="self.all(s, s.kind != 'User' || !s.name.startsWith('spiffe://') || s.name.matches('^spiffe://[a-z0-9._-]+(/([.]{0,2}[a-zA-Z0-9_-][a-zA-Z0-9._-]*|[.]{3}[a-zA-Z0-9._-]*))+$'))",message="a user whose name begins with spiffe:// must be one workload by its exact SPIFFE ID, such as spiffe://example.org/ns/payments/sa/deployer"
 	Subjects []Subject `json:"subjects,omitempty"`
 	// roleRef names the existing role that is asked for.
 	// +optional
@@ -172,7 +173,7 @@ type AccessRequestStatus struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
-	Approvers []Subject `json:"approvers,omitempty"`
+	Approvers []PolicySubject `json:"approvers,omitempty"`
 	// rules say what the role allows, expanded, for those who decide. Each is a
 	// line of verbs, resources and, if it is for some objects only, their names,
 	// such as "get,list pods,pods/log,deployments.apps". When the role is too long

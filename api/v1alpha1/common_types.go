@@ -13,6 +13,10 @@ const (
 	ServiceAccountKind = rbacv1.ServiceAccountKind
 )
 
+// SPIFFEKind is the kind of a PolicySubject that stands for workloads by a pattern
+// over their SPIFFE IDs. RBAC does not have it.
+const SPIFFEKind = "SPIFFE"
+
 // Role kinds, as RBAC names them.
 const (
 	RoleKind        = "Role"
@@ -37,6 +41,39 @@ type Subject struct {
 	// +kubebuilder:validation:MaxLength=64
 	APIGroup string `json:"apiGroup,omitempty"`
 	// name of the user, group or ServiceAccount.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Name Name `json:"name"`
+	// namespace of a ServiceAccount.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Namespace NamespaceName `json:"namespace,omitempty"`
+}
+
+// PolicySubject is somebody whom a policy names: a user, a group, a
+// ServiceAccount, or all workloads whose SPIFFE ID matches a pattern. Its fields
+// are those of Subject, in the same order, so that one converts to the other.
+// The package identity says whom it stands for.
+//
+// +structType=atomic
+// +kubebuilder:validation:XValidation:rule="(self.kind == 'ServiceAccount') == has(self.__namespace__)",message="namespace is required for a ServiceAccount and not allowed for others"
+// +kubebuilder:validation:XValidation:rule="!has(self.apiGroup) || (self.kind in ['User', 'Group'] ? self.apiGroup == 'rbac.authorization.k8s.io' : size(self.apiGroup) == 0)",message="apiGroup must be rbac.authorization.k8s.io for a User or Group, and empty for others"
+// +kubebuilder:validation:XValidation:rule="self.kind != 'ServiceAccount' || (size(self.name) <= 253 && self.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))",message="the name of a ServiceAccount must be a DNS subdomain"
+// +kubebuilder:validation:XValidation:rule="self.kind != 'SPIFFE' || (size(self.name) <= 512 && self.name.matches('^spiffe://[a-z0-9._-]+(/([*]|[.]{0,2}[a-zA-Z0-9_-][a-zA-Z0-9._-]*|[.]{3}[a-zA-Z0-9._-]*)){0,15}/([*]{1,2}|[.]{0,2}[a-zA-Z0-9_-][a-zA-Z0-9._-]*|[.]{3}[a-zA-Z0-9._-]*)$'))",message="the name of a SPIFFE subject must be a SPIFFE ID with a path, such as spiffe://example.org/ns/payments/sa/deployer: at most 16 segments and 512 characters, where * stands for a whole segment and /** at the end for one or more"
+// +kubebuilder:validation:XValidation:rule="self.kind != 'User' || !self.name.startsWith('spiffe://') || !self.name.contains('*')",message="a User is named exactly: for all workloads that match a pattern, write kind: SPIFFE"
+type PolicySubject struct {
+	// kind of the subject: User, Group, ServiceAccount or SPIFFE.
+	// +required
+	// +kubebuilder:validation:Enum=User;Group;ServiceAccount;SPIFFE
+	Kind string `json:"kind"`
+	// apiGroup may be given as RBAC writes it; it follows from the kind.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	APIGroup string `json:"apiGroup,omitempty"`
+	// name of the user, group or ServiceAccount. For SPIFFE it is a SPIFFE ID with a
+	// path, in which * stands for one whole segment, and /** at the end for one or
+	// more: spiffe://example.org/ns/*/sa/deployer.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048

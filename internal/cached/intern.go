@@ -27,7 +27,7 @@ type interner struct {
 	lines      map[string][]string
 	rules      map[string][]v1alpha1.PolicyRule
 	risks      map[string][]v1alpha1.Risk
-	approvers  map[string][]v1alpha1.Subject
+	approvers  map[string][]v1alpha1.PolicySubject
 	policies   map[string]*v1alpha1.PolicyRef
 	roles      map[string]*v1alpha1.RoleRef
 	requesters map[string]v1alpha1.UserInfo

@@ -79,14 +79,40 @@ func Issued(username string) bool {
 	return strings.HasPrefix(username, serviceAccountPrefix+v1alpha1.GrantsNamespace+":")
 }
 
-// Among tells whether a user is one of the subjects, by the exact comparison
-// that RBAC makes.
-func Among(subjects []v1alpha1.Subject, username string, groups []string) bool {
-	return slices.ContainsFunc(subjects, func(s v1alpha1.Subject) bool {
-		if s.Kind == v1alpha1.GroupKind {
+// Exactly is the subject that a policy names, unless that stands for all
+// workloads that match a pattern. A pattern without wildcards is one workload.
+func Exactly(s v1alpha1.PolicySubject) (v1alpha1.Subject, bool) {
+	if s.Kind != v1alpha1.SPIFFEKind {
+		return v1alpha1.Subject(s), true
+	}
+	if pattern, err := ParsePattern(s.Name); err != nil || !pattern.exact() {
+		return v1alpha1.Subject{}, false
+	}
+	return v1alpha1.Subject{Kind: v1alpha1.UserKind, Name: s.Name}, true
+}
+
+// Person is the username of the one person or workload that a policy names; it
+// names none by a group or a pattern.
+func Person(s v1alpha1.PolicySubject) (string, bool) {
+	exact, ok := Exactly(s)
+	if !ok {
+		return "", false
+	}
+	return Username(exact)
+}
+
+// Among tells whether a user is one of those whom a policy names, by the exact
+// comparison that RBAC makes, or by a pattern over SPIFFE IDs.
+func Among(subjects []v1alpha1.PolicySubject, username string, groups []string) bool {
+	return slices.ContainsFunc(subjects, func(s v1alpha1.PolicySubject) bool {
+		switch s.Kind {
+		case v1alpha1.GroupKind:
 			return slices.Contains(groups, s.Name)
+		case v1alpha1.SPIFFEKind:
+			pattern, err := ParsePattern(s.Name)
+			return err == nil && pattern.Matches(username)
 		}
-		name, ok := Username(s)
+		name, ok := Username(v1alpha1.Subject(s))
 		return ok && name == username
 	})
 }
@@ -108,15 +134,19 @@ func Benefits(username string, groups []string, requester string, subjects []v1a
 }
 
 // Deciders are the approvers who may decide on a request: all but those who would
-// benefit. A group stays unless it is a subject itself: who is in it is not known
-// here.
-func Deciders(approvers []v1alpha1.Subject, requester string, subjects []v1alpha1.Subject) []v1alpha1.Subject {
-	return slices.DeleteFunc(slices.Clone(approvers), func(a v1alpha1.Subject) bool {
-		name, ok := Username(a)
+// benefit. A group stays unless it is a subject itself, and so does a pattern: who
+// is in it is not known here.
+func Deciders(approvers []v1alpha1.PolicySubject, requester string, subjects []v1alpha1.Subject) []v1alpha1.PolicySubject {
+	return slices.DeleteFunc(slices.Clone(approvers), func(a v1alpha1.PolicySubject) bool {
+		exact, ok := Exactly(a)
 		if !ok {
-			return slices.ContainsFunc(subjects, func(s v1alpha1.Subject) bool { return s.Kind == a.Kind && s.Name == a.Name })
+			return false
 		}
-		return Benefits(name, Groups(a), requester, subjects)
+		name, ok := Username(exact)
+		if !ok {
+			return slices.ContainsFunc(subjects, func(s v1alpha1.Subject) bool { return s.Kind == exact.Kind && s.Name == exact.Name })
+		}
+		return Benefits(name, Groups(exact), requester, subjects)
 	})
 }
 

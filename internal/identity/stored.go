@@ -72,12 +72,18 @@ func fits(values []string) bool {
 // it leaves out. It keeps all that approvers or subjects name: they decide whether
 // it counts. An approval also keeps what fits of the rest, because it is weighed
 // again when the policy changes.
-func StoredGroups(groups []string, verdict v1alpha1.Verdict, approvers, subjects []v1alpha1.Subject) ([]string, int32) {
+func StoredGroups(groups []string, verdict v1alpha1.Verdict, approvers []v1alpha1.PolicySubject, subjects []v1alpha1.Subject) ([]string, int32) {
 	var named []string
-	for _, s := range slices.Concat(approvers, subjects) {
-		if s.Kind == v1alpha1.GroupKind && slices.Contains(groups, s.Name) {
-			named = append(named, s.Name)
+	name := func(kind, group string) {
+		if kind == v1alpha1.GroupKind && slices.Contains(groups, group) {
+			named = append(named, group)
 		}
+	}
+	for _, a := range approvers {
+		name(a.Kind, a.Name)
+	}
+	for _, s := range subjects {
+		name(s.Kind, s.Name)
 	}
 	if verdict != v1alpha1.VerdictApprove {
 		return named, 0

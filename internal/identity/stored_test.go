@@ -87,7 +87,7 @@ func TestStoredGroups(t *testing.T) {
 		"others too long together":              {append(repeated(10, "%02047d"), "oncall"), v1alpha1.VerdictApprove, append(list("oncall"), repeated(8, "%02047d")...), 2},
 		"an empty group is left out":            {list("", "sre"), v1alpha1.VerdictApprove, list("sre"), 1},
 	} {
-		got, omitted := StoredGroups(test.groups, test.verdict, approvers, subjects)
+		got, omitted := StoredGroups(test.groups, test.verdict, named(approvers), subjects)
 		if !slices.Equal(got, test.want) || omitted != test.omitted {
 			t.Errorf("%s: %.300q and %d left out, want %.300q and %d", name, got, omitted, test.want, test.omitted)
 		}
@@ -120,7 +120,7 @@ func FuzzStored(f *testing.F) {
 			t.Errorf("%d groups of %d characters", len(stored.Groups), length)
 		}
 		for _, verdict := range list(v1alpha1.VerdictApprove, v1alpha1.VerdictRevoke) {
-			approvers := list(group("sre"), group("dba"))
+			approvers := named(list(group("sre"), group("dba")))
 			kept, omitted := StoredGroups(groups, verdict, approvers, nil)
 			if Among(approvers, "", kept) != Among(approvers, "", groups) || omitted < 0 || len(kept) > maxOtherGroups+len(approvers) {
 				t.Errorf("%s keeps %.300q and leaves %d out", verdict, kept, omitted)

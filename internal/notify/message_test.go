@@ -19,7 +19,7 @@ func pending() *v1alpha1.AccessRequest {
 	r := request(v1alpha1.RequestPending, true,
 		is(v1alpha1.ConditionPolicyMatched, metav1.ConditionTrue, 1), is(v1alpha1.ConditionApproved, metav1.ConditionFalse, 1))
 	r.Status.RequiredApprovals = ptr.To[int32](1)
-	r.Status.Approvers = []v1alpha1.Subject{{Kind: "Group", Name: "sre"}}
+	r.Status.Approvers = []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}}
 	r.Status.Risks = []v1alpha1.Risk{{Kind: "ReadsSecrets", Message: "reads Secrets"}}
 	return r
 }
@@ -156,7 +156,7 @@ func FuzzSlack(f *testing.F) {
 			Rules:    []v1alpha1.PolicyRule{{Verbs: []string{s}, APIGroups: []string{s}, Resources: []string{s}, ResourceNames: []string{s}}},
 			Scope:    &v1alpha1.Scope{NamespaceSelector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{s: v1alpha1.LabelValue(s)}}},
 		}
-		r.Status.Policy.Name, r.Status.Approvers = s, []v1alpha1.Subject{{Kind: "Group", Name: s}}
+		r.Status.Policy.Name, r.Status.Approvers = s, []v1alpha1.PolicySubject{{Kind: "Group", Name: s}}
 		r.Status.Risks = []v1alpha1.Risk{{Message: s}}
 		ended := at(2)
 		g := &v1alpha1.AccessGrant{Spec: v1alpha1.AccessGrantSpec{

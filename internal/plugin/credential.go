@@ -3,7 +3,6 @@ package plugin
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,8 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	clientauthenticationv1 "k8s.io/client-go/pkg/apis/clientauthentication/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/credential"
@@ -22,17 +19,9 @@ import (
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
 )
 
-const (
-	// execInfo is where client-go says what it expects.
-	execInfo = "KUBERNETES_EXEC_INFO"
-
-	// calling is set while the credential of a request is fetched: an identity that is
-	// made of that very credential would call us for ever.
-	calling = "KUBECTL_ACCESS_CREDENTIAL"
-
-	// askAgain is how long before its end a credential is asked for again.
-	askAgain = 10 * time.Second
-)
+// calling is set while the credential of a request is fetched: an identity that is
+// made of that very credential would call us for ever.
+const calling = "KUBECTL_ACCESS_CREDENTIAL"
 
 func (o *options) newCredentialCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -75,10 +64,11 @@ Exit status:
 			if err != nil {
 				return err
 			}
-			return o.printExecCredential(opened.token, askAgainAt(view.CredentialExpiry(opened.request), time.Now()))
+			return o.printExecCredential(opened.token, view.CredentialExpiry(opened.request))
 		},
 		ValidArgsFunction: o.completeRequests(view.MyCredential),
 	}
+	cmd.AddCommand(o.newCredentialSPIFFECommand())
 	return cmd
 }
 
@@ -90,16 +80,6 @@ func requestName(arg string) string {
 		}
 	}
 	return arg
-}
-
-// askAgainAt is what programs are told of an expiry: a little before it, so that no
-// call goes out with a credential that is over when it arrives. It is never past, or
-// client-go would ask before every call.
-func askAgainAt(expiry, now time.Time) time.Time {
-	if early := expiry.Add(-askAgain); early.After(now) {
-		return early
-	}
-	return expiry
 }
 
 // opened is an issued credential that was opened.
@@ -221,25 +201,4 @@ func missing(ctx context.Context, c *cluster.Client, r *v1alpha1.AccessRequest, 
 	}
 	return hintf("Use it there, or ask again on this one: the key never leaves the machine that made it.",
 		"the key of %s is not in %s: it was asked for on another machine or by another account of this one, or 'kubectl access logout' has deleted it", r.Name, dir)
-}
-
-// printExecCredential answers the program that runs us, in the version that it asks for.
-func (o *options) printExecCredential(token string, expiry time.Time) error {
-	answer := clientauthenticationv1.ExecCredential{
-		TypeMeta: metav1.TypeMeta{APIVersion: clientauthenticationv1.SchemeGroupVersion.String(), Kind: "ExecCredential"},
-		Status:   &clientauthenticationv1.ExecCredentialStatus{Token: token, ExpirationTimestamp: &metav1.Time{Time: expiry}},
-	}
-	if info := os.Getenv(execInfo); info != "" {
-		var asked metav1.TypeMeta
-		if err := json.Unmarshal([]byte(info), &asked); err != nil {
-			return fmt.Errorf("%s is no ExecCredential: %w", execInfo, err)
-		}
-		switch asked.APIVersion {
-		case answer.APIVersion, "client.authentication.k8s.io/v1beta1": // both have these fields
-			answer.APIVersion = asked.APIVersion
-		default:
-			return fmt.Errorf("the program asks for %q, and this is %s: change the apiVersion in the kubeconfig", asked.APIVersion, answer.APIVersion)
-		}
-	}
-	return json.NewEncoder(o.Out).Encode(answer)
 }

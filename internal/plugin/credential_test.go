@@ -24,7 +24,7 @@ import (
 // kubernetes/kubernetes#106768: what is past already is asked for again at every call.
 func TestAskAgainAt(t *testing.T) {
 	for left, want := range map[time.Duration]time.Duration{
-		time.Hour: time.Hour - askAgain, askAgain + 1: 1, askAgain: askAgain, time.Second: time.Second,
+		time.Hour: time.Hour - beforeExpiry, beforeExpiry + 1: 1, beforeExpiry: beforeExpiry, time.Second: time.Second,
 	} {
 		if got := askAgainAt(now.Add(left), now); !got.Equal(now.Add(want)) || !got.After(now) {
 			t.Errorf("with %s left: %s", left, got.Sub(now))

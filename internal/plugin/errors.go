@@ -137,7 +137,8 @@ func explain(err error, role string) string {
 	case apierrors.IsForbidden(err) && role != "":
 		return message + "\nAsk an administrator to bind the ClusterRole " + role + " to you."
 	case apierrors.IsUnauthorized(err):
-		return message + "\nThe API server does not know you: log in again, or check --context."
+		return message + "\nThe API server does not know you: log in again, or check --context. " +
+			"A workload's token must be of an issuer, and for an --audience, that the API server accepts."
 	case apierrors.IsInvalid(err):
 		return invalid(err, message)
 	}

@@ -44,7 +44,7 @@ func TestExplain(t *testing.T) {
 		},
 		"unauthorized": {
 			apierrors.NewUnauthorized("Unauthorized"),
-			"Unauthorized\nThe API server does not know you: log in again, or check --context.",
+			"Unauthorized\nThe API server does not know you: log in again, or check --context. A workload's token must be of an issuer, and for an --audience, that the API server accepts.",
 		},
 		"unreachable": {
 			fmt.Errorf("wrapped: %w", &url.Error{Op: "Get", URL: "https://x", Err: errors.New("connection refused")}),

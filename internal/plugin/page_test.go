@@ -54,7 +54,7 @@ func aRequest() *v1alpha1.AccessRequest {
 			Phase:             v1alpha1.RequestPending,
 			Policy:            &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: "payments-on-call"}},
 			RequiredApprovals: ptr.To[int32](1),
-			Approvers:         []v1alpha1.Subject{{Kind: "Group", Name: "sre"}},
+			Approvers:         []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}},
 			RulesHash:         "h1",
 			Rules: []string{
 				"get,list,watch pods,pods/log,services,deployments.apps,deployments.apps/scale",
@@ -151,7 +151,7 @@ func TestPolicyTable(t *testing.T) {
 		{
 			ObjectMeta: metav1.ObjectMeta{Name: "on-call"},
 			Spec: v1alpha1.AccessPolicySpec{
-				Requesters: []v1alpha1.Subject{{Kind: "Group", Name: "dev"}}, Approvers: []v1alpha1.Subject{{Kind: "Group", Name: "sre"}, {Kind: "User", Name: "carol"}},
+				Requesters: []v1alpha1.PolicySubject{{Kind: "Group", Name: "dev"}}, Approvers: []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}, {Kind: "User", Name: "carol"}},
 				RequiredApprovals: ptr.To[int32](2), MaxDuration: metav1.Duration{Duration: time.Hour},
 				Roles:      []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}, {Kind: "Role", Name: "deployer"}},
 				Namespaces: &v1alpha1.PolicyNamespaces{Names: []string{"payments", "billing"}, Selector: &v1alpha1.NamespaceSelector{}},

@@ -114,8 +114,16 @@ func parseRole(word, kind string) (*v1alpha1.RoleRef, error) {
 	return ref, nil
 }
 
-// parseSubject reads user:NAME, group:NAME or sa:NAMESPACE/NAME.
+// parseSubject reads user:NAME, group:NAME, sa:NAMESPACE/NAME or the SPIFFE ID of a
+// workload.
 func parseSubject(word string) (v1alpha1.Subject, error) {
+	if strings.HasPrefix(word, "spiffe://") || strings.HasPrefix(word, "user:spiffe://") {
+		id := strings.TrimPrefix(word, "user:")
+		if err := identity.CheckSPIFFE(id); err != nil {
+			return v1alpha1.Subject{}, fmt.Errorf("%q is no workload: %w", id, err)
+		}
+		return v1alpha1.Subject{Kind: v1alpha1.UserKind, Name: id}, nil
+	}
 	kind, name, _ := strings.Cut(word, ":")
 	if name != "" {
 		switch kind {
@@ -129,7 +137,7 @@ func parseSubject(word string) (v1alpha1.Subject, error) {
 			}
 		}
 	}
-	return v1alpha1.Subject{}, fmt.Errorf("%q is not a subject: write user:NAME, group:NAME or sa:NAMESPACE/NAME", word)
+	return v1alpha1.Subject{}, fmt.Errorf("%q is not a subject: write user:NAME, group:NAME, sa:NAMESPACE/NAME or spiffe://TRUST-DOMAIN/PATH", word)
 }
 
 // parseUser reads NAME or sa:NAMESPACE/NAME, and returns the name that the API server

@@ -98,12 +98,12 @@ Exit status with --wait:
 	o.askFlags(cmd, &a)
 	o.taskFlags(cmd, &a)
 	f := cmd.Flags()
-	f.StringArrayVar(&a.subjects, "subject", nil, "Who gets the access instead of you: user:NAME, group:NAME or sa:NAMESPACE/NAME. May be repeated.")
+	f.StringArrayVar(&a.subjects, "subject", nil, "Who gets the access instead of you: user:NAME, group:NAME, sa:NAMESPACE/NAME or spiffe://TRUST-DOMAIN/PATH. May be repeated.")
 	f.StringVar(&a.start, "start", "", "Not before: a time such as 2026-05-04T10:00:00Z, or +10m from now.")
 	f.BoolVar(&a.credential, "credential", false, "Ask for a credential of the access's own, instead of access for your own identity; 'kubectl access login' uses it. It can be opened on this machine alone.")
 	f.BoolVar(&a.wait, "wait", false, "Wait until the access is active or never will be; the exit status says which.")
 	cmd.Flag("timeout").Usage = "How long to --wait. By default as long as it takes."
-	complete(cmd, "subject", prefixes("user:", "group:", "sa:"))
+	complete(cmd, "subject", prefixes("user:", "group:", "sa:", "spiffe://"))
 	complete(cmd, "start", fixed())
 	return cmd
 }

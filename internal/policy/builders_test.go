@@ -31,6 +31,20 @@ func role(name string) v1alpha1.RoleRef {
 	return v1alpha1.RoleRef{Kind: v1alpha1.RoleKind, Name: name}
 }
 
+// matching stands for the workloads that match a pattern.
+func matching(pattern string) v1alpha1.Subject {
+	return v1alpha1.Subject{Kind: v1alpha1.SPIFFEKind, Name: pattern}
+}
+
+// named are subjects as a policy names them.
+func named(subjects ...v1alpha1.Subject) []v1alpha1.PolicySubject {
+	out := make([]v1alpha1.PolicySubject, len(subjects))
+	for i, s := range subjects {
+		out[i] = v1alpha1.PolicySubject(s)
+	}
+	return out
+}
+
 func list[T any](items ...T) []T { return items }
 
 // ofPolicy changes a policy from the usual one.
@@ -40,8 +54,8 @@ type ofPolicy func(*v1alpha1.AccessPolicySpec)
 // most, with one approval by group sre.
 func newPolicy(name string, changes ...ofPolicy) *v1alpha1.AccessPolicy {
 	p := &v1alpha1.AccessPolicy{Spec: v1alpha1.AccessPolicySpec{
-		Requesters:  list(group("dev")),
-		Approvers:   list(group("sre")),
+		Requesters:  named(group("dev")),
+		Approvers:   named(group("sre")),
 		Roles:       list(clusterRole("view"), clusterRole("edit")),
 		Namespaces:  &v1alpha1.PolicyNamespaces{Names: list("payments")},
 		MaxDuration: metav1.Duration{Duration: time.Hour},
@@ -60,11 +74,11 @@ func approvals(n int32) ofPolicy {
 }
 
 func requesters(subjects ...v1alpha1.Subject) ofPolicy {
-	return func(s *v1alpha1.AccessPolicySpec) { s.Requesters = subjects }
+	return func(s *v1alpha1.AccessPolicySpec) { s.Requesters = named(subjects...) }
 }
 
 func approvers(subjects ...v1alpha1.Subject) ofPolicy {
-	return func(s *v1alpha1.AccessPolicySpec) { s.Approvers = subjects }
+	return func(s *v1alpha1.AccessPolicySpec) { s.Approvers = named(subjects...) }
 }
 
 func roles(refs ...v1alpha1.RoleRef) ofPolicy {
@@ -202,6 +216,6 @@ var (
 	keyed   ofRequest = func(r *Request) { r.Issued = true }
 	// issuedMay makes an issued credential an approver.
 	issuedMay ofBallot = func(b *Ballot) {
-		b.Approvers = append(b.Approvers, account(v1alpha1.GrantsNamespace, "fix-1"))
+		b.Approvers = append(b.Approvers, named(account(v1alpha1.GrantsNamespace, "fix-1"))...)
 	}
 )

@@ -21,7 +21,7 @@ type Ballot struct {
 	HashBefore string
 	Requester  v1alpha1.UserInfo
 	Subjects   []v1alpha1.Subject
-	Approvers  []v1alpha1.Subject
+	Approvers  []v1alpha1.PolicySubject
 	// Required approvals by different people.
 	Required  int
 	Decisions []v1alpha1.Decision
@@ -135,8 +135,8 @@ func Weigh(b Ballot) Outcome {
 // ask says whom to ask for the approvals that are missing: those who may give
 // one and have not.
 func (b Ballot) ask(missing int, approved map[string]bool) string {
-	left := slices.DeleteFunc(identity.Deciders(b.Approvers, b.Requester.Username, b.Subjects), func(a v1alpha1.Subject) bool {
-		name, isPerson := identity.Username(a)
+	left := slices.DeleteFunc(identity.Deciders(b.Approvers, b.Requester.Username, b.Subjects), func(a v1alpha1.PolicySubject) bool {
+		name, isPerson := identity.Person(a)
 		return isPerson && approved[identity.Fold(name)]
 	})
 	if len(left) == 0 {

@@ -28,7 +28,7 @@ func newBallot(decisions []v1alpha1.Decision, changes ...ofBallot) Ballot {
 		RulesHash:  rulesNow,
 		Requester:  v1alpha1.UserInfo{Username: "alice", Groups: list("dev")},
 		Subjects:   list(user("alice")),
-		Approvers:  list(group("sre"), user("zoe")),
+		Approvers:  named(group("sre"), user("zoe")),
 		Required:   2,
 		Decisions:  decisions,
 	}
@@ -41,7 +41,7 @@ func newBallot(decisions []v1alpha1.Decision, changes ...ofBallot) Ballot {
 func needs(n int) ofBallot { return func(b *Ballot) { b.Required = n } }
 
 func decidedBy(approvers ...v1alpha1.Subject) ofBallot {
-	return func(b *Ballot) { b.Approvers = approvers }
+	return func(b *Ballot) { b.Approvers = named(approvers...) }
 }
 
 func givenTo(subjects ...v1alpha1.Subject) ofBallot {
@@ -86,6 +86,7 @@ func seeing(hash string) ofDecision { return func(d *v1alpha1.Decision) { d.Rule
 func saying(comment string) ofDecision { return func(d *v1alpha1.Decision) { d.Comment = comment } }
 
 func TestWeigh(t *testing.T) {
+	const deployer = "spiffe://example.org/ns/a/sa/deployer"
 	waiting := func(count, more string, approvers []string, ignored string) Outcome {
 		return Outcome{Approvers: approvers, Message: count + " of 2 approvals; " + more + " more of group:sre, zoe" + ignored}
 	}
@@ -100,6 +101,8 @@ func TestWeigh(t *testing.T) {
 		"more than needed":  {list(approve("bob"), approve("carol"), approve("dave")), nil, Outcome{Approved: true, Approvers: list("bob", "carol", "dave"), Message: "approved by bob, carol, dave"}},
 		"by name, in none":  {list(approve("zoe", of())), list(needs(1)), Outcome{Approved: true, Approvers: list("zoe"), Message: "approved by zoe"}},
 		"by an account":     {list(approve("system:serviceaccount:ops:bot", of())), list(needs(1), decidedBy(account("ops", "bot"))), Outcome{Approved: true, Approvers: list("system:serviceaccount:ops:bot"), Message: "approved by system:serviceaccount:ops:bot"}},
+		"by a workload":     {list(approve(deployer, of())), list(needs(1), decidedBy(matching("spiffe://example.org/ns/*/sa/deployer"))), Outcome{Approved: true, Approvers: list(deployer), Message: "approved by " + deployer}},
+		"by two of them":    {list(approve(deployer, of()), approve("spiffe://example.org/ns/b/sa/deployer", of())), list(decidedBy(matching("spiffe://example.org/ns/*/sa/deployer"))), Outcome{Approved: true, Approvers: list(deployer, "spiffe://example.org/ns/b/sa/deployer"), Message: "approved by " + deployer + ", spiffe://example.org/ns/b/sa/deployer"}},
 		"this request":      {list(approve("bob", about(thisRequest))), list(needs(1)), Outcome{Approved: true, Approvers: list("bob"), Message: "approved by bob"}},
 		"comment is no bar": {list(approve("bob", saying("fine"))), list(needs(1)), Outcome{Approved: true, Approvers: list("bob"), Message: "approved by bob"}},
 
@@ -110,6 +113,10 @@ func TestWeigh(t *testing.T) {
 		"none needed, but a Revoke":  {list(revoke("bob")), list(needs(0)), Outcome{Revoked: true, By: "bob", Message: "revoked by bob"}},
 		"none needed, but a Release": {list(release("alice")), list(needs(0)), Outcome{Withdrawn: true, By: "alice", Message: "released by alice"}},
 
+		"a workload of another domain":   {list(approve("spiffe://other.test/ns/a/sa/deployer", of())), list(decidedBy(matching("spiffe://example.org/**"))), Outcome{Message: "0 of 2 approvals; 2 more of spiffe://example.org/** (not counted: spiffe://other.test/ns/a/sa/deployer is not an approver)"}},
+		"what looks like a workload":     {list(approve("spiffe://example.org/ns/a/../sa/deployer", of())), list(decidedBy(matching("spiffe://example.org/**"))), Outcome{Message: "0 of 2 approvals; 2 more of spiffe://example.org/** (not counted: spiffe://example.org/ns/a/../sa/deployer is not an approver)"}},
+		"a workload that gets it":        {list(approve(deployer, of())), list(decidedBy(matching("spiffe://example.org/**")), givenTo(user(deployer))), Outcome{Message: "0 of 2 approvals; 2 more of spiffe://example.org/** (not counted: " + deployer + " would benefit)"}},
+		"a workload in other letters":    {list(approve("spiffe://example.org/ns/A/sa/deployer", of())), list(decidedBy(matching("spiffe://example.org/**")), givenTo(user(deployer))), Outcome{Message: "0 of 2 approvals; 2 more of spiffe://example.org/** (not counted: spiffe://example.org/ns/A/sa/deployer would benefit)"}},
 		"one person twice":               {list(approve("bob"), approve("bob")), nil, waiting("1", "1", list("bob"), " (not counted: bob has approved already)")},
 		"one person in capitals":         {list(approve("bob"), approve("Bob")), nil, waiting("1", "1", list("bob"), " (not counted: Bob has approved already)")},
 		"one person with a space":        {list(approve("bob"), approve("bob ")), nil, waiting("1", "1", list("bob"), " (not counted: bob  has approved already)")},

@@ -51,7 +51,7 @@ func FuzzDuration(f *testing.F) {
 		f.Add(s)
 	}
 	p := Compile(&v1alpha1.AccessPolicy{Spec: v1alpha1.AccessPolicySpec{
-		Requesters:        []v1alpha1.Subject{{Kind: v1alpha1.UserKind, Name: "alice"}},
+		Requesters:        []v1alpha1.PolicySubject{{Kind: v1alpha1.UserKind, Name: "alice"}},
 		RequiredApprovals: new(int32),
 		Roles:             []v1alpha1.RoleRef{{Kind: v1alpha1.ClusterRoleKind, Name: "view"}},
 		ClusterScope:      v1alpha1.ClusterScopeAllowed,

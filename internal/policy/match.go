@@ -212,7 +212,7 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 	m := &miss{policy: p}
 	add := func(format string, args ...any) { m.why = append(m.why, fmt.Sprintf(format, args...)) }
 
-	if !identity.Among(p.Spec.Requesters, r.Requester.Username, r.Requester.Groups) {
+	if !p.unread && !identity.Among(p.Spec.Requesters, r.Requester.Username, r.Requester.Groups) {
 		perhaps := leftOut(p.Spec.Requesters, r.Requester)
 		m.stranger = perhaps == ""
 		add("is for %s%s", strings.Join(text.Subjects(p.Spec.Requesters), ", "), perhaps)
@@ -384,8 +384,8 @@ func (p *Policy) checkConditions(ctx context.Context, r Request, now time.Time, 
 
 // leftOut says that a requester may be in a group that the policy names after all,
 // because the stored copy has only some of their groups.
-func leftOut(requesters []v1alpha1.Subject, user v1alpha1.UserInfo) string {
-	named := slices.ContainsFunc(requesters, func(s v1alpha1.Subject) bool { return s.Kind == v1alpha1.GroupKind })
+func leftOut(requesters []v1alpha1.PolicySubject, user v1alpha1.UserInfo) string {
+	named := slices.ContainsFunc(requesters, func(s v1alpha1.PolicySubject) bool { return s.Kind == v1alpha1.GroupKind })
 	if !named || user.OmittedGroups == 0 {
 		return ""
 	}

@@ -55,6 +55,7 @@ func check(t *testing.T, want, got answer) {
 // TestFindOne compares one request with one policy, part by part.
 func TestFindOne(t *testing.T) {
 	getPods := v1alpha1.PolicyRule{Verbs: list("get"), APIGroups: list(""), Resources: list("pods")}
+	asWorkload := list(asker("spiffe://example.org/ns/payments/sa/ci"), subjects(user("spiffe://example.org/ns/payments/sa/ci")))
 	getOnePod := v1alpha1.PolicyRule{Verbs: list("get"), APIGroups: list(""), Resources: list("pods"), ResourceNames: list("web-0")}
 	for name, test := range map[string]struct {
 		policy  []ofPolicy
@@ -96,6 +97,27 @@ func TestFindOne(t *testing.T) {
 		},
 		"condition that only speaks of groups": {list(onlyIf("why", "request.spec.ticket != 'groups'", "")), list(partly("alice", 3, "dev")), allowed("prod-edit", time.Hour)},
 		"condition on something else":          {list(onlyIf("ticket", "request.spec.ticket.startsWith('INC-')", "")), list(withoutExtra("ticket"), partly("alice", 3, "dev")), allowed("prod-edit", time.Hour)},
+
+		"workload that may":    {list(requesters(matching("spiffe://example.org/ns/*/sa/ci"))), asWorkload, allowed("prod-edit", time.Hour)},
+		"workload by its name": {list(requesters(user("spiffe://example.org/ns/payments/sa/ci"))), asWorkload, allowed("prod-edit", time.Hour)},
+		"workload of another domain": {
+			list(requesters(matching("spiffe://other.test/**"))), asWorkload,
+			refused(`no policy lets spiffe://example.org/ns/payments/sa/ci request ClusterRole edit in payments; closest is "prod-edit", which is for spiffe://other.test/**`),
+		},
+		"workload that is deeper": {
+			list(requesters(matching("spiffe://example.org/*"), group("dev"))), asWorkload,
+			refused(`no policy lets spiffe://example.org/ns/payments/sa/ci request ClusterRole edit in payments; closest is "prod-edit", which is for spiffe://example.org/*, group:dev`),
+		},
+		// The schema admits no such pattern; a policy that cannot be read refuses nobody.
+		"pattern that cannot be read": {
+			list(requesters(matching("spiffe://*/x"))), nil,
+			unknown(`policy "prod-edit" cannot be used: requesters: "spiffe://*/x" is no pattern over SPIFFE IDs: trust domain characters are limited to lowercase letters, numbers, dots, dashes, and underscores`),
+		},
+		"approvers that cannot be read": {
+			list(approvers(group("sre"), matching("spiffe://example.org"))), nil,
+			unknown(`policy "prod-edit" cannot be used: approvers: "spiffe://example.org" is no pattern over SPIFFE IDs: it has no path: for all workloads of the trust domain, write spiffe://example.org/**`),
+		},
+		"cannot be read, and plainly not": {list(requesters(matching("x"))), list(lasting(2 * time.Hour)), but("allows at most 1h")},
 
 		"ServiceAccount that may": {list(requesters(account("payments", "ci"))), list(asker("system:serviceaccount:payments:ci"), subjects(account("payments", "ci"))), allowed("prod-edit", time.Hour)},
 

@@ -17,14 +17,14 @@ func (p *Policy) unmeetable(r Request) string {
 		return ""
 	}
 	why := []string{fmt.Sprintf("could never be met for this request: it needs %d of %s", p.Required(), strings.Join(text.Subjects(p.Spec.Approvers), ", "))}
-	named := map[string]v1alpha1.Subject{}
+	named := map[string]v1alpha1.PolicySubject{}
 	for _, a := range p.Spec.Approvers {
-		name, isPerson := identity.Username(a)
+		name, isPerson := identity.Person(a)
 		first, again := named[identity.Fold(name)]
 		switch {
 		case isPerson && identity.SamePerson(name, r.Requester.Username):
 			why = append(why, text.Subject(a)+" is the requester")
-		case len(identity.Deciders([]v1alpha1.Subject{a}, r.Requester.Username, r.Subjects)) == 0:
+		case len(identity.Deciders([]v1alpha1.PolicySubject{a}, r.Requester.Username, r.Subjects)) == 0:
 			why = append(why, text.Subject(a)+" would get the access")
 		case isPerson && again:
 			why = append(why, text.Subject(a)+" counts as "+text.Subject(first))
@@ -36,11 +36,11 @@ func (p *Policy) unmeetable(r Request) string {
 }
 
 // mostApprovals is how many different people the approvers are, unless a
-// group is among them.
-func mostApprovals(approvers []v1alpha1.Subject) (int, bool) {
+// group or a pattern is among them.
+func mostApprovals(approvers []v1alpha1.PolicySubject) (int, bool) {
 	people := map[string]bool{}
 	for _, a := range approvers {
-		username, ok := identity.Username(a)
+		username, ok := identity.Person(a)
 		if !ok {
 			return 0, false
 		}

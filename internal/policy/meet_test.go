@@ -15,6 +15,8 @@ var onlyAlice ofPolicy = approvers(user("alice"))
 // request.
 func TestUnmeetable(t *testing.T) {
 	bot := account("ops", "bot")
+	const deployer = "spiffe://example.org/ns/payments/sa/deployer"
+	asDeployer := list(asker(deployer, "dev"), subjects(user(deployer)))
 	asBot := list(asker("system:serviceaccount:ops:bot", "dev"), subjects(bot))
 	never := func(rest string) answer { return but("could never be met for this request: it needs " + rest) }
 	usual := allowed("prod-edit", noDuration)
@@ -42,6 +44,9 @@ func TestUnmeetable(t *testing.T) {
 		"for a user named as a group":  {list(forSubjects(v1alpha1.SubjectsAny)), list(subjects(user("sre"))), usual},
 
 		"one person by two names":      {list(approvers(user("bob"), user("Bob"), user("alice")), approvals(2)), nil, never("2 of bob, Bob, alice, and Bob counts as bob, and alice is the requester")},
+		"a pattern":                    {list(approvers(user("alice"), matching("spiffe://example.org/ns/*/sa/x")), approvals(16)), nil, usual},
+		"a workload, and it asks":      {list(approvers(matching(deployer)), requesters(group("dev"))), asDeployer, refused(`no policy lets spiffe://example.org/ns/payments/sa/deployer (group dev) request ClusterRole edit in payments; closest is "prod-edit", which could never be met for this request: it needs 1 of spiffe://example.org/ns/payments/sa/deployer, and spiffe://example.org/ns/payments/sa/deployer is the requester`)},
+		"a workload by two names":      {list(approvers(matching(deployer), user(deployer), user("alice")), approvals(2)), nil, never("2 of spiffe://example.org/ns/payments/sa/deployer, spiffe://example.org/ns/payments/sa/deployer, alice, and spiffe://example.org/ns/payments/sa/deployer counts as spiffe://example.org/ns/payments/sa/deployer, and alice is the requester")},
 		"two people by three names":    {list(approvers(user("bob"), user("Bob"), user("carol"), user("alice")), approvals(2)), nil, usual},
 		"a no for any other reason":    {list(onlyAlice, taskRequired), nil, but("requires a task")},
 		"a no, an error or not":        {list(onlyAlice, cannotTell), nil, never("1 of alice, and alice is the requester")},
@@ -65,6 +70,7 @@ func FuzzUnmeetable(f *testing.F) {
 	f.Add(int64(3), byte(3))
 	f.Fuzz(func(t *testing.T, seed int64, required byte) {
 		rng := rand.New(rand.NewSource(seed))
+		deployer := matching("spiffe://example.org/ns/payments/sa/deployer")
 		everybody := list(user("alice"), user("Alice"), user("bob"), user("BOB"), user("carol"), account("ops", "bot"), user("system:serviceaccount:ops:bot"), group("sre"), group("dev"), group("ops"))
 		some := func(least int) (out []v1alpha1.Subject) {
 			for _, i := range rng.Perm(len(everybody))[:least+rng.Intn(len(everybody)-least)] {
@@ -72,7 +78,8 @@ func FuzzUnmeetable(f *testing.F) {
 			}
 			return out
 		}
-		p := compiled("p", forSubjects(v1alpha1.SubjectsAny), approvals(int32(required%5)), approvers(some(0)...))
+		mayApprove := append(some(0), list(deployer, user(deployer.Name), matching("spiffe://example.org/ns/*/sa/deployer"), matching("spiffe://example.org/**"))[:rng.Intn(5)]...)
+		p := compiled("p", forSubjects(v1alpha1.SubjectsAny), approvals(int32(required%5)), approvers(mayApprove...))
 		r := newRequest(subjects(some(1)...))
 
 		var decisions []v1alpha1.Decision
@@ -84,6 +91,9 @@ func FuzzUnmeetable(f *testing.F) {
 			for _, member := range list("m1", "m2", "m3", "m4") {
 				decisions = append(decisions, approve(who.Name+member, of(who.Name)))
 			}
+		}
+		for _, namespace := range list("payments", "m1", "m2", "m3", "m4") {
+			decisions = append(decisions, approve("spiffe://example.org/ns/"+namespace+"/sa/deployer", of()))
 		}
 		outcome := Weigh(Ballot{
 			RequestUID: thisRequest, RulesHash: rulesNow, Requester: r.Requester, Subjects: r.Subjects,

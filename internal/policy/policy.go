@@ -12,6 +12,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/expression"
+	"github.com/accessbroker/accessbroker/internal/identity"
 )
 
 // Policy is an AccessPolicy made ready to decide.
@@ -21,7 +22,10 @@ type Policy struct {
 	namespaces labels.Selector
 	conditions []condition
 	suspicious []Suspicious
-	notReady   error
+	// unread is true when a pattern among the requesters cannot be read: nobody knows
+	// whom it should stand for, so the policy refuses nobody for who they are.
+	unread   bool
+	notReady error
 }
 
 type condition struct {
@@ -71,6 +75,13 @@ func Compile(p *v1alpha1.AccessPolicy) *Policy {
 			continue
 		}
 		compiled.suspicious = append(compiled.suspicious, Suspicious{SuspiciousUse: use, Program: program})
+	}
+	if err := identity.CheckPolicySubjects(p.Spec.Requesters); err != nil {
+		errs = append(errs, fmt.Errorf("requesters: %w", err))
+		compiled.unread = true
+	}
+	if err := identity.CheckPolicySubjects(p.Spec.Approvers); err != nil {
+		errs = append(errs, fmt.Errorf("approvers: %w", err))
 	}
 	if most, bounded := mostApprovals(p.Spec.Approvers); bounded && compiled.Required() > most {
 		errs = append(errs, fmt.Errorf("requiredApprovals is %d, but the approvers can give no more than %d", compiled.Required(), most))

@@ -77,19 +77,20 @@ func Selector(s *v1alpha1.NamespaceSelector) string {
 }
 
 // Subject names who gets access, asks for it or decides on it: alice,
-// group:dev, sa:payments/migrate.
-func Subject(s v1alpha1.Subject) string {
-	switch s.Kind {
+// group:dev, sa:payments/migrate, spiffe://example.org/ns/*/sa/deployer.
+func Subject[S v1alpha1.Subject | v1alpha1.PolicySubject](subject S) string {
+	switch s := v1alpha1.Subject(subject); s.Kind {
 	case v1alpha1.GroupKind:
 		return "group:" + s.Name
 	case v1alpha1.ServiceAccountKind:
 		return "sa:" + s.Namespace + "/" + s.Name
+	default:
+		return s.Name
 	}
-	return s.Name
 }
 
 // Subjects names each of them.
-func Subjects(subjects []v1alpha1.Subject) []string {
+func Subjects[S v1alpha1.Subject | v1alpha1.PolicySubject](subjects []S) []string {
 	names := make([]string, len(subjects))
 	for i, s := range subjects {
 		names[i] = Subject(s)

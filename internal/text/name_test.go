@@ -45,7 +45,7 @@ func TestSubjects(t *testing.T) {
 	if strings.Join(got, " ") != "alice group:dev sa:payments/migrate" {
 		t.Errorf("%q", got)
 	}
-	if got := Subjects(nil); len(got) != 0 {
+	if got := Subjects[v1alpha1.Subject](nil); len(got) != 0 {
 		t.Errorf("%q", got)
 	}
 }

@@ -190,7 +190,7 @@ func TestNotStopped(t *testing.T) {
 		})
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsAny
-			s.Requesters = append(s.Requesters, v1alpha1.Subject{Kind: "User", Name: "mallory"})
+			s.Requesters = append(s.Requesters, v1alpha1.PolicySubject{Kind: "User", Name: "mallory"})
 		})
 		request := e.Ask(t, mallory, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{{Kind: "User", Name: "dave"}} })
 		e.WaitFor(t, request, v1alpha1.RequestActive)

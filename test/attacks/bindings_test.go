@@ -207,7 +207,7 @@ func heldEverywhere(t *testing.T) (holder client.Client, request *v1alpha1.Acces
 	holder = e.Person(t, name, "dev")
 	asked := rule("", list("pods"), list("delete"))
 	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters, s.RequiredApprovals = []v1alpha1.Subject{{Kind: "User", Name: name}}, new(int32)
+		s.Requesters, s.RequiredApprovals = []v1alpha1.PolicySubject{{Kind: "User", Name: name}}, new(int32)
 		s.Roles, s.Rules, s.Namespaces, s.ClusterScope = nil, []v1alpha1.PolicyRule{asked}, nil, v1alpha1.ClusterScopeAllowed
 	})
 	request = e.Ask(t, holder, ns, func(s *v1alpha1.AccessRequestSpec) {

@@ -58,7 +58,7 @@ func TestRequester(t *testing.T) {
 		request := lab.NewRequest(ns, nil)
 		request.Status = v1alpha1.AccessRequestStatus{
 			Phase: v1alpha1.RequestApproved, RequiredApprovals: ptr.To[int32](0),
-			Approvers: []v1alpha1.Subject{{Kind: "User", Name: "alice"}},
+			Approvers: []v1alpha1.PolicySubject{{Kind: "User", Name: "alice"}},
 			Policy:    &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: p.Name, UID: p.UID}, Generation: 1},
 			Decisions: []v1alpha1.Decision{{Username: "bob", Groups: []string{"sre"}, Verdict: v1alpha1.VerdictApprove}},
 		}
@@ -297,7 +297,7 @@ func TestDecisions(t *testing.T) {
 			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "robot"}},
 		})
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.Subjects, s.Approvers = v1alpha1.SubjectsServiceAccounts, []v1alpha1.Subject{robot, zoe}
+			s.Subjects, s.Approvers = v1alpha1.SubjectsServiceAccounts, []v1alpha1.PolicySubject{v1alpha1.PolicySubject(robot), zoe}
 		})
 		client, err := e.AsServiceAccount(t.Context(), ns, "robot")
 		if err != nil {

@@ -42,7 +42,7 @@ var (
 )
 
 // zoe is an approver who does nothing.
-var zoe = v1alpha1.Subject{Kind: "User", Name: "zoe"}
+var zoe = v1alpha1.PolicySubject{Kind: "User", Name: "zoe"}
 
 // atOnce is how many attacks run at a time: they wait more than they work.
 const atOnce = "12"

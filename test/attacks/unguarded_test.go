@@ -322,7 +322,7 @@ func TestUnguarded(t *testing.T) {
 		ns, request := pending(t, nil)
 		writes(t, request, func(s *v1alpha1.AccessRequestStatus) {
 			s.Phase, s.RequiredApprovals = v1alpha1.RequestApproved, ptr.To[int32](0)
-			s.Approvers = []v1alpha1.Subject{{Kind: "User", Name: "mallory"}}
+			s.Approvers = []v1alpha1.PolicySubject{{Kind: "User", Name: "mallory"}}
 			s.Decisions = []v1alpha1.Decision{by(request, "mallory", v1alpha1.VerdictApprove)}
 			s.Decisions[0].Groups = nil
 		})

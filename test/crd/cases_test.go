@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/accessbroker/accessbroker/internal/text"
+	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // The parts that several kinds share, each tested wherever it occurs.
@@ -238,8 +240,8 @@ func subjects(path string) []testCase {
 		}
 	}
 	const rbac = "rbac.authorization.k8s.io"
-	const wrongNamespace = ": …namespace is required for a ServiceAccount and not allowed for a User or Group"
-	const wrongGroup = ": …apiGroup must be rbac.authorization.k8s.io for a User or Group, and empty for a ServiceAccount"
+	const wrongNamespace = ": …namespace is required for a ServiceAccount and not allowed for "
+	const wrongGroup = ": …apiGroup must be rbac.authorization.k8s.io for a User or Group, and empty for "
 	at := field(path)
 	out := []testCase{
 		{"a user", to("kind", "User", "name", "carol"), accepted},
@@ -286,6 +288,56 @@ func subjects(path string) []testCase {
 		out = append(out, testCase{tc.name, both(plain, tc.edit), tc.want})
 	}
 	return out
+}
+
+// exactSubjects are cases of a subject who gets access, which no pattern names.
+func exactSubjects(path string) []testCase {
+	return append(subjects(path), testCase{
+		path + ": a pattern", set(path, object{"kind": "SPIFFE", "name": "spiffe://example.org/ns/*/sa/deployer"}),
+		field(path) + ".kind: …Unsupported value",
+	})
+}
+
+// policySubjects are cases of somebody whom a policy names, maybe by a pattern. The
+// table of patterns is internal/identity's.
+func policySubjects(t *testing.T, path string) []testCase {
+	t.Helper()
+	workload := func(name string, more ...any) edit {
+		subject := object{"kind": "SPIFFE", "name": name}
+		for i := 0; i < len(more); i += 2 {
+			subject[more[i].(string)] = more[i+1]
+		}
+		return set(path, subject)
+	}
+	const (
+		prefix   = "spiffe://example.org/"
+		deployer = prefix + "ns/*/sa/deployer"
+		wrong    = ": …the name of a SPIFFE subject must be a SPIFFE ID with a path"
+		aPattern = ": …a User is named exactly: for all workloads that match a pattern, write kind: SPIFFE"
+	)
+	at, user := field(path), func(name string) edit { return set(path, object{"kind": "User", "name": name}) }
+	out := []testCase{
+		{"a pattern with an empty apiGroup", workload(deployer, "apiGroup", ""), accepted},
+		{"a pattern with the group of RBAC", workload(deployer, "apiGroup", "rbac.authorization.k8s.io"), at + ": …apiGroup must be"},
+		{"a pattern with a namespace", workload(deployer, "namespace", "ops"), at + ": …namespace is required for a ServiceAccount"},
+		{"the longest pattern", workload(prefix + strings.Repeat("a", 512-len(prefix))), accepted},
+		{"a pattern that is too long", workload(prefix + strings.Repeat("a", 513-len(prefix))), at + wrong},
+		{"an exact workload as a user", user(prefix + "ns/payments/sa/deployer"), accepted},
+		{"a pattern as a user", user(deployer), at + aPattern},
+		{"a star in another name", user("oidc:*"), accepted},
+		{"a pattern as a group", set(path, object{"kind": "Group", "name": deployer}), accepted},
+	}
+	patterns, refused := kit.Patterns(t)
+	for _, p := range patterns {
+		out = append(out, testCase{"pattern " + p.Pattern, workload(p.Pattern), accepted})
+	}
+	for _, name := range append(refused, prefix+"x\n", prefix+"*\n") {
+		out = append(out, testCase{"no pattern " + show(name), workload(name), at})
+	}
+	for i := range out {
+		out[i].name = path + ": " + out[i].name
+	}
+	return append(subjects(path), out...)
 }
 
 // roleRefs are cases of a RoleRef.

@@ -20,7 +20,7 @@ func TestAccessGrant(t *testing.T) {
 	grantSpec.check(t, cases(
 		references("spec.requestRef"), missing("spec.requestRef.namespace"), bounded("spec.requestRef.namespace", 1, 63),
 		users("spec.requester"),
-		subjects("spec.subjects.0"),
+		exactSubjects("spec.subjects.0"),
 		bounded("spec.subjects.1.uid", 0, 64),
 		lengths("spec.subjects", 1, 16, func(i int) object { return object{"kind": "User", "name": numbered("u")(i)} }),
 		roleRefs("spec.roleRef"),

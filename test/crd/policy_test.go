@@ -30,6 +30,7 @@ func runtimeCopy(o object) object {
 
 func TestAccessPolicy(t *testing.T) {
 	user := func(name string) object { return object{"kind": "User", "name": name} }
+	matching := func(pattern string) object { return object{"kind": "SPIFFE", "name": pattern} }
 	named := func(i int) object { return user(numbered("u")(i)) }
 	approvals := func(n int, approvers ...object) edit {
 		return both(set("spec.requiredApprovals", n), set("spec.approvers", approvers))
@@ -62,6 +63,10 @@ func TestAccessPolicy(t *testing.T) {
 			{"as many as there are", approvals(2, user("bob"), user("carol")), accepted},
 			{"more than there are", approvals(3, user("bob"), user("carol")), tooMany},
 			{"a group may have many", approvals(16, object{"kind": "Group", "name": "sre"}), accepted},
+			{"a pattern may stand for many", approvals(16, matching("spiffe://example.org/ns/*/sa/deployer")), accepted},
+			{"a trust domain may have many", approvals(16, matching("spiffe://example.org/**")), accepted},
+			{"a pattern without a wildcard is one", approvals(2, matching("spiffe://example.org/ns/payments/sa/deployer")), tooMany},
+			{"one pattern named twice", approvals(2, matching("spiffe://example.org/**"), matching("spiffe://example.org/**")), twice},
 			{"one named twice", approvals(2, user("bob"), user("bob")), twice},
 			{"one named twice in two ways", approvals(2, user("bob"), object{"kind": "User", "name": "bob", "apiGroup": "rbac.authorization.k8s.io"}), twice},
 			{"a ServiceAccount twice", approvals(2, robot, robot), twice},
@@ -69,9 +74,9 @@ func TestAccessPolicy(t *testing.T) {
 			{"ServiceAccounts of one name in two namespaces", approvals(2, robot, object{"kind": "ServiceAccount", "name": "bob", "namespace": "dev"}), accepted},
 		})
 		policySpec.check(t, cases(
-			subjects("spec.approvers.0"),
+			policySubjects(t, "spec.approvers.0"),
 			lengths("spec.approvers", 0, 64, named)[:2],
-			subjects("spec.requesters.0"),
+			policySubjects(t, "spec.requesters.0"),
 			lengths("spec.requesters", 1, 64, named),
 			// Whoever has an account may be allowed to ask.
 			testCase{"requesters of Kubernetes", set("spec.requesters", []any{object{"kind": "Group", "name": "system:authenticated"}}), accepted},

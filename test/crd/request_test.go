@@ -12,6 +12,7 @@ func TestAccessRequest(t *testing.T) {
 	user := func(name string) object { return object{"kind": "User", "name": name} }
 	group := func(name string) object { return object{"kind": "Group", "name": name} }
 	const reserved = "users and groups whose name begins with system: belong to Kubernetes and cannot be given access"
+	const notOne = "a user whose name begins with spiffe:// must be one workload by its exact SPIFFE ID"
 	rule := object{"verbs": []string{"get"}, "apiGroups": []string{""}, "resources": []string{"pods"}}
 	withRules := func(o object) {
 		unset("spec.roleRef")(o)
@@ -55,7 +56,7 @@ func TestAccessRequest(t *testing.T) {
 
 	t.Run("subjects", func(t *testing.T) {
 		requestSpec.check(t, cases(
-			subjects("spec.subjects.0"),
+			exactSubjects("spec.subjects.0"),
 			lengths("spec.subjects", 1, 16, func(i int) object { return user(numbered("u")(i)) }),
 		))
 		requestSpec.check(t, []testCase{
@@ -64,6 +65,11 @@ func TestAccessRequest(t *testing.T) {
 			{"ServiceAccount as a user", set("spec.subjects", []any{user("system:serviceaccount:payments:migrate")}), "spec.subjects: …" + reserved},
 			{"group of Kubernetes", set("spec.subjects", []any{group("system:masters")}), "spec.subjects: …" + reserved},
 			{"everybody", set("spec.subjects", []any{group("system:authenticated")}), "spec.subjects: …" + reserved},
+			{"workload", set("spec.subjects", []any{user("spiffe://example.org/ns/payments/sa/deployer")}), accepted},
+			{"trust domain", set("spec.subjects", []any{user("spiffe://example.org")}), "spec.subjects: …" + notOne},
+			{"pattern as a user", set("spec.subjects", []any{user("spiffe://example.org/ns/*/sa/deployer")}), "spec.subjects: …" + notOne},
+			{"SPIFFE ID of another spelling", set("spec.subjects", []any{user("alice"), user("spiffe://Example.org/x")}), "spec.subjects: …" + notOne},
+			{"name that only contains spiffe:", set("spec.subjects", []any{user("oidc:spiffe://*")}), accepted},
 			{"name that only contains system:", set("spec.subjects", []any{user("oidc:system:x")}), accepted},
 			// The broker gives access once, however often somebody is named.
 			{"one subject twice", set("spec.subjects", []any{user("alice"), user("alice")}), accepted},
@@ -165,7 +171,7 @@ func TestAccessRequestStatus(t *testing.T) {
 		policyRefs("status.policy"),
 		credentials("status.credential"),
 		number("status.requiredApprovals", 0, 16),
-		subjects("status.approvers.0"),
+		policySubjects(t, "status.approvers.0"),
 		lengths("status.approvers", 0, 64, func(i int) object { return object{"kind": "User", "name": numbered("u")(i)} }),
 		bounded("status.rules.0", 0, 1024),
 		lengths("status.rules", 0, 512, func(int) string { return "get pods" }),
@@ -173,7 +179,7 @@ func TestAccessRequestStatus(t *testing.T) {
 		references("status.pins.namespaces.0"), bounded("status.pins.namespaces.0.roleUID", 0, 64),
 		testCase{"one namespace pinned twice", set("status.pins.namespaces", []any{object{"name": "ns-1", "uid": "1"}, object{"name": "ns-1", "uid": "2"}}), "status.pins.namespaces[1]: …Duplicate value"},
 		lengths("status.pins.namespaces", 0, 1024, func(i int) object { return object{"name": numbered("ns-")(i), "uid": "1"} }),
-		subjects("status.pins.subjects.0"), bounded("status.pins.subjects.0.uid", 0, 64),
+		exactSubjects("status.pins.subjects.0"), bounded("status.pins.subjects.0.uid", 0, 64),
 		lengths("status.pins.subjects", 0, 16, func(i int) object { return object{"kind": "User", "name": numbered("u")(i)} }),
 		bounded("status.pins.task.uid", 0, 64), bounded("status.pins.task.hashBefore", 0, 128),
 		bounded("status.rulesHash", 0, 128),

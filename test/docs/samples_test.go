@@ -91,6 +91,9 @@ func TestSamples(t *testing.T) {
 	}
 
 	sre1, sre2, colleague := e.Person(t, "bob", "sre"), e.Person(t, "carol", "sre"), e.Person(t, "dave", "payments")
+	trusted := []string{"workloads:example.org"}
+	const deployer = "spiffe://example.org/ns/payments/sa/deployer"
+	gate := e.Person(t, "spiffe://example.org/gate/tests", trusted...)
 	role := func(name string, more func(*v1alpha1.AccessRequestSpec)) func(*v1alpha1.AccessRequestSpec) {
 		return func(s *v1alpha1.AccessRequestSpec) {
 			s.RoleRef.Name = name
@@ -125,6 +128,10 @@ func TestSamples(t *testing.T) {
 		{name: "production, nobody approves", who: "alice", groups: []string{"developers"}, ns: "shop", want: v1alpha1.RequestPending},
 
 		{name: "issued", who: "alice", groups: []string{"developers"}, ns: "shop", edit: func(s *v1alpha1.AccessRequestSpec) { s.CredentialKey = kit.NewKey(t).Public() }, approve: []client.Client{sre1}, want: v1alpha1.RequestActive},
+		{name: "workloads", who: deployer, groups: trusted, ns: "payments", approve: []client.Client{gate}, want: v1alpha1.RequestActive},
+		{name: "workloads, nobody approves", who: deployer, groups: trusted, ns: "payments", want: v1alpha1.RequestPending, says: "1 more of spiffe://example.org/gate/**, group:sre"},
+		{name: "workloads, another one", who: "spiffe://example.org/ns/payments/sa/reader", groups: trusted, ns: "payments", want: v1alpha1.RequestDenied, says: "is for"},
+		{name: "workloads, elsewhere", who: deployer, groups: trusted, ns: "shop", want: v1alpha1.RequestDenied, says: "does not cover namespace shop"},
 
 		{name: "read-only", who: "alice", groups: []string{"developers"}, ns: "default", edit: role("view", nil), want: v1alpha1.RequestActive},
 		{name: "read-only, the system", who: "alice", groups: []string{"developers"}, ns: "kube-system", edit: role("view", nil), want: v1alpha1.RequestDenied},

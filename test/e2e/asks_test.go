@@ -82,7 +82,7 @@ func TestWholeCluster(t *testing.T) {
 	// A group of its own keeps this access away from the other tests' users.
 	paula := e.Person(t, "paula", "platform", "dev")
 	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = []v1alpha1.Subject{{Kind: "Group", Name: "platform"}}
+		s.Requesters = []v1alpha1.PolicySubject{{Kind: "Group", Name: "platform"}}
 		s.Namespaces, s.ClusterScope = nil, v1alpha1.ClusterScopeAllowed
 	}))
 	nodes := authorizationv1.ResourceAttributes{Verb: "delete", Resource: "pods"}
@@ -184,7 +184,7 @@ func TestServiceAccountAsksForItself(t *testing.T) {
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "ci"}},
 	})
 	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "ci"}}
+		s.Requesters = []v1alpha1.PolicySubject{{Kind: "ServiceAccount", Namespace: ns, Name: "ci"}}
 	}))
 	ci, err := e.AsServiceAccount(t.Context(), ns, "ci")
 	if err != nil {

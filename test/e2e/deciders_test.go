@@ -11,15 +11,15 @@ import (
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
-func users(names ...string) (out []v1alpha1.Subject) {
+func users(names ...string) (out []v1alpha1.PolicySubject) {
 	for _, name := range names {
-		out = append(out, v1alpha1.Subject{Kind: "User", Name: name})
+		out = append(out, v1alpha1.PolicySubject{Kind: "User", Name: name})
 	}
 	return out
 }
 
 // deciders makes the approvers of a policy, and how many of them must approve.
-func deciders(required int32, approvers ...v1alpha1.Subject) func(*v1alpha1.AccessPolicySpec) {
+func deciders(required int32, approvers ...v1alpha1.PolicySubject) func(*v1alpha1.AccessPolicySpec) {
 	return func(s *v1alpha1.AccessPolicySpec) {
 		s.Approvers, s.RequiredApprovals, s.Subjects = approvers, ptr.To(required), v1alpha1.SubjectsAny
 	}
@@ -37,10 +37,10 @@ func TestNobodyCouldEverApprove(t *testing.T) {
 		"one of two asks":        {deciders(2, users("alice", "bob")...), nil, "it needs 2 of alice, bob, and alice is the requester"},
 		"the only approver gets the access": {
 			deciders(1, users("bob")...),
-			func(s *v1alpha1.AccessRequestSpec) { s.Subjects = users("bob") }, "it needs 1 of bob, and bob would get the access",
+			func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{{Kind: "User", Name: "bob"}} }, "it needs 1 of bob, and bob would get the access",
 		},
 		"the approving group gets the access": {
-			deciders(1, v1alpha1.Subject{Kind: "Group", Name: "sre"}),
+			deciders(1, v1alpha1.PolicySubject{Kind: "Group", Name: "sre"}),
 			func(s *v1alpha1.AccessRequestSpec) {
 				s.Subjects = []v1alpha1.Subject{{Kind: "Group", APIGroup: "rbac.authorization.k8s.io", Name: "sre"}}
 			}, "group:sre would get the access",

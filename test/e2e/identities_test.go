@@ -93,7 +93,7 @@ func TestStoredIdentity(t *testing.T) {
 	}
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.Approvers = append(s.Approvers, v1alpha1.Subject{Kind: "Group", Name: "dev"}, v1alpha1.Subject{Kind: "User", Name: "zoe"})
+		s.Approvers = append(s.Approvers, v1alpha1.PolicySubject{Kind: "Group", Name: "dev"}, v1alpha1.PolicySubject{Kind: "User", Name: "zoe"})
 	})
 	request := e.WaitMatched(t, e.Ask(t, dave, ns, nil))
 	for name, user := range identities {

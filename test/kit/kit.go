@@ -205,8 +205,8 @@ func (c *Cluster) NewPolicy(t testing.TB, namespace string, edit func(*v1alpha1.
 	p := &v1alpha1.AccessPolicy{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "p-"},
 		Spec: v1alpha1.AccessPolicySpec{
-			Requesters:        []v1alpha1.Subject{{Kind: "Group", Name: "dev"}},
-			Approvers:         []v1alpha1.Subject{{Kind: "Group", Name: "sre"}},
+			Requesters:        []v1alpha1.PolicySubject{{Kind: "Group", Name: "dev"}},
+			Approvers:         []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}},
 			RequiredApprovals: ptr.To[int32](1),
 			Roles:             []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "view"}, {Kind: "ClusterRole", Name: "edit"}},
 			Namespaces:        &v1alpha1.PolicyNamespaces{Names: []string{namespace}},

@@ -28,7 +28,9 @@ func TestListEverywhere(t *testing.T) {
 func TestListWhereOneMay(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Requesters = []v1alpha1.Subject{{Kind: "User", Name: "nadia"}} })
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		s.Requesters = []v1alpha1.PolicySubject{{Kind: "User", Name: "nadia"}}
+	})
 	config, err := e.User("nadia", "guests")
 	if err != nil {
 		t.Fatal(err)

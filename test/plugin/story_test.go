@@ -255,7 +255,7 @@ func TestTaskOfAServiceAccount(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "migrator"}}
+		s.Requesters = []v1alpha1.PolicySubject{{Kind: "ServiceAccount", Namespace: ns, Name: "migrator"}}
 		s.RequiredApprovals, s.Approvers = new(int32), nil
 	})
 	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrator"}})
@@ -298,7 +298,9 @@ func TestPolicies(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	p := e.NewPolicy(t, ns, nil)
-	other := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Requesters = []v1alpha1.Subject{{Kind: "Group", Name: "ops"}} })
+	other := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		s.Requesters = []v1alpha1.PolicySubject{{Kind: "Group", Name: "ops"}}
+	})
 	line := p.Name + "\tview,edit\t" + ns + "\t1h\t1\tgroup:sre\t"
 	alice.run(t, "policies").ok(t, "POLICY\tROLES", line).not(t, other.Name)
 	alice.run(t, "policies", "--all", "--no-headers").ok(t, line, other.Name).not(t, "POLICY\t")

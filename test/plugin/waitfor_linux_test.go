@@ -30,10 +30,10 @@ type workload struct {
 func newWorkload(t *testing.T, approvals int32) workload {
 	t.Helper()
 	w := workload{ns: e.NewNamespace(t, nil)}
-	account := v1alpha1.Subject{Kind: "ServiceAccount", Namespace: w.ns, Name: "migrator"}
+	account := v1alpha1.PolicySubject{Kind: "ServiceAccount", Namespace: w.ns, Name: "migrator"}
 	e.NewPolicy(t, w.ns, func(s *v1alpha1.AccessPolicySpec) {
 		s.RequiredApprovals = &approvals
-		s.Requesters = []v1alpha1.Subject{account, {Kind: "Group", Name: "dev"}}
+		s.Requesters = []v1alpha1.PolicySubject{account, {Kind: "Group", Name: "dev"}}
 		s.Subjects = v1alpha1.SubjectsServiceAccounts
 	})
 	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "migrator"}})
