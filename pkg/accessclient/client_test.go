@@ -67,8 +67,8 @@ func policyFor(namespace string) *v1alpha1.AccessPolicy {
 	return &v1alpha1.AccessPolicy{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "p-"},
 		Spec: v1alpha1.AccessPolicySpec{
-			Requesters:        []v1alpha1.Subject{{Kind: "Group", Name: "dev"}},
-			Approvers:         []v1alpha1.Subject{{Kind: "Group", Name: "sre"}},
+			Requesters:        []v1alpha1.PolicySubject{{Kind: "Group", Name: "dev"}},
+			Approvers:         []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}},
 			RequiredApprovals: ptr.To[int32](0),
 			Roles:             []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
 			Namespaces:        &v1alpha1.PolicyNamespaces{Names: []string{namespace}},
