@@ -49,6 +49,7 @@ func newMapper() meta.RESTMapper {
 	m.Add(v1alpha1.GroupVersion.WithKind("AccessPolicy"), meta.RESTScopeRoot)
 	m.Add(v1alpha1.GroupVersion.WithKind("AccessGrant"), meta.RESTScopeRoot)
 	m.Add(v1alpha1.GroupVersion.WithKind("AccessUsage"), meta.RESTScopeRoot)
+	m.Add(v1alpha1.GroupVersion.WithKind("AccessLock"), meta.RESTScopeRoot)
 	m.Add(authenticationv1.SchemeGroupVersion.WithKind("SelfSubjectReview"), meta.RESTScopeRoot)
 	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
 	m.Add(rbacv1.SchemeGroupVersion.WithKind("Role"), meta.RESTScopeNamespace)
