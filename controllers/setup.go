@@ -31,6 +31,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/controllers/expirer"
 	"github.com/accessbroker/accessbroker/controllers/grant"
+	"github.com/accessbroker/accessbroker/controllers/locks"
 	"github.com/accessbroker/accessbroker/controllers/policy"
 	"github.com/accessbroker/accessbroker/controllers/request"
 	"github.com/accessbroker/accessbroker/controllers/usage"
@@ -102,7 +103,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return err
 	}
 	granting := p.newGranting()
-	if err := errors.Join(p.setupPolicy(), p.setupRequest(granting, o.Settle), p.setupGrant(granting), p.setupJudge(granting), p.setupUsage(), p.setupExpirer()); err != nil {
+	if err := errors.Join(p.setupPolicy(), p.setupRequest(granting, o.Settle), p.setupGrant(granting), p.setupJudge(granting), p.setupUsage(), p.setupLocks(), p.setupExpirer()); err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
 	return mgr.Add(&record.Archive{
@@ -168,6 +169,7 @@ func (p *process) setupRequest(granting *granting, settle time.Duration) error {
 	return builder.ControllerManagedBy(p).Named("request").
 		Watches(&v1alpha1.AccessRequest{}, r.InTurn()).
 		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(p.openRequests)).
+		Watches(&v1alpha1.AccessLock{}, handler.EnqueueRequestsFromMapFunc(p.openRequests)).
 		Watches(&v1alpha1.AccessGrant{}, handler.EnqueueRequestsFromMapFunc(requestOfGrant)).
 		Watches(&rbacv1.ClusterRole{}, handler.EnqueueRequestsFromMapFunc(p.requestsOfRole)).
 		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(p.requestsOfRole)).
@@ -213,6 +215,7 @@ func (p *process) setupJudge(g *granting) error {
 		Watches(&v1alpha1.AccessRequest{}, queue.Urgent(grantOfRequest)).
 		Watches(&v1alpha1.AccessPolicy{}, queue.Urgent(p.grantsOfPolicy)).
 		Watches(&v1alpha1.AccessUsage{}, queue.Urgent(p.grantOfUsage)).
+		Watches(&v1alpha1.AccessLock{}, queue.Urgent(p.grantsOfLock)).
 		Watches(&rbacv1.ClusterRole{}, queue.Urgent(p.grantsOfRole)).
 		Watches(&rbacv1.Role{}, queue.Urgent(p.grantsOfRole)).
 		WatchesMetadata(&corev1.Namespace{}, queue.Urgent(p.grantsOfObject)).
@@ -231,6 +234,13 @@ func (p *process) setupUsage() error {
 		Watches(&v1alpha1.AccessGrant{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(leaving)).
 		WithOptions(queue.Options(queue.MaxRequestBackoff)).
 		Complete(r)
+}
+
+func (p *process) setupLocks() error {
+	r := &locks.Reconciler{Client: p.client, Live: p.live, Clock: p.clock, Backlog: p.backlog, Metrics: p.metrics}
+	everywhere := queue.Options(queue.MaxBackoff)
+	everywhere.NeedLeaderElection = ptr.To(false)
+	return builder.ControllerManagedBy(p).Named("lock").For(&v1alpha1.AccessLock{}).WithOptions(everywhere).Complete(r)
 }
 
 func (p *process) setupExpirer() error {

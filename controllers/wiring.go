@@ -17,6 +17,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/lock"
 	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/resolve"
 )
@@ -122,6 +123,23 @@ func (w wiring) grantOfUsage(ctx context.Context, o client.Object) []reconcile.R
 		return nil
 	}
 	return []reconcile.Request{keyOf(g)}
+}
+
+// grantsOfLock returns the grants that a lock is for. There are few locks and no index:
+// it reads all grants.
+func (w wiring) grantsOfLock(ctx context.Context, o client.Object) []reconcile.Request {
+	list := &v1alpha1.AccessGrantList{}
+	if err := w.cache.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+		logf.FromContext(ctx).Error(err, "find the grants of a lock")
+		return nil
+	}
+	var out []reconcile.Request
+	for i := range list.Items {
+		if lock.Meets(lock.OfGrant(&list.Items[i]), o.(*v1alpha1.AccessLock)) {
+			out = append(out, keyOf(&list.Items[i]))
+		}
+	}
+	return out
 }
 
 func (w wiring) grantsOfObject(ctx context.Context, o client.Object) []reconcile.Request {

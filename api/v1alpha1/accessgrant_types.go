@@ -217,6 +217,8 @@ const (
 	EndIdle EndReason = "Idle"
 	// EndSuspicious: it was used in a way that the policy calls suspicious.
 	EndSuspicious EndReason = "Suspicious"
+	// EndLocked: an AccessLock is in force for somebody who holds it or asked for it.
+	EndLocked EndReason = "Locked"
 )
 
 // AccessGrantStatus is what became of a grant.

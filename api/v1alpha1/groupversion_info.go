@@ -28,6 +28,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&AccessPolicy{}, &AccessPolicyList{},
 		&AccessGrant{}, &AccessGrantList{},
 		&AccessUsage{}, &AccessUsageList{},
+		&AccessLock{}, &AccessLockList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/access"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/lock"
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/resolve"
 	"github.com/accessbroker/accessbroker/internal/task"
@@ -27,7 +28,7 @@ func (r *Reconciler) facts(ctx context.Context, g *v1alpha1.AccessGrant) *grant.
 	l.request = sync.OnceValues(l.readRequest)
 	l.policy = sync.OnceValues(l.readPolicy)
 	return &grant.Facts{
-		Request: l.request, Policy: l.policy, Refusal: l.refusal, Usage: sync.OnceValues(l.usage), Task: l.task, Roles: l.roles,
+		Request: l.request, Policy: l.policy, Refusal: l.refusal, Usage: sync.OnceValues(l.usage), Lock: l.lock, Task: l.task, Roles: l.roles,
 		ServiceAccount: func(namespace, name string) (types.UID, error) {
 			return l.uid(client.ObjectKey{Namespace: namespace, Name: name}, resolve.ServiceAccountMetadata())
 		},
@@ -70,6 +71,19 @@ func (l *look) readPolicy() (*v1alpha1.AccessPolicy, error) {
 		return nil, fmt.Errorf("read policy: %w", err)
 	}
 	return object, nil
+}
+
+// lock looks for a lock that is in force for one of those who hold the access.
+func (l *look) lock(live bool) (*v1alpha1.AccessLock, error) {
+	from := client.Reader(l.Client)
+	if live {
+		from = l.Live
+	}
+	locks, err := resolve.Locks(l.ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	return lock.On(lock.OfGrant(l.g), locks, l.Clock.Now()), nil
 }
 
 // usage reads what was observed of the grant from the cache alone: where nobody

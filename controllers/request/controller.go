@@ -18,6 +18,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/lock"
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/record"
@@ -128,6 +129,12 @@ func (r *Reconciler) advance(ctx context.Context, s *step) error {
 	}
 	if out := policy.Weigh(policy.BallotOf(s.AccessRequest, 0)); s.Status.Policy == nil && out.Withdrawn {
 		s.end(v1alpha1.RequestCompleted, v1alpha1.ReasonWithdrawn, out.Message)
+		return nil
+	}
+	if locks, err := resolve.Locks(ctx, r.Client); err != nil {
+		return err
+	} else if l := lock.On(lock.OfRequest(&s.Spec), locks, s.now); l != nil {
+		s.end(v1alpha1.RequestDenied, string(v1alpha1.EndLocked), lock.Why(l)+"; ask again when the lock is gone")
 		return nil
 	}
 	want, err := r.Names.Resolve(ctx, s.AccessRequest)

@@ -54,6 +54,7 @@ func fine() *Facts {
 		},
 		Refusal: func() (string, error) { return "", nil },
 		Usage:   func() (*v1alpha1.AccessUsage, error) { return nil, nil },
+		Lock:    func(bool) (*v1alpha1.AccessLock, error) { return nil, nil },
 		Task:    func() (TaskNow, error) { return TaskNow{State: task.Running}, nil },
 		Roles: func() RolesNow {
 			return RolesNow{Each: []RoleNow{{UID: "role", Approved: "role"}}, Fingerprint: "as approved"}
@@ -144,6 +145,20 @@ func finding(name string, action v1alpha1.SuspiciousAction, minutes int) ofUsage
 	}
 }
 
+// lockIs is a lock, which the cache shows or does not yet.
+func lockIs(cached bool) change {
+	return func(f, _ *Facts) {
+		f.Lock = func(live bool) (*v1alpha1.AccessLock, error) {
+			if !live && !cached {
+				return nil, nil
+			}
+			l := &v1alpha1.AccessLock{Spec: v1alpha1.AccessLockSpec{Subject: user("alice").Subject, Reason: "her laptop was stolen", By: "carol"}}
+			l.Name = "stop"
+			return l, nil
+		}
+	}
+}
+
 func taskIs(now TaskNow, err error) change {
 	return func(f, _ *Facts) { f.Task = func() (TaskNow, error) { return now, err } }
 }
@@ -178,6 +193,13 @@ var over = map[string]map[string]struct {
 			r.Status.Phase = v1alpha1.RequestCompleted
 			r.Status.Decisions = []v1alpha1.Decision{{Username: "alice", Verdict: v1alpha1.VerdictRelease}}
 		}), v1alpha1.EndReleased, ""},
+	},
+	"locked": {
+		"is in force": {lockIs(true), v1alpha1.EndLocked, "alice is locked out until it is deleted by AccessLock stop of carol: her laptop was stolen"},
+		"is seen live only, and a binding is gone": {func(f, rest *Facts) {
+			lockIs(false)(f, rest)
+			f.Intact = func(Object) (bool, error) { return false, nil }
+		}, v1alpha1.EndLocked, ""},
 	},
 	"policy": {
 		"is gone":          {func(f, _ *Facts) { f.Policy = func() (*v1alpha1.AccessPolicy, error) { return nil, nil } }, v1alpha1.EndPolicyGone, "prod was deleted"},
@@ -254,6 +276,7 @@ var unknown = map[string]func(*Facts){
 	"policy":          func(f *Facts) { f.Policy = func() (*v1alpha1.AccessPolicy, error) { return nil, errUnknown } },
 	"refusal":         func(f *Facts) { f.Refusal = func() (string, error) { return "", errUnknown } },
 	"usage":           func(f *Facts) { f.Usage = func() (*v1alpha1.AccessUsage, error) { return nil, errUnknown } },
+	"lock":            func(f *Facts) { f.Lock = func(bool) (*v1alpha1.AccessLock, error) { return nil, errUnknown } },
 	"task":            func(f *Facts) { f.Task = func() (TaskNow, error) { return TaskNow{}, errUnknown } },
 	"a role":          func(f *Facts) { rolesAre("as approved", RoleNow{Err: errUnknown})(f, nil) },
 	"service account": func(f *Facts) { f.ServiceAccount = func(string, string) (types.UID, error) { return "", errUnknown } },

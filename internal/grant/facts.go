@@ -22,6 +22,10 @@ type Facts struct {
 	// Usage of the grant as it was observed, nil when it was not. It is asked only of
 	// held access whose policy ends what is idle or suspicious.
 	Usage func() (*v1alpha1.AccessUsage, error)
+	// Lock that is in force for somebody who holds the access or asked for it, nil when
+	// there is none. Live asks the API server, which may know of one that the cache does
+	// not show yet.
+	Lock func(live bool) (*v1alpha1.AccessLock, error)
 	// Task of the grant; asked only when it has one.
 	Task func() (TaskNow, error)
 	// Roles that the grant binds; asked only when it binds roles that exist.

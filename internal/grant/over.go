@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/lock"
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/rules"
 	"github.com/accessbroker/accessbroker/internal/task"
@@ -65,6 +66,7 @@ var ends = []struct {
 }{
 	{"deleted", deleted},
 	{"request", requestOver},
+	{"locked", locked},
 	{"policy", policyOver},
 	{"suspicious", suspiciousOver},
 	{"idle", idleOver},
@@ -81,6 +83,19 @@ func deleted(g *v1alpha1.AccessGrant, _ *Facts, _ time.Time) (*End, error) {
 		return nil, nil
 	}
 	return endf(v1alpha1.EndGrantDeleted, "the AccessGrant was deleted"), nil
+}
+
+// locked: somebody locked one of those out who hold the access or asked for it.
+func locked(_ *v1alpha1.AccessGrant, facts *Facts, _ time.Time) (*End, error) {
+	l, err := facts.Lock(false)
+	if err != nil || l == nil {
+		return nil, err
+	}
+	return lockedBy(l), nil
+}
+
+func lockedBy(l *v1alpha1.AccessLock) *End {
+	return &End{Reason: v1alpha1.EndLocked, By: l.Spec.By, Message: lock.Why(l)}
 }
 
 // requestOver: the request was deleted, or somebody decided to end it.
@@ -276,6 +291,13 @@ func bindingOver(g *v1alpha1.AccessGrant, facts *Facts, now time.Time) (*End, er
 		case !intact && g.Spec.ExpirationTime.Sub(now) < clockSkew:
 			return endf(v1alpha1.EndExpired, "another replica, whose clock is ahead, took the access at the deadline"), nil
 		case !intact:
+			// Another replica may have taken it for a lock that this one does not see yet.
+			if l, err := facts.Lock(true); err != nil || l != nil {
+				if err != nil {
+					return nil, err
+				}
+				return lockedBy(l), nil
+			}
 			return endf(v1alpha1.EndBindingTouched, "%s %s was deleted, changed or recreated by somebody else", want.Kind, types.NamespacedName{Namespace: want.Namespace, Name: want.Name}), nil
 		}
 	}

@@ -31,6 +31,19 @@ func (c *Cluster) userClient(plain client.WithWatch) client.Client {
 
 // createAsOneself writes who asks, as kubectl access does where nothing fills it in.
 func createAsOneself(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+	if lock, ok := o.(*v1alpha1.AccessLock); ok && lock.Spec.By == "" {
+		me, err := whoAmI(ctx, c)
+		if err != nil {
+			return err
+		}
+		written := lock.DeepCopy()
+		written.Spec.By = me.Username
+		if err := c.Create(ctx, written, opts...); err != nil {
+			return err
+		}
+		written.DeepCopyInto(lock)
+		return nil
+	}
 	request, ok := o.(*v1alpha1.AccessRequest)
 	if !ok || request.Spec.Requester.Username != "" {
 		return c.Create(ctx, o, opts...)

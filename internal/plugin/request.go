@@ -318,10 +318,16 @@ var notInName = regexp.MustCompile(`[^a-z0-9]+`)
 
 // namePrefix makes the name of a request tell what it is for.
 func namePrefix(spec *v1alpha1.AccessRequestSpec) string {
-	name := "rules"
-	if spec.RoleRef != nil {
-		name = cmp.Or(strings.Trim(notInName.ReplaceAllString(strings.ToLower(spec.RoleRef.Name), "-"), "-"), "role")
+	if spec.RoleRef == nil {
+		return nameLike("rules", "")
 	}
+	return nameLike(spec.RoleRef.Name, "role")
+}
+
+// nameLike begins the name of an object as what it is about is called; otherwise is
+// for what has no letter or digit.
+func nameLike(what, otherwise string) string {
+	name := cmp.Or(strings.Trim(notInName.ReplaceAllString(strings.ToLower(what), "-"), "-"), otherwise)
 	return strings.TrimRight(name[:min(len(name), 40)], "-") + "-"
 }
 

@@ -616,3 +616,18 @@ func credentials(path string) []testCase {
 		missing(path+".expirationTime"), moments(path+".expirationTime", path+".expirationTime"),
 	)
 }
+
+// zonedMoments are cases of a moment that people write, with its zone.
+func zonedMoments(path string) []testCase {
+	return cases(
+		// Go would drop the fraction, and the offset is not one of a place on Earth.
+		no(path, "2027-02-29T08:00:00Z", "must be a time with its zone"), no(path, "2100-02-29T08:00:00Z", "must be a time with its zone"),
+		ok(path, "2400-02-29T08:00:00Z"), ok(path, "2024-02-29T08:00:00Z"), no(path, "2026-04-31T08:00:00Z", "must be a time with its zone"),
+		no(path, "1999-12-31T23:59:59Z", "must be a time with its zone"), no(path, "2000-01-01T00:00:00+00:01", "must be in the years 2000 to 2999"),
+		no(path, "2026-10-01T08:00:00.5Z", "must be a time with its zone, such as 2026-05-04T22:00:00Z"),
+		no(path, "2026-10-01T08:00:00,5Z", "must be a time with its zone, such as 2026-05-04T22:00:00Z"),
+		no(path, "2026-10-01T08:00:00.000000001Z", "Too long"),
+		no(path, "2026-10-01T08:00:00+15:00", "must be a time with its zone, such as 2026-05-04T22:00:00Z"),
+		no(path, "2026-10-01T08:00:00-24:00", "must be a time with its zone, such as 2026-05-04T22:00:00Z"),
+	)
+}

@@ -65,6 +65,7 @@ func TestGeneratedTimes(t *testing.T) {
 		{requestStatus, "status.conditions.0.lastTransitionTime", 200},
 		{policyStatus, "status.conditions.0.lastTransitionTime", 200},
 		{grantStatus, "status.conditions.0.lastTransitionTime", 200},
+		{lockSpec, "spec.until", 400},
 		{usageSpec, "status.until", 200},
 		{usageSpec, "status.sessions.0.since", 200},
 	} {
@@ -173,6 +174,7 @@ func TestStoredObjectsDecode(t *testing.T) {
 		{policySpec, &v1alpha1.AccessPolicyList{}, 1},
 		{grantSpec, &v1alpha1.AccessGrantList{}, 2},
 		{usageSpec, &v1alpha1.AccessUsageList{}, 1},
+		{lockSpec, &v1alpha1.AccessLockList{}, 1},
 	} {
 		if err := admin.Get().Resource(x.target.resource).Do(t.Context()).Into(x.into); err != nil {
 			t.Errorf("%s: %v", x.target.kind, err)

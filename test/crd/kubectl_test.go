@@ -58,6 +58,12 @@ func TestColumns(t *testing.T) {
 			},
 		},
 		{
+			lockSpec,
+			[]string{"Name", "Kind", "Subject", "Until", "By", "Reason", "Age"},
+			nil,
+			[]string{"stored", "ServiceAccount", "migrate", "2026-10-01T08:00:00Z", "admin", "INC-43: the laptop was stolen"},
+		},
+		{
 			usageSpec,
 			[]string{"Name", "Calls", "Refused", "Last", "Until", "Gaps", "Suspicious", "Age"},
 			[]string{"Since", "Phase"},
@@ -120,12 +126,13 @@ func TestKubectlGet(t *testing.T) {
 		{"get agrant", []string{"NAME", "SUBJECTS", "SCOPE", "WHY", "stored"}},
 		{"get accessgrants", []string{"NAME", "SUBJECTS", "SCOPE", "WHY", "stored"}},
 		{"get ause", []string{"NAME", "CALLS", "REFUSED", "GAPS", "SUSPICIOUS", "stored"}},
+		{"get alock", []string{"NAME", "SUBJECT", "UNTIL", "BY", "REASON", "stored"}},
 		{"get areq -o wide", []string{"POLICY", "TICKET", "REASON", "ENDED", "stuck consumers"}},
 		{"get apol -o wide", []string{"CLUSTER", "MESSAGE", "Forbidden"}},
 		{"get agrant -o wide", []string{"POLICY", "APPROVERS", "TICKET", "REASON", "stuck consumers"}},
-		{"get access", []string{"accessrequest.jit.accessbroker.dev/stored", "accesspolicy.jit.accessbroker.dev/stored", "accessgrant.jit.accessbroker.dev/stored", "accessusage.jit.accessbroker.dev/stored"}},
-		{"api-resources --api-group=jit.accessbroker.dev", []string{"areq", "apol", "agrant", "ause", "AccessUsage", "AccessRequest", "AccessPolicy", "AccessGrant"}},
-		{"api-resources --categories=access -o name", []string{"accessrequests.", "accesspolicies.", "accessgrants.", "accessusages."}},
+		{"get access", []string{"accessrequest.jit.accessbroker.dev/stored", "accesspolicy.jit.accessbroker.dev/stored", "accessgrant.jit.accessbroker.dev/stored", "accessusage.jit.accessbroker.dev/stored", "accesslock.jit.accessbroker.dev/stored"}},
+		{"api-resources --api-group=jit.accessbroker.dev", []string{"areq", "apol", "agrant", "ause", "alock", "AccessLock", "AccessUsage", "AccessRequest", "AccessPolicy", "AccessGrant"}},
+		{"api-resources --categories=access -o name", []string{"accessrequests.", "accesspolicies.", "accessgrants.", "accessusages.", "accesslocks."}},
 	} {
 		t.Run(tc.args, func(t *testing.T) {
 			mustContain(t, mustKubectl(t, strings.Fields(tc.args)...), tc.want...)

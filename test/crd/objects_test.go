@@ -144,6 +144,17 @@ spec:
   endedBy: bob
   usage: {calls: 41, lastCall: "2026-10-01T08:29:00Z"}
 ` + validCredential + validCondition
+	validLock = `
+apiVersion: jit.accessbroker.dev/v1alpha1
+kind: AccessLock
+metadata:
+  name: stop
+spec:
+  subject: {kind: ServiceAccount, apiGroup: "", name: migrate, namespace: payments}
+  until: "2026-10-01T08:00:00Z"
+  reason: "INC-43: the laptop was stolen"
+  by: admin
+`
 	validUsage = `
 apiVersion: jit.accessbroker.dev/v1alpha1
 kind: AccessUsage
@@ -241,6 +252,13 @@ func store(ctx context.Context) error {
 		if err := s.status.send(ctx, o).Error(); err != nil {
 			return fmt.Errorf("store the status of %s %s: %w", s.spec.kind, s.name, err)
 		}
+	}
+	lock := parse(validLock)
+	set("metadata.name", storedName)(lock)
+	writer := lockSpec
+	writer.dryRun = false
+	if err := writer.send(ctx, lock).Error(); err != nil {
+		return fmt.Errorf("store AccessLock: %w", err)
 	}
 	return storeUsage(ctx)
 }

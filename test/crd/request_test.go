@@ -122,17 +122,7 @@ func TestAccessRequest(t *testing.T) {
 	t.Run("times", func(t *testing.T) {
 		requestSpec.check(t, durations("spec.duration", outside("duration"), outside("duration")))
 		requestSpec.check(t, moments("spec.startTime", "spec.startTime"))
-		requestSpec.check(t, cases(
-			// Go would drop the fraction, and the offset is not one of a place on Earth.
-			no("spec.startTime", "2027-02-29T08:00:00Z", "must be a time with its zone"), no("spec.startTime", "2100-02-29T08:00:00Z", "must be a time with its zone"),
-			ok("spec.startTime", "2400-02-29T08:00:00Z"), ok("spec.startTime", "2024-02-29T08:00:00Z"), no("spec.startTime", "2026-04-31T08:00:00Z", "must be a time with its zone"),
-			no("spec.startTime", "1999-12-31T23:59:59Z", "must be a time with its zone"), no("spec.startTime", "2000-01-01T00:00:00+00:01", "must be in the years 2000 to 2999"),
-			no("spec.startTime", "2026-10-01T08:00:00.5Z", "must be a time with its zone, such as 2026-05-04T22:00:00Z"),
-			no("spec.startTime", "2026-10-01T08:00:00,5Z", "must be a time with its zone, such as 2026-05-04T22:00:00Z"),
-			no("spec.startTime", "2026-10-01T08:00:00.000000001Z", "Too long"),
-			no("spec.startTime", "2026-10-01T08:00:00+15:00", "must be a time with its zone, such as 2026-05-04T22:00:00Z"),
-			no("spec.startTime", "2026-10-01T08:00:00-24:00", "must be a time with its zone, such as 2026-05-04T22:00:00Z"),
-		))
+		requestSpec.check(t, zonedMoments("spec.startTime"))
 	})
 
 	t.Run("reason and ticket", func(t *testing.T) {

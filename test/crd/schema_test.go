@@ -36,7 +36,7 @@ type bound struct{ field, words string }
 // refused nothing in all the tests: it has no test, or it does nothing.
 func everyRuleRefused(ctx context.Context) error {
 	var untested []string
-	for _, x := range []target{requestSpec, policySpec, grantSpec, usageSpec} {
+	for _, x := range []target{requestSpec, policySpec, grantSpec, usageSpec, lockSpec} {
 		schema, err := schemaOf(ctx, x)
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func boundsOf(schema object) []bound {
 
 // Every field has a bound: no object can be larger than the schema says.
 func TestEveryFieldHasABound(t *testing.T) {
-	for _, x := range []target{requestSpec, policySpec, grantSpec, usageSpec} {
+	for _, x := range []target{requestSpec, policySpec, grantSpec, usageSpec, lockSpec} {
 		schema, err := schemaOf(t.Context(), x)
 		if err != nil {
 			t.Fatal(err)

@@ -36,6 +36,7 @@ type target struct {
 func newRequest() runtime.Object { return &v1alpha1.AccessRequest{} }
 func newPolicy() runtime.Object  { return &v1alpha1.AccessPolicy{} }
 func newGrant() runtime.Object   { return &v1alpha1.AccessGrant{} }
+func newLock() runtime.Object    { return &v1alpha1.AccessLock{} }
 func newUsage() runtime.Object   { return &v1alpha1.AccessUsage{} }
 
 func theAdmin() rest.Interface   { return admin }
@@ -48,6 +49,7 @@ var (
 	requestSpec = target{kind: "AccessRequest", resource: "accessrequests", namespace: "default", as: theAdmin, valid: validRequest, typed: newRequest, dryRun: true}
 	policySpec  = target{kind: "AccessPolicy", resource: "accesspolicies", as: theAdmin, valid: validPolicy, typed: newPolicy, dryRun: true}
 	grantSpec   = target{kind: "AccessGrant", resource: "accessgrants", as: theBroker, valid: validGrant, typed: newGrant, dryRun: true}
+	lockSpec    = target{kind: "AccessLock", resource: "accesslocks", as: theAdmin, valid: validLock, typed: newLock, dryRun: true}
 	usageSpec   = target{kind: "AccessUsage", resource: "accessusages", as: theObserver, valid: validUsage, typed: newUsage, dryRun: true}
 
 	requestStatus = target{kind: "AccessRequest", resource: "accessrequests", namespace: "default", subresource: "status", name: storedName, as: theBroker, valid: validRequestStatus, typed: newRequest, dryRun: true}

@@ -47,6 +47,7 @@ func TestJunk(t *testing.T) {
 		{"AccessGrant", grantSpec, same},
 		{"status of AccessGrant", grantStatus, same},
 		{"status of AccessUsage", usageSpec, same},
+		{"AccessLock", lockSpec, same},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			begin, err := x.target.fresh(t.Context())
@@ -127,6 +128,7 @@ func TestValidObjectsAreWhole(t *testing.T) {
 		{policySpec, validPolicyStatus, nil},
 		{grantSpec, validGrantStatus, nil},
 		{usageSpec, "", nil},
+		{lockSpec, "", nil},
 	} {
 		schema, err := schemaOf(t.Context(), x.target)
 		if err != nil {

@@ -73,6 +73,38 @@ func TestRevocationNeedsNoLeader(t *testing.T) {
 	})
 }
 
+// So does a lock: nobody waits for a leader when somebody is to be locked out. The
+// next leader says why the access ended.
+func TestLockNeedsNoLeader(t *testing.T) {
+	t.Parallel()
+	c := take(t)
+	leader, _, holder := c.replicas(t)
+	ns := c.NewNamespace(t, nil)
+	c.NewPolicy(t, ns, automatic)
+	request := c.WaitFor(t, c.Ask(t, c.alice, ns, nil), v1alpha1.RequestActive)
+	if !kit.Can(t, c.alice, ns) {
+		t.Fatal("alice has no access")
+	}
+	leader.Kill()
+	l := &v1alpha1.AccessLock{ObjectMeta: metav1.ObjectMeta{Name: "stop"}, Spec: v1alpha1.AccessLockSpec{
+		Subject: v1alpha1.Subject{Kind: "User", Name: "alice"}, Reason: "INC-43", By: lab.AdminName,
+	}}
+	begin := time.Now()
+	kit.Create(t, c.Admin, l)
+	c.waitNoAccess(t, ns, onTime)
+	t.Logf("locked out %s after the lock was made", time.Since(begin).Round(time.Millisecond))
+	if now := c.holder(t); now != holder {
+		t.Errorf("the lease went from %q to %q: the test shows nothing", holder, now)
+	}
+	g := c.WaitEnded(t, c.GrantOf(t, request).Name, v1alpha1.EndLocked)
+	if g.Status.EndedBy != lab.AdminName {
+		t.Errorf("ended by %q", g.Status.EndedBy)
+	}
+	if err := c.Admin.Delete(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // expiresWithout lets a grant fall due after the leader fell, while the lease
 // still names it, so that nobody leads.
 func (c *cluster) expiresWithout(t *testing.T, holder string, fell func()) (*v1alpha1.AccessRequest, *v1alpha1.AccessGrant) {

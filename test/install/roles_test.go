@@ -19,6 +19,7 @@ func (c *cluster) userRoles(t *testing.T) {
 	c.bind(t, "access-approver", "sre")
 	c.bind(t, "access-auditor", "audit")
 	c.bind(t, "access-policy-admin", "security")
+	c.bind(t, "access-locker", "guards")
 	for group, may := range map[string]map[string][]string{
 		"dev": { // access-requester
 			"accessrequests":        {"get", "list", "watch", "create", "patch", "delete"},
@@ -30,11 +31,12 @@ func (c *cluster) userRoles(t *testing.T) {
 			"accessrequests/status": {"get", "patch", "update"},
 			"accesspolicies":        read,
 		},
-		"audit":    {"accessrequests": read, "accesspolicies": read, "accessgrants": read, "accessusages": read},
+		"audit":    {"accessrequests": read, "accesspolicies": read, "accessgrants": read, "accessusages": read, "accesslocks": read},
+		"guards":   {"accesslocks": {"get", "list", "watch", "create", "delete"}},
 		"security": {"accesspolicies": all},
 	} {
 		user := c.Person(t, "somebody", group)
-		for _, resource := range []string{"accessrequests", "accesspolicies", "accessgrants", "accessusages"} {
+		for _, resource := range []string{"accessrequests", "accesspolicies", "accessgrants", "accessusages", "accesslocks"} {
 			for _, subresource := range []string{"", "status"} {
 				name := resource
 				if subresource != "" {

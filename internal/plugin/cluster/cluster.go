@@ -54,6 +54,7 @@ func newMapper() meta.RESTMapper {
 	m.Add(v1alpha1.GroupVersion.WithKind("AccessPolicy"), meta.RESTScopeRoot)
 	m.Add(v1alpha1.GroupVersion.WithKind("AccessGrant"), meta.RESTScopeRoot)
 	m.Add(v1alpha1.GroupVersion.WithKind("AccessUsage"), meta.RESTScopeRoot)
+	m.Add(v1alpha1.GroupVersion.WithKind("AccessLock"), meta.RESTScopeRoot)
 	m.Add(authenticationv1.SchemeGroupVersion.WithKind("SelfSubjectReview"), meta.RESTScopeRoot)
 	m.Add(authorizationv1.SchemeGroupVersion.WithKind("SelfSubjectAccessReview"), meta.RESTScopeRoot)
 	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
