@@ -88,7 +88,7 @@ func TestLockOfOthers(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = append(s.Requesters, v1alpha1.Subject{Kind: "Group", Name: "contractors"})
+		s.Requesters = append(s.Requesters, v1alpha1.PolicySubject{Kind: "Group", Name: "contractors"})
 		s.Subjects = v1alpha1.SubjectsServiceAccounts
 	}))
 	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "robot"}})
