@@ -404,10 +404,11 @@ func enough(missing []rbacv1.PolicyRule) func(*v1alpha1.AccessRequest) error {
 	}
 }
 
-// How long an API server may take to heed a binding, and how often it is asked.
+// How long an API server may take to heed a binding, and how often it is asked: no more
+// often than a client may.
 const (
 	heedsWithin = 10 * time.Second
-	heedsAgain  = 20 * time.Millisecond
+	heedsAgain  = 200 * time.Millisecond
 )
 
 // inForce waits until the API server itself allows what was missing.
