@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/access"
 	"github.com/accessbroker/accessbroker/internal/credential"
 	"github.com/accessbroker/accessbroker/test/kit"
 )
@@ -196,4 +197,32 @@ func TestExpirerTakesTheIdentity(t *testing.T) {
 		t.Errorf("%d bindings are left", n)
 	}
 	e.WaitGone(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.GrantsNamespace, Name: g.Name}})
+}
+
+// So does the sweep, which has no cache.
+func TestSweepTakesTheIdentity(t *testing.T) {
+	w, _, g, _ := issuing(t)
+	w.reconcileGrant(g)
+	config, err := e.BrokerConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct, err := client.New(config, client.Options{Scheme: e.Admin.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.GrantsNamespace, Name: g.Name}}
+	if _, err := access.Sweep(t.Context(), direct, w.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(account), account); err != nil {
+		t.Fatalf("before the deadline: %v", err)
+	}
+	if _, err := access.Sweep(t.Context(), direct, g.Spec.ExpirationTime.Time); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.bindings()); n != 0 {
+		t.Errorf("%d bindings are left", n)
+	}
+	e.WaitGone(t, account)
 }

@@ -50,6 +50,8 @@ func (in *interner) transform() toolscache.TransformFunc {
 			in.grant(object)
 		case *v1alpha1.AccessUsage:
 			skim(object)
+		case *metav1.PartialObjectMetadata:
+			ofGrant(object)
 		case *rbacv1.RoleBinding:
 			sharedBinding(object, &object.TypeMeta, &object.RoleRef, &object.Subjects)
 		case *rbacv1.ClusterRoleBinding:
@@ -103,6 +105,28 @@ func (in *interner) grant(g *v1alpha1.AccessGrant) {
 	g.Finalizers = exact(g.Finalizers)
 	intern(each(g.Finalizers)...)
 	status.Conditions = sharedConditions(status.Conditions)
+}
+
+// ofGrant leaves of the metadata of a grant's ServiceAccount what tells whose it is.
+// The metadata of others, which conditions may read, stays whole.
+func ofGrant(o *metav1.PartialObjectMetadata) {
+	name, ok := o.Labels[v1alpha1.LabelGrant]
+	if !ok || o.Namespace != v1alpha1.GrantsNamespace {
+		return
+	}
+	intern(&o.Kind, &o.APIVersion, &o.Namespace)
+	if name == o.Name {
+		name = o.Name // the same memory
+	}
+	o.Annotations, o.Labels = nil, map[string]string{v1alpha1.LabelGrant: name}
+	o.OwnerReferences = exact(o.OwnerReferences)
+	for i := range o.OwnerReferences {
+		owner := &o.OwnerReferences[i]
+		intern(&owner.APIVersion, &owner.Kind)
+		if owner.Name == o.Name {
+			owner.Name = o.Name
+		}
+	}
 }
 
 // internSealed shares a credential between a grant and its request: it is most of
