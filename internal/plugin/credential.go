@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// execInfo is where client-go says what it expects.
-	execInfo = "KUBERNETES_EXEC_INFO"
+	// execInfoVariable is where client-go says what it expects.
+	execInfoVariable = "KUBERNETES_EXEC_INFO"
 
 	// calling is set while the credential of a request is fetched: an identity that is
 	// made of that very credential would call us for ever.
@@ -229,10 +229,10 @@ func (o *options) printExecCredential(token string, expiry time.Time) error {
 		TypeMeta: metav1.TypeMeta{APIVersion: clientauthenticationv1.SchemeGroupVersion.String(), Kind: "ExecCredential"},
 		Status:   &clientauthenticationv1.ExecCredentialStatus{Token: token, ExpirationTimestamp: &metav1.Time{Time: expiry}},
 	}
-	if info := os.Getenv(execInfo); info != "" {
+	if info := os.Getenv(execInfoVariable); info != "" {
 		var asked metav1.TypeMeta
 		if err := json.Unmarshal([]byte(info), &asked); err != nil {
-			return fmt.Errorf("%s is no ExecCredential: %w", execInfo, err)
+			return fmt.Errorf("%s is no ExecCredential: %w", execInfoVariable, err)
 		}
 		switch asked.APIVersion {
 		case answer.APIVersion, "client.authentication.k8s.io/v1beta1": // both have these fields

@@ -113,7 +113,7 @@ func TestPrintExecCredential(t *testing.T) {
 		`{"apiVersion":"client.authentication.k8s.io/v2"}`:      "",
 		`{`: "",
 	} {
-		t.Setenv(execInfo, info)
+		t.Setenv(execInfoVariable, info)
 		var out bytes.Buffer
 		o := &options{IOStreams: genericiooptions.IOStreams{Out: &out}}
 		err := o.printExecCredential("a.b.c", time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC))
