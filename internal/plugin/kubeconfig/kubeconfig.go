@@ -23,7 +23,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	"k8s.io/utils/ptr"
 )
 
 // Program is the plugin's binary, which the kubeconfig calls itself: through kubectl
@@ -300,76 +299,91 @@ const (
 )
 
 // modify changes one file under the lock that kubectl takes, too. current becomes the
-// current context, unless it is nil.
+// current context, unless it is nil. clientcmd.ModifyConfig would write what was read
+// before the lock, and empty the file before it writes it: programs that read it at that
+// moment would find no context.
 func modify(ctx context.Context, file string, current *string, change func(*clientcmdapi.Config)) error {
+	unlock, err := lock(ctx, file)
+	if err == nil {
+		defer unlock()
+		err = edit(file, current, change)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("this kubeconfig cannot be written: %w; '--kubeconfig-out FILE' writes another", err)
+	}
+	return err
+}
+
+// lock takes the lock of clientcmd: a file beside the kubeconfig.
+func lock(ctx context.Context, file string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder of the kubeconfig: %w", err)
+	}
 	until := time.Now().Add(lockPatience)
 	for {
-		e := &edit{file: file, change: change, keep: current == nil, after: clientcmdapi.Config{
-			CurrentContext: ptr.Deref(current, ""),
-			Clusters:       map[string]*clientcmdapi.Cluster{}, AuthInfos: map[string]*clientcmdapi.AuthInfo{}, Contexts: map[string]*clientcmdapi.Context{},
-		}}
-		err := clientcmd.ModifyConfig(e, e.after, false)
+		held, err := os.OpenFile(file+".lock", os.O_CREATE|os.O_EXCL, 0)
 		switch {
 		case err == nil:
-			return nil
-		case errors.Is(err, fs.ErrExist) && time.Now().Before(until):
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-time.After(lockPause):
-			}
-		case errors.Is(err, fs.ErrExist):
-			return fmt.Errorf("%s.lock is there: another program writes this kubeconfig; if none does, delete it", file)
-		case errors.Is(err, fs.ErrPermission):
-			return fmt.Errorf("this kubeconfig cannot be written: %w; '--kubeconfig-out FILE' writes another", err)
-		default:
-			return fmt.Errorf("write the kubeconfig %s: %w", file, err)
+			return func() { _ = os.Remove(file + ".lock") }, held.Close()
+		case !errors.Is(err, fs.ErrExist):
+			return nil, fmt.Errorf("lock the kubeconfig: %w", err)
+		case time.Now().After(until):
+			return nil, fmt.Errorf("%s.lock is there: another program writes this kubeconfig; if none does, delete it", file)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(lockPause):
 		}
 	}
 }
 
-// edit is one change of one file. ModifyConfig reads the file under its lock and writes
-// what differs from what it is given; what was read before the lock would undo what
-// others wrote meanwhile. So the change is made of what it reads.
-type edit struct {
-	file   string
-	change func(*clientcmdapi.Config)
-	// keep the current context as it is.
-	keep bool
-	// after shares its maps with what ModifyConfig was given.
-	after clientcmdapi.Config
-}
-
-// GetLoadingPrecedence is what is locked: no more than what is written, because the
-// folder of another kubeconfig may be read-only.
-func (e *edit) GetLoadingPrecedence() []string { return []string{e.file} }
-
-func (e *edit) GetDefaultFilename() string { return e.file }
-func (e *edit) IsExplicitFile() bool       { return true }
-func (e *edit) GetExplicitFile() string    { return e.file }
-
-// GetStartingConfig is called under the lock.
-func (e *edit) GetStartingConfig() (*clientcmdapi.Config, error) {
-	before, err := load(e.file)
+// edit reads, changes and writes a file whose lock we hold.
+func edit(file string, current *string, change func(*clientcmdapi.Config)) error {
+	c, err := load(file)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	after := before.DeepCopy()
-	e.change(after)
-	refill(e.after.Clusters, after.Clusters)
-	refill(e.after.AuthInfos, after.AuthInfos)
-	refill(e.after.Contexts, after.Contexts)
-	// Only what is to change differs: not the current context, unless it is asked for.
-	before.Preferences, before.Extensions = e.after.Preferences, e.after.Extensions
-	if e.keep {
-		before.CurrentContext = ""
+	change(c)
+	if current != nil {
+		c.CurrentContext = *current
 	}
-	return before, nil
+	content, err := clientcmd.Write(*c)
+	if err != nil {
+		return fmt.Errorf("write the kubeconfig %s: %w", file, err)
+	}
+	if err := replace(file, content); err != nil {
+		return fmt.Errorf("write the kubeconfig: %w", err)
+	}
+	return nil
 }
 
-func refill[V any](to, from map[string]V) {
-	clear(to)
-	maps.Copy(to, from)
+// replace puts a file in the place of another, so that no reader sees half of it. What
+// a link names is replaced, and not the link. Where that cannot be, as with a file that
+// is mounted or of another owner, it is written in place.
+func replace(file string, content []byte) (err error) {
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		file = target
+	}
+	mode := fs.FileMode(0o600)
+	if info, err := os.Stat(file); err == nil {
+		if !ownedByUs(info) {
+			return os.WriteFile(file, content, mode)
+		}
+		mode = info.Mode().Perm()
+	}
+	next, err := os.CreateTemp(filepath.Dir(file), ".kubeconfig-")
+	if err != nil {
+		return err
+	}
+	_, err = next.Write(content)
+	if err = errors.Join(err, next.Chmod(mode), next.Close()); err == nil {
+		if err = os.Rename(next.Name(), file); err == nil {
+			return nil
+		}
+	}
+	_ = os.Remove(next.Name())
+	return os.WriteFile(file, content, mode)
 }
 
 // ClusterOf is the cluster that a client reaches, in a form that needs no other file.

@@ -237,6 +237,35 @@ func TestAtTheSameMoment(t *testing.T) {
 	}
 }
 
+// Whoever reads the kubeconfig while it is written finds it whole.
+func TestReadWhileWritten(t *testing.T) {
+	path := file(t, "config", base)
+	stop, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			c, err := clientcmd.LoadFromFile(path)
+			if err != nil || c.CurrentContext != "prod" || c.Contexts["prod"] == nil {
+				done <- fmt.Errorf("read %+v, %w", c, err)
+				return
+			}
+		}
+	}()
+	for range 100 {
+		login(t, []string{path}, fix, false)
+		logout(t, []string{path}, fix)
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLeftLock(t *testing.T) {
 	path := file(t, "config", base)
 	if err := os.WriteFile(path+".lock", nil, 0); err != nil {
