@@ -10,6 +10,7 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -214,6 +215,22 @@ func TestAskOnce(t *testing.T) {
 	}
 }
 
+// stampsAreBack waits until the API server stamps again who asks and who decides: it
+// takes a moment to learn of its policies, and the other tests begin then.
+func stampsAreBack(t *testing.T) {
+	t.Helper()
+	if err := e.AdmissionReady(t.Context()); err != nil {
+		t.Error(err)
+	}
+	request := lab.NewRequest(scene(t, 1), nil)
+	kit.Create(t, alice, request)
+	kit.Eventually(t, "the stamp on decisions", func(ctx context.Context) (bool, error) {
+		bare := client.RawPatch(types.MergePatchType, []byte(`{"status":{"decisions":[{"verdict":"Release"}]}}`))
+		err := alice.Status().Patch(ctx, request.DeepCopy(), bare, client.DryRunAll)
+		return err == nil, client.IgnoreNotFound(err)
+	})
+}
+
 // Where nothing fills in who asks, as before Kubernetes 1.36, the client does. Not
 // parallel: it takes the stamps away.
 func TestUnstamped(t *testing.T) {
@@ -224,11 +241,12 @@ func TestUnstamped(t *testing.T) {
 				"-f", filepath.Join("config", "admission", "stamp_requester.yaml"), "-f", filepath.Join("config", "admission", "stamp_decisions.yaml"),
 			}, more...), " "))
 		}
-		t.Cleanup(func() {
+		defer func() {
 			if err := stamp("apply"); err != nil {
 				t.Error(err)
 			}
-		})
+			stampsAreBack(t)
+		}()
 		if err := stamp("delete"); err != nil {
 			t.Fatal(err)
 		}
