@@ -87,8 +87,13 @@ func schemaOf(ctx context.Context, x target) (object, error) {
 	if err := json.Unmarshal(body, &crd); err != nil {
 		return nil, err
 	}
-	properties := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties
-	return object{"type": "object", "required": []any{"spec"}, "properties": object{"spec": properties["spec"], "status": properties["status"]}}, nil
+	parts := object{}
+	for _, part := range []string{"spec", "status"} {
+		if schema, ok := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties[part]; ok {
+			parts[part] = schema
+		}
+	}
+	return object{"type": "object", "required": []any{"spec"}, "properties": parts}, nil
 }
 
 // visit calls do for a schema and all that is in it.
