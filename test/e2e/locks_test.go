@@ -30,9 +30,6 @@ func lockOut(t *testing.T, subject v1alpha1.Subject, until *time.Time) *v1alpha1
 // locker is somebody of the group security, who may lock people out.
 func locker(t *testing.T) client.Client {
 	t.Helper()
-	if err := e.Bind(t.Context(), "access-locker", "security"); err != nil {
-		t.Fatal(err)
-	}
 	return e.Person(t, "sam", "security")
 }
 
@@ -88,14 +85,10 @@ func TestLockOfOthers(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = append(s.Requesters, v1alpha1.PolicySubject{Kind: "Group", Name: "contractors"})
 		s.Subjects = v1alpha1.SubjectsServiceAccounts
 	}))
 	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "robot"}})
-	if err := e.Bind(t.Context(), "access-requester", "contractors"); err != nil {
-		t.Fatal(err)
-	}
-	con := e.WaitFor(t, e.Ask(t, e.Person(t, "con", "contractors"), ns, nil), v1alpha1.RequestActive)
+	con := e.WaitFor(t, e.Ask(t, e.Person(t, "con", "dev", "contractors"), ns, nil), v1alpha1.RequestActive)
 	robot := e.WaitFor(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 		s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "robot"}}
 	}), v1alpha1.RequestActive)

@@ -39,6 +39,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		e.Hire("mischief", lab.People{"mallory": &mallory}),
 		e.Bind(ctx, "access-requester", "dev", "mischief"),
 		e.Bind(ctx, "access-approver", "sre", "mischief", "dev"),
+		e.Bind(ctx, "access-locker", "security"),
 	); err != nil {
 		return 1, err
 	}
