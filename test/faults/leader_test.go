@@ -76,7 +76,6 @@ func TestRevocationNeedsNoLeader(t *testing.T) {
 // So does a lock: nobody waits for a leader when somebody is to be locked out. The
 // next leader says why the access ended.
 func TestLockNeedsNoLeader(t *testing.T) {
-	t.Parallel()
 	c := take(t)
 	leader, _, holder := c.replicas(t)
 	ns := c.NewNamespace(t, nil)
