@@ -35,4 +35,11 @@ func TestAccessLockIsImmutable(t *testing.T) {
 		change(o)
 		again.mustRefuse(t, again.send(t.Context(), o), "spec: …spec is immutable: make another lock")
 	}
+	// Nothing is stamped when it is changed.
+	o, err := again.stored(t.Context(), storedName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unset("spec.by")(o)
+	again.mustRefuse(t, again.send(t.Context(), o), "spec.by: …Required value")
 }
