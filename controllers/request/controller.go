@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/lock"
 	"github.com/accessbroker/accessbroker/internal/policy"
@@ -161,6 +163,9 @@ func (r *Reconciler) grantOf(ctx context.Context, request *v1alpha1.AccessReques
 	g, err := r.readGrant(ctx, r.Client, request)
 	if g == nil && err == nil && request.Status.GrantName != "" {
 		return r.readGrant(ctx, r.Live, request)
+	}
+	if g != nil && !cached.Sealed(g.Status.Credential) && !equality.Semantic.DeepEqual(g.Status.Credential, request.Status.Credential) {
+		return r.readGrant(ctx, r.Live, request) // the cache has no credentials, and the requester waits for this one
 	}
 	return g, err
 }

@@ -70,7 +70,7 @@ func (in *interner) request(r *v1alpha1.AccessRequest) {
 		status.Approvers = share(&in.approvers, string(status.Policy.UID), status.Approvers)
 		status.Policy = share(&in.policies, string(status.Policy.UID), status.Policy)
 	}
-	internSealed(status.Credential)
+	markSealed(status.Credential)
 	status.Rules = share(&in.lines, status.RulesHash, status.Rules)
 	status.Risks = share(&in.risks, status.RulesHash, status.Risks)
 	status.Decisions = sharedDecisions(status.Decisions)
@@ -101,7 +101,7 @@ func (in *interner) grant(g *v1alpha1.AccessGrant) {
 			status.Bindings[i].Name = g.Name // the same memory
 		}
 	}
-	internSealed(status.Credential)
+	markSealed(status.Credential)
 	g.Finalizers = exact(g.Finalizers)
 	intern(each(g.Finalizers)...)
 	status.Conditions = sharedConditions(status.Conditions)
@@ -126,15 +126,6 @@ func ofGrant(o *metav1.PartialObjectMetadata) {
 		if owner.Name == o.Name {
 			owner.Name = o.Name
 		}
-	}
-}
-
-// internSealed shares a credential between a grant and its request: it is most of
-// both.
-func internSealed(c *v1alpha1.SealedCredential) {
-	if c != nil {
-		intern(&c.Sealed)
-		intern(&c.GrantUID)
 	}
 }
 

@@ -40,3 +40,33 @@ func TestServiceAccountsInTheCache(t *testing.T) {
 		}
 	}
 }
+
+// The cache keeps which credential a grant has, and not the credential.
+func TestCredentialsInTheCache(t *testing.T) {
+	sealed := func(text string) (*v1alpha1.AccessGrant, *v1alpha1.AccessRequest) {
+		g, r := &v1alpha1.AccessGrant{}, &v1alpha1.AccessRequest{}
+		g.Status.Credential = &v1alpha1.SealedCredential{GrantUID: "1", Sealed: text}
+		r.Status.Credential = g.Status.Credential.DeepCopy()
+		for _, o := range []any{g, r} {
+			if _, err := (&interner{}).transform()(o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return g, r
+	}
+	one, mirrored := sealed("b25l")
+	again, _ := sealed("b25l")
+	other, _ := sealed("b3RoZXI=")
+	none, _ := sealed("")
+	if c := one.Status.Credential; c.Sealed == "b25l" || Sealed(c) || *c != *mirrored.Status.Credential || *c != *again.Status.Credential || *c == *other.Status.Credential {
+		t.Errorf("%+v, %+v, %+v, %+v", c, mirrored.Status.Credential, again.Status.Credential, other.Status.Credential)
+	}
+	if c := none.Status.Credential; c.Sealed != "" || !Sealed(c) || !Sealed(nil) {
+		t.Errorf("none: %+v", c)
+	}
+	before := *one.Status.Credential
+	markSealed(one.Status.Credential) // what went through once
+	if *one.Status.Credential != before {
+		t.Errorf("a mark of a mark: %+v", one.Status.Credential)
+	}
+}
