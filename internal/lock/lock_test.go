@@ -82,3 +82,34 @@ func TestUntil(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoHolds(t *testing.T) {
+	g := &v1alpha1.AccessGrant{}
+	g.Spec.Requester.Username = "alice"
+	g.Spec.Subjects = []v1alpha1.GrantSubject{{Subject: account("ci", "deployer"), UID: "1"}}
+	if On(OfGrant(g), locks(account("ci", "deployer")), noon) == nil || On(OfGrant(g), locks(user("alice")), noon) == nil || On(OfGrant(g), locks(user("bob")), noon) != nil {
+		t.Error("of a grant: not who asked, or not who holds it")
+	}
+	spec := &v1alpha1.AccessRequestSpec{Requester: v1alpha1.UserInfo{Username: "alice"}}
+	if held := OfRequest(spec); len(held.Subjects) != 1 || held.Subjects[0] != user("alice") {
+		t.Errorf("of a request for oneself: %+v", held)
+	}
+	spec.Subjects = []v1alpha1.Subject{user("bob")}
+	if On(OfRequest(spec), locks(user("bob")), noon) == nil || On(OfRequest(spec), locks(user("alice")), noon) == nil {
+		t.Error("of a request for another: not who asked, or not who would hold it")
+	}
+}
+
+func TestWhy(t *testing.T) {
+	l := locks(user("alice"))[0]
+	l.Name, l.Spec.By, l.Spec.Reason = "stop", "sam", "INC-43: her laptop was stolen\n"
+	for want, until := range map[string]*metav1.Time{
+		"alice is locked out until it is deleted by AccessLock stop of sam: INC-43: her laptop was stolen":        nil,
+		"alice is locked out until 2026-07-15T12:00:00Z by AccessLock stop of sam: INC-43: her laptop was stolen": {Time: noon},
+	} {
+		l.Spec.Until = until
+		if got := Why(&l); got != want {
+			t.Errorf("%s", got)
+		}
+	}
+}
