@@ -462,6 +462,23 @@ func TestClockJumps(t *testing.T) {
 	}
 }
 
+// An event that was lost must not leave access until its deadline: held access is
+// looked at whatever was heard of it.
+func TestHeldAccessIsLookedAtAgain(t *testing.T) {
+	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.MaxDuration = metav1.Duration{Duration: 4 * time.Hour} })
+	request := w.ask(func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: 3 * time.Hour} })
+	w.reconcileRequest(request)
+	w.decide(bob, request, v1alpha1.VerdictApprove)
+	w.reconcileRequest(request)
+	g := w.grantOf(request)
+	w.reconcileGrant(g)
+	w.fresh(g)
+	again, err := w.grants.Judge(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)})
+	if err != nil || again.RequeueAfter <= 0 || again.RequeueAfter > 2*time.Minute {
+		t.Errorf("it is looked at again in %s, %v", again.RequeueAfter, err)
+	}
+}
+
 // The same holds for the expirer, whose timer does not notice the jump: it looks at
 // the clock again and again.
 func TestClockJumpsUnderTheExpirer(t *testing.T) {

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"context"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -49,10 +50,14 @@ func (r *Reconciler) Judge(ctx context.Context, key reconcile.Request) (reconcil
 	return reconcile.Result{}, r.Metrics.Removal(err)
 }
 
+// lookAtAll is how often held access is looked at when nothing was heard that could end
+// it: an event that was lost must not leave it until its deadline.
+const lookAtAll = 2 * time.Minute
+
 // watched records why the broker cannot tell whether the task of an active grant is
 // over, if it cannot, and says when to look again.
 func (r *Reconciler) watched(ctx context.Context, s *step, untold *task.Untold) (reconcile.Result, error) {
-	look := s.Spec.ExpirationTime.Sub(s.now) + overdueGrace
+	look := min(s.Spec.ExpirationTime.Sub(s.now)+overdueGrace, lookAtAll)
 	if s.Spec.Task == nil {
 		return reconcile.Result{RequeueAfter: look}, nil
 	}
