@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -46,16 +47,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reco
 	if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return reconcile.Result{}, fmt.Errorf("list grants: %w", err)
 	}
-	var errs []error
+	// A lock on a group may be on thousands: none waits for the removal of another.
+	errs := make([]error, len(list.Items))
+	var group errgroup.Group
+	group.SetLimit(queue.MaxConcurrent)
 	for i := range list.Items {
 		g := &list.Items[i]
 		if !lock.Meets(lock.OfGrant(g), l) {
 			continue
 		}
-		errs = append(errs, r.Backlog.Removing(func() error {
-			_, err := access.Strike(ctx, r.Client, r.Live, g)
-			return err
-		}))
+		group.Go(func() error {
+			errs[i] = r.Backlog.Removing(func() error {
+				_, err := access.Strike(ctx, r.Client, r.Live, g)
+				return err
+			})
+			return nil // one that fails stops no other
+		})
 	}
+	_ = group.Wait()
 	return reconcile.Result{}, r.Metrics.Removal(errors.Join(errs...))
 }
