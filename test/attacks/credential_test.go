@@ -163,8 +163,8 @@ func TestCredentials(t *testing.T) {
 		newPolicy(t, other, func(s *v1alpha1.AccessPolicySpec) {
 			s.Approvers = []v1alpha1.PolicySubject{{Kind: "ServiceAccount", Namespace: v1alpha1.GrantsNamespace, Name: own.Name}}
 		})
-		kit.Create(t, e.Admin, &rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{GenerateName: "x-"}, RoleRef: clusterRole("access-approver"),
+		kit.Create(t, e.Admin, &rbacv1.RoleBinding{ // there alone: the other tests have ServiceAccounts too
+			ObjectMeta: metav1.ObjectMeta{Namespace: other, Name: "decide"}, RoleRef: clusterRole("access-approver"),
 			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:serviceaccounts"}},
 		})
 		next := e.WaitMatched(t, e.Ask(t, alice, other, nil))
