@@ -110,12 +110,11 @@ func newWorld(t *testing.T, edit func(*v1alpha1.AccessPolicySpec)) *world {
 	w.policy = &v1alpha1.AccessPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "p-" + ns.Name},
 		Spec: v1alpha1.AccessPolicySpec{
-			Requesters:        []v1alpha1.PolicySubject{{Kind: "User", Name: "alice"}},
-			Approvers:         []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}},
-			RequiredApprovals: ptr.To[int32](1),
-			Roles:             []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
-			Namespaces:        &v1alpha1.PolicyNamespaces{Names: []string{ns.Name}},
-			MaxDuration:       metav1.Duration{Duration: time.Hour},
+			Requesters:  v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "User", Name: "alice"}),
+			Approvals:   []v1alpha1.ApprovalStage{{Name: "sre", From: []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}}, Count: ptr.To[int32](1)}},
+			Roles:       []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
+			Namespaces:  &v1alpha1.PolicyNamespaces{Names: []string{ns.Name}},
+			MaxDuration: metav1.Duration{Duration: time.Hour},
 		},
 	}
 	if edit != nil {
@@ -754,7 +753,7 @@ func TestDenyRacesTheLastApproval(t *testing.T) {
 // Conditions are evaluated for the moment at which the access would begin.
 func TestWorkingHours(t *testing.T) {
 	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) {
-		s.RequiredApprovals = new(int32)
+		s.Approvals[0].Count = new(int32)
 		s.Conditions = []v1alpha1.PolicyCondition{{
 			Name: "working-hours", Message: "Monday to Friday, 9 to 17 in Berlin",
 			Expression: "now.getDayOfWeek('Europe/Berlin') in [1, 2, 3, 4, 5] && now.getHours('Europe/Berlin') >= 9 && now.getHours('Europe/Berlin') < 17",

@@ -94,7 +94,7 @@ func (w *world) lookAtEnded(at time.Time) {
 	}
 }
 
-func automatic(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) }
+func automatic(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) }
 
 // A request that its retention deleted and that a tool made again is not granted
 // again, when nobody asked for it. A broker that restarts meanwhile knows that too.

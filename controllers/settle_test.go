@@ -105,8 +105,8 @@ func TestMissingNowIsNotNever(t *testing.T) {
 					!strings.Contains(c.Message, tc.message) || !strings.Contains(c.Message, "waits until "+created.Add(time.Minute).UTC().Format(time.RFC3339)) {
 					t.Fatalf("after %s it is %s: %s", age, got.Phase, kit.Describe(got.Conditions))
 				}
-				if got.Policy != nil || got.Approvers != nil {
-					t.Errorf("somebody is asked to decide: %v", got.Approvers)
+				if got.Policy != nil || got.Approvals != nil {
+					t.Errorf("somebody is asked to decide: %v", got.Approvals)
 				}
 				if result.RequeueAfter <= 0 || result.RequeueAfter > time.Minute-age {
 					t.Errorf("after %s it is looked at again in %s", age, result.RequeueAfter)
@@ -139,7 +139,7 @@ func TestDecidedAtOnce(t *testing.T) {
 			s.Conditions = []v1alpha1.PolicyCondition{{Name: "no", Expression: "false"}}
 		}, nil, v1alpha1.RequestDenied},
 		"by the policy that is named":     {nil, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "view" }, v1alpha1.RequestDenied},
-		"where nobody could ever approve": {func(s *v1alpha1.AccessPolicySpec) { s.Approvers = s.Requesters }, nil, v1alpha1.RequestDenied},
+		"where nobody could ever approve": {func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].From = s.RequesterSubjects() }, nil, v1alpha1.RequestDenied},
 		"what is never granted to anybody": {nil, func(s *v1alpha1.AccessRequestSpec) {
 			s.RoleRef, s.Rules = nil, []v1alpha1.PolicyRule{{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}}}
 			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: "later"}} // missing, which does not matter

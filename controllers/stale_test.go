@@ -27,7 +27,7 @@ func TestStaleCacheGrantsNothing(t *testing.T) {
 	for name, change := range map[string]func(*world, *v1alpha1.AccessRequest){
 		"the policy was narrowed": func(w *world, _ *v1alpha1.AccessRequest) {
 			narrowed := w.policy.DeepCopy()
-			narrowed.Spec.Approvers = []v1alpha1.PolicySubject{{Kind: "User", Name: "carol"}}
+			narrowed.Spec.Approvals[0].From = []v1alpha1.PolicySubject{{Kind: "User", Name: "carol"}}
 			if err := e.Admin.Update(t.Context(), narrowed); err != nil {
 				t.Fatal(err)
 			}
@@ -183,7 +183,7 @@ func TestWrittenIsCheckedAtTheSecondTry(t *testing.T) {
 	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(narrowed), narrowed); err != nil {
 		t.Fatal(err)
 	}
-	narrowed.Spec.Approvers = []v1alpha1.PolicySubject{{Kind: "User", Name: "carol"}}
+	narrowed.Spec.Approvals[0].From = []v1alpha1.PolicySubject{{Kind: "User", Name: "carol"}}
 	if err := e.Admin.Update(t.Context(), narrowed); err != nil {
 		t.Fatal(err)
 	}

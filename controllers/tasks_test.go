@@ -21,7 +21,7 @@ import (
 // The broker looks at a task every minute, whatever its watch shows, while a request
 // waits for it and while a grant lasts with it.
 func TestTaskIsLookedAtEveryMinute(t *testing.T) {
-	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) })
+	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](0) })
 	request := w.ask(func(s *v1alpha1.AccessRequestSpec) {
 		s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
 	})
@@ -71,7 +71,7 @@ func TestKindIsServedNoMore(t *testing.T) {
 			}}},
 		},
 	}}
-	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) })
+	w := newWorld(t, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](0) })
 	w.create(crd)
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: resolve.TaskKindsRole}}
 	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(role), role); err != nil {

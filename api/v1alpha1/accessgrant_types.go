@@ -79,6 +79,20 @@ type AccessGrantSpec struct {
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="expirationTime must be in the years 2000 to 2999"
 	ExpirationTime metav1.Time `json:"expirationTime"`
+	// shortenedBy is the approver who gave less time than was asked for.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	ShortenedBy string `json:"shortenedBy,omitempty"`
+	// extends is the grant of which this one is more time.
+	// +optional
+	Extends *GrantExtended `json:"extends,omitempty"`
+	// reviewWithin of its end, somebody who may decide and did not benefit looks back.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0`,message="reviewWithin must be written like 90s, 30m or 1h30m: whole hours, minutes and seconds, in this order; a day is 24h"
+	// +kubebuilder:validation:XValidation:rule=`!(self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0) || (duration(self) >= duration('1s') && duration(self) <= duration('2160h'))`,message="reviewWithin must be between 1s and 2160h"
+	ReviewWithin *metav1.Duration `json:"reviewWithin,omitempty"`
 	// task whose end ends the access.
 	// +optional
 	Task *GrantTask `json:"task,omitempty"`
@@ -91,6 +105,16 @@ type AccessGrantSpec struct {
 	// summary holds lists of the spec as one line each, for kubectl get.
 	// +optional
 	Summary GrantSummary `json:"summary,omitzero"`
+}
+
+// GrantExtended pins the grant that another one gives more time to.
+type GrantExtended struct {
+	ObjectRef `json:",inline"`
+	// extensions that there are with this one, from the first grant on.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	Extensions int32 `json:"extensions"`
 }
 
 // RequestRef pins an AccessRequest.
@@ -217,6 +241,8 @@ const (
 	EndIdle EndReason = "Idle"
 	// EndSuspicious: it was used in a way that the policy calls suspicious.
 	EndSuspicious EndReason = "Suspicious"
+	// EndExtended: a grant that gives it more time has taken its place.
+	EndExtended EndReason = "Extended"
 	// EndLocked: an AccessLock is in force for somebody who holds it or asked for it.
 	EndLocked EndReason = "Locked"
 )

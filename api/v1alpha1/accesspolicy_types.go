@@ -98,27 +98,24 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="has(self.roles) || has(self.rules)",message="at least one of roles and rules is required"
 // +kubebuilder:validation:XValidation:rule="has(self.namespaces) || self.clusterScope == 'Allowed'",message="at least one of namespaces and clusterScope: Allowed is required"
-// +kubebuilder:validation:XValidation:rule="self.requiredApprovals == 0 || (has(self.approvers) && size(self.approvers) > 0)",message="approvers are required when requiredApprovals is above 0"
-// +kubebuilder:validation:XValidation:rule="!has(self.approvers) || self.approvers.exists(a, a.kind == 'Group' || (a.kind == 'SPIFFE' && a.name.contains('*'))) || self.requiredApprovals <= size(self.approvers)",message="requiredApprovals is more than the approvers can give"
 // +kubebuilder:validation:XValidation:rule="!has(self.defaultDuration) || ![self.defaultDuration, self.maxDuration].all(d, size(d) > 0 && d.matches('^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$')) || duration(self.defaultDuration) <= duration(self.maxDuration)",message="defaultDuration must not be above maxDuration"
 type AccessPolicySpec struct {
-	// requesters may use the policy.
+	// requesters may use the policy, each for ever or until a moment.
 	// +required
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
-	Requesters []PolicySubject `json:"requesters"`
-	// approvers may approve, deny and revoke.
-	// +optional
-	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.kind == b.kind && a.name == b.name && (a.kind != 'ServiceAccount' || a.__namespace__ == b.__namespace__)))",message="name each approver only once"
-	Approvers []PolicySubject `json:"approvers,omitempty"`
-	// requiredApprovals by different people; 0 grants automatically.
+	Requesters []PolicyRequester `json:"requesters"`
+	// approvals are the stages of a decision. All must be met, each by people of its
+	// own. An empty list, or one in which no stage needs anybody, grants automatically;
+	// it must be written down, so that nobody gets there by a field that is missing.
 	// +required
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=16
-	RequiredApprovals *int32 `json:"requiredApprovals"`
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:XValidation:rule="self.map(s, has(s.count) ? s.count : 1).sum() <= 16",message="the counts of all stages together are at most 16"
+	// +kubebuilder:validation:XValidation:rule="self.map(s, has(s.from) ? size(s.from) : 1).sum() <= 64",message="all stages together name at most 64 approvers"
+	Approvals []ApprovalStage `json:"approvals"`
 	// roles that may be asked for.
 	// +optional
 	// +listType=map
@@ -166,6 +163,29 @@ type AccessPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0`,message="defaultDuration must be written like 90s, 30m or 1h30m: whole hours, minutes and seconds, in this order; a day is 24h"
 	// +kubebuilder:validation:XValidation:rule=`!(self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0) || (duration(self) >= duration('1s'))`,message="defaultDuration must be at least 1s"
 	DefaultDuration *metav1.Duration `json:"defaultDuration,omitempty"`
+	// maxExtensions of an access one after another, each decided anew; 0 allows none.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	MaxExtensions int32 `json:"maxExtensions,omitempty"`
+	// reviewWithin of the end of an access, somebody who may decide and did not benefit
+	// looks back at it, with the verdict Review. Past that, its requester gets nothing
+	// more under this policy until it is done.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0`,message="reviewWithin must be written like 90s, 30m or 1h30m: whole hours, minutes and seconds, in this order; a day is 24h"
+	// +kubebuilder:validation:XValidation:rule=`!(self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0) || (duration(self) >= duration('1s') && duration(self) <= duration('2160h'))`,message="reviewWithin must be between 1s and 2160h"
+	ReviewWithin *metav1.Duration `json:"reviewWithin,omitempty"`
+	// reviewBy is the moment by which people look at the policy itself again. Past it
+	// the policy is not Ready: nothing is given by it, and nothing is taken.
+	// +optional
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^2(?:[0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9](?:0[48]|[2468][048]|[13579][26])|[048]00)-02-29)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$')`,message="reviewBy must be a time with its zone, such as 2026-05-04T22:00:00Z or 2026-05-04T22:00:00+02:00"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'^2(?:[0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9](?:0[48]|[2468][048]|[13579][26])|[048]00)-02-29)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$') || (timestamp(self) >= timestamp('2000-01-01T00:00:00Z') && timestamp(self) < timestamp('3000-01-01T00:00:00Z'))`,message="reviewBy must be in the years 2000 to 2999"
+	ReviewBy *metav1.Time `json:"reviewBy,omitempty"`
 	// pendingTimeout after which an undecided request lapses.
 	// +optional
 	// +kubebuilder:default="24h"
@@ -216,6 +236,71 @@ type AccessPolicySpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []PolicyCondition `json:"conditions,omitempty"`
+}
+
+// PolicyRequester is somebody who may use a policy.
+type PolicyRequester struct {
+	PolicySubject `json:",inline"`
+	// until is the moment at which they may not any more. No access goes past it.
+	// +optional
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^2(?:[0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9](?:0[48]|[2468][048]|[13579][26])|[048]00)-02-29)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$')`,message="until must be a time with its zone, such as 2026-05-04T22:00:00Z or 2026-05-04T22:00:00+02:00"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'^2(?:[0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9](?:0[48]|[2468][048]|[13579][26])|[048]00)-02-29)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$') || (timestamp(self) >= timestamp('2000-01-01T00:00:00Z') && timestamp(self) < timestamp('3000-01-01T00:00:00Z'))`,message="until must be in the years 2000 to 2999"
+	Until *metav1.Time `json:"until,omitempty"`
+}
+
+// ApprovalStage is one of the approvals that a policy asks for, such as that of the
+// owners of the namespace.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.from) != has(self.fromNamespaceLabel)",message="exactly one of from and fromNamespaceLabel is required"
+// +kubebuilder:validation:XValidation:rule="!has(self.from) || self.from.exists(a, a.kind == 'Group' || (a.kind == 'SPIFFE' && a.name.contains('*'))) || !has(self.count) || self.count <= size(self.from)",message="count is more than the people in from can give"
+type ApprovalStage struct {
+	// name of the stage.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')`,message="name must be one word, such as owners: lower-case letters, digits and -"
+	Name string `json:"name"`
+	// from whom the approvals are. They may also deny, revoke and review.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.kind == b.kind && a.name == b.name && (a.kind != 'ServiceAccount' || a.__namespace__ == b.__namespace__)))",message="name each approver only once"
+	From []PolicySubject `json:"from,omitempty"`
+	// fromNamespaceLabel names the group whose approvals are needed after a label of
+	// the namespace. With several namespaces, the group of each must approve.
+	// +optional
+	FromNamespaceLabel *NamespaceLabel `json:"fromNamespaceLabel,omitempty"`
+	// count of approvals by different people, 1 by default. With 0 nobody is waited
+	// for: the people of the stage may deny, revoke and review.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=16
+	Count *int32 `json:"count,omitempty"`
+}
+
+// NamespaceLabel names a group after a label of a namespace: prefix, the value of the
+// label, suffix. Whoever may write that label decides who approves there.
+type NamespaceLabel struct {
+	// key of the label, such as team or example.com/owner.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')`,message="key must be the key of a label, such as team or example.com/owner"
+	Key string `json:"key"`
+	// prefix of the group's name, such as oidc:.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="groups whose name begins with system: belong to Kubernetes and approve nothing by a label"
+	Prefix Line `json:"prefix,omitempty"`
+	// suffix of the group's name, such as -owners.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Suffix Line `json:"suffix,omitempty"`
 }
 
 // PolicyNamespaces selects namespaces by name, by label, or both: a namespace
@@ -297,7 +382,7 @@ type AccessPolicyStatus struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=apol,categories=access
-// +kubebuilder:printcolumn:name="Approvals",type=integer,JSONPath=`.spec.requiredApprovals`
+// +kubebuilder:printcolumn:name="Approvals",type=string,JSONPath=`.spec.approvals[*].name`
 // +kubebuilder:printcolumn:name="Max",type=string,JSONPath=`.spec.maxDuration`
 // +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.clusterScope`,priority=1
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
@@ -322,4 +407,22 @@ type AccessPolicyList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []AccessPolicy `json:"items"`
+}
+
+// RequesterSubjects are the requesters without the moments until which they are it.
+func (s *AccessPolicySpec) RequesterSubjects() []PolicySubject {
+	subjects := make([]PolicySubject, len(s.Requesters))
+	for i, r := range s.Requesters {
+		subjects[i] = r.PolicySubject
+	}
+	return subjects
+}
+
+// RequestersFor are requesters for ever.
+func RequestersFor(subjects ...PolicySubject) []PolicyRequester {
+	requesters := make([]PolicyRequester, len(subjects))
+	for i, s := range subjects {
+		requesters[i].PolicySubject = s
+	}
+	return requesters
 }

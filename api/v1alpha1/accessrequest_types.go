@@ -3,12 +3,14 @@ package v1alpha1
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 )
 
 // AccessRequestSpec is what somebody asks for. It never changes: to ask for
 // something else, make another request.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.roleRef) != has(self.rules)",message="exactly one of roleRef and rules is required"
+// +kubebuilder:validation:XValidation:rule="[has(self.roleRef), has(self.rules), has(self.extends)].filter(x, x).size() == 1",message="exactly one of roleRef, rules and extends is required"
+// +kubebuilder:validation:XValidation:rule="!has(self.extends) || [has(self.subjects), has(self.scope), has(self.policyName), has(self.startTime), has(self.task), has(self.credentialKey)].filter(x, x).size() == 0",message="extends takes subjects, role, scope, policy and task from the request that it names: write only duration, reason and ticket"
 // +kubebuilder:validation:XValidation:rule="!has(self.credentialKey) || !has(self.subjects)",message="credentialKey and subjects exclude each other: only the requester gets an issued credential"
 type AccessRequestSpec struct {
 	// requester is the user who asks. The API server stamps it from the
@@ -26,6 +28,13 @@ type AccessRequestSpec struct {
 	// roleRef names the existing role that is asked for.
 	// +optional
 	RoleRef *RoleRef `json:"roleRef,omitempty"`
+	// extends names a request in the same namespace whose access is held, and asks for
+	// more time of the same. All but duration, reason and ticket is taken from there.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')`,message="extends must be the name of an AccessRequest in this namespace"
+	Extends string `json:"extends,omitempty"`
 	// rules ask for exactly these permissions instead of an existing role.
 	// +optional
 	// +listType=atomic
@@ -164,16 +173,13 @@ type AccessRequestStatus struct {
 	// policy that decides the request.
 	// +optional
 	Policy *PolicyRef `json:"policy,omitempty"`
-	// requiredApprovals of the policy.
-	// +optional
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=16
-	RequiredApprovals *int32 `json:"requiredApprovals,omitempty"`
-	// approvers of the policy: whom to ask.
+	// approvals that the policy asks for, stage by stage: from whom, how many, and who
+	// has given one that counts. A stage whose group follows from a label of the
+	// namespace is there once for each group.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=64
-	Approvers []PolicySubject `json:"approvers,omitempty"`
+	// +kubebuilder:validation:MaxItems=16
+	Approvals []StageApproval `json:"approvals,omitempty"`
 	// rules say what the role allows, expanded, for those who decide. Each is a
 	// line of verbs, resources and, if it is for some objects only, their names,
 	// such as "get,list pods,pods/log,deployments.apps". When the role is too long
@@ -219,6 +225,53 @@ type AccessRequestStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('2000-01-01T00:00:00Z') && c.lastTransitionTime < timestamp('3000-01-01T00:00:00Z'))",message="lastTransitionTime must be in the years 2000 to 2999"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// StageApproval is a stage of the approvals of one request.
+type StageApproval struct {
+	// name of the stage.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+	// from whom the approvals are: who may also deny, revoke and review.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	From []PolicySubject `json:"from"`
+	// count of approvals that are needed.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=16
+	Count *int32 `json:"count"`
+	// approved are those whose approval counts in this stage.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=2048
+	Approved []string `json:"approved,omitempty"`
+}
+
+// Approvers are all who may decide, of every stage.
+func (s *AccessRequestStatus) Approvers() []PolicySubject {
+	var approvers []PolicySubject
+	for _, stage := range s.Approvals {
+		approvers = append(approvers, stage.From...)
+	}
+	return approvers
+}
+
+// Required is how many approvals a matched request needs, in all stages together.
+func (s *AccessRequestStatus) Required() int { return RequiredBy(s.Approvals) }
+
+// RequiredBy is how many approvals the stages ask for together.
+func RequiredBy(stages []StageApproval) int {
+	required := 0
+	for _, stage := range stages {
+		required += int(ptr.Deref(stage.Count, 1))
+	}
+	return required
 }
 
 // Pins are what the names of a request stood for at a moment, each by its UID.

@@ -303,11 +303,11 @@ type PolicyRef struct {
 
 // Verdict is what a decision says.
 //
-// +kubebuilder:validation:Enum=Approve;Deny;Revoke;Release
+// +kubebuilder:validation:Enum=Approve;Deny;Revoke;Release;Review
 type Verdict string
 
 const (
-	// VerdictApprove counts towards the policy's requiredApprovals.
+	// VerdictApprove counts in one stage of the policy's approvals.
 	VerdictApprove Verdict = "Approve"
 	// VerdictDeny by one approver ends the request before it is granted.
 	VerdictDeny Verdict = "Deny"
@@ -315,6 +315,8 @@ const (
 	VerdictRevoke Verdict = "Revoke"
 	// VerdictRelease by the requester or a subject gives the access back.
 	VerdictRelease Verdict = "Release"
+	// VerdictReview by one approver, after the end, says that somebody looked back.
+	VerdictReview Verdict = "Review"
 )
 
 // Decision is what one person decided. The API server stamps who it was, from
@@ -338,13 +340,30 @@ type Decision struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	OmittedGroups int32 `json:"omittedGroups,omitempty"`
-	// verdict: Approve, Deny, Revoke or Release.
+	// verdict: Approve, Deny, Revoke, Release or Review.
 	// +required
 	Verdict Verdict `json:"verdict"`
 	// comment for the record.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Comment Line `json:"comment,omitempty"`
+	// maxDuration of the access, given with an approval: no more than this. The
+	// smallest of all counts.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0`,message="maxDuration must be written like 90s, 30m or 1h30m: whole hours, minutes and seconds, in this order; a day is 24h"
+	// +kubebuilder:validation:XValidation:rule=`!(self.matches(r'^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$') && size(self) > 0) || (duration(self) >= duration('1s') && duration(self) <= duration('720h'))`,message="maxDuration must be between 1s and 720h"
+	MaxDuration *metav1.Duration `json:"maxDuration,omitempty"`
+	// notAfter is the moment, given with an approval, at which the access ends at the
+	// latest. The earliest of all counts.
+	// +optional
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^2(?:[0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9](?:0[48]|[2468][048]|[13579][26])|[048]00)-02-29)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$')`,message="notAfter must be a time with its zone, such as 2026-05-04T22:00:00Z or 2026-05-04T22:00:00+02:00"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'^2(?:[0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9](?:0[48]|[2468][048]|[13579][26])|[048]00)-02-29)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$') || (timestamp(self) >= timestamp('2000-01-01T00:00:00Z') && timestamp(self) < timestamp('3000-01-01T00:00:00Z'))`,message="notAfter must be in the years 2000 to 2999"
+	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 	// requestUID of the request that the decider saw. If given, it must be this
 	// request's.
 	// +optional

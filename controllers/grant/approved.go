@@ -62,9 +62,9 @@ func (r *Reconciler) notApprovedIn(ctx context.Context, names resolve.Names, s *
 		approval.Outcome = policy.Weigh(policy.Ballot{
 			RequestUID: request.UID, RulesHash: s.Spec.RulesHash, HashBefore: want.Pins.HashBefore(),
 			Requester: request.Spec.Requester, Subjects: identity.Subjects(&request.Spec),
-			Approvers: p.Spec.Approvers, Required: p.Required(), Decisions: request.Status.Decisions,
+			Stages: approval.Match.Stages, Decisions: request.Status.Decisions,
 		})
-		approval.Grant = resolve.NewGrant(request, want, &approval.Match, approval.Outcome.Approvers, s.Spec.NotBefore.Time)
+		approval.Grant = resolve.NewGrant(request, want, &approval.Match, approval.Outcome, s.Spec.NotBefore.Time)
 	case policy.NotAllowed:
 	}
 	return grant.NotApproved(s.AccessGrant, approval, s.now), nil

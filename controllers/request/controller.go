@@ -129,7 +129,7 @@ func (r *Reconciler) advance(ctx context.Context, s *step) error {
 	if err := r.lapse(ctx, s); err != nil || s.Status.Phase.Ended() {
 		return err
 	}
-	if out := policy.Weigh(policy.BallotOf(s.AccessRequest, 0)); s.Status.Policy == nil && out.Withdrawn {
+	if out := policy.Weigh(policy.BallotOf(s.AccessRequest)); s.Status.Policy == nil && out.Withdrawn {
 		s.end(v1alpha1.RequestCompleted, v1alpha1.ReasonWithdrawn, out.Message)
 		return nil
 	}
@@ -150,11 +150,11 @@ func (r *Reconciler) advance(ctx context.Context, s *step) error {
 	if err != nil || match == nil {
 		return err
 	}
-	outcome := weigh(s, match.Policy)
+	outcome := weigh(s)
 	if !outcome.Approved || !started(s) || !taskIsThere(s, want) {
 		return nil
 	}
-	return r.write(ctx, s, want, match, outcome.Approvers)
+	return r.write(ctx, s, want, match, outcome)
 }
 
 // grantOf finds the grant of a request by its name, which follows from the

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/policy"
@@ -47,7 +46,7 @@ func (r *Reconciler) match(ctx context.Context, s *step, want *resolve.Resolved)
 		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonNoPolicy, match.Message)
 		return nil, nil
 	case policy.Unknown:
-		s.Status.Policy, s.Status.RequiredApprovals, s.Status.Approvers = nil, nil, nil
+		s.Status.Policy, s.Status.Approvals = nil, nil
 		s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionFalse, v1alpha1.ReasonPolicyNotReady, match.Message)
 		return nil, nil
 	case policy.Allowed:
@@ -58,8 +57,7 @@ func (r *Reconciler) match(ctx context.Context, s *step, want *resolve.Resolved)
 		}
 	}
 	s.Status.Policy = resolve.PolicyRef(match.Policy)
-	s.Status.RequiredApprovals = ptr.To(int32(match.Policy.Required())) //nolint:gosec // the schema bounds it to 16
-	s.Status.Approvers = match.Policy.Spec.Approvers
+	s.Status.Approvals = match.Stages
 	s.Status.Rules, s.Status.Pins, s.Status.RulesHash = want.Lines, want.Pins, want.RulesHash
 	s.Status.Risks = want.Risks
 	s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionTrue, v1alpha1.ReasonMatched, match.Message)
@@ -68,8 +66,9 @@ func (r *Reconciler) match(ctx context.Context, s *step, want *resolve.Resolved)
 
 // weigh counts the decisions. It ends the request when somebody decided to end it,
 // and otherwise says whose approval is missing.
-func weigh(s *step, p *policy.Policy) policy.Outcome {
-	outcome := policy.Weigh(policy.BallotOf(s.AccessRequest, p.Required()))
+func weigh(s *step) policy.Outcome {
+	outcome := policy.Weigh(policy.BallotOf(s.AccessRequest))
+	s.Status.Approvals = outcome.Stages
 	switch {
 	case outcome.Denied:
 		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonDenied, outcome.Message)

@@ -32,7 +32,7 @@ func (r *Reconciler) precheck(ctx context.Context, s *step, match *policy.Match,
 		return err
 	}
 	p := match.Policy
-	if most := p.Spec.MaxPendingPerRequester; most != nil && p.Required() > 0 {
+	if most := p.Spec.MaxPendingPerRequester; most != nil && v1alpha1.RequiredBy(match.Stages) > 0 {
 		waiting, err := r.waiting(ctx, s.AccessRequest, p.Name, int(*most))
 		if err != nil {
 			return err
@@ -48,7 +48,7 @@ func (r *Reconciler) precheck(ctx context.Context, s *step, match *policy.Match,
 	}
 	// The subjects may hold the access without this request; they and the approvers
 	// should know.
-	asked := resolve.NewGrant(s.AccessRequest, want, match, nil, s.now)
+	asked := resolve.NewGrant(s.AccessRequest, want, match, policy.Outcome{}, s.now)
 	asked.Spec.CredentialKey = "" // what the requester holds matters, not what a new identity does
 	standing, err := access.Ask(ctx, r.Client, r.Live, asked, maxQuestionsBefore)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 // The decisions and the policy, which people may have changed since the cache read
 // them, must be those that were weighed. A role or namespace that changes at this
 // moment ends the grant as soon as the broker sees it.
-func (r *Reconciler) write(ctx context.Context, s *step, want *resolve.Resolved, match *policy.Match, approvers []string) error {
+func (r *Reconciler) write(ctx context.Context, s *step, want *resolve.Resolved, match *policy.Match, outcome policy.Outcome) error {
 	fresh, err := r.fresh(ctx, s.AccessRequest, match.Policy)
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func (r *Reconciler) write(ctx context.Context, s *step, want *resolve.Resolved,
 		s.wait = record.StaleAgain // the newer version most likely comes sooner
 		return nil
 	}
-	g := resolve.NewGrant(s.AccessRequest, want, match, approvers, s.now)
+	g := resolve.NewGrant(s.AccessRequest, want, match, outcome, s.now)
 	r.Backlog.Begin(g.Name, s.now)
 	takeBack := r.Wrote(g, s.now)
 	if err := r.Client.Create(ctx, g); err != nil {

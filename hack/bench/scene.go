@@ -170,9 +170,8 @@ func (s *scene) writePolicy(ctx context.Context) error {
 
 func policySpec() v1alpha1.AccessPolicySpec {
 	return v1alpha1.AccessPolicySpec{
-		Requesters:             []v1alpha1.PolicySubject{{Kind: "Group", Name: "dev"}},
-		Approvers:              []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}},
-		RequiredApprovals:      ptr.To[int32](1),
+		Requesters:             v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "Group", Name: "dev"}),
+		Approvals:              []v1alpha1.ApprovalStage{{Name: "sre", From: []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}}, Count: ptr.To[int32](1)}},
 		Roles:                  []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
 		Namespaces:             &v1alpha1.PolicyNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"bench": "true"}}},
 		MaxDuration:            metav1.Duration{Duration: 24 * time.Hour},

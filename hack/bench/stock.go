@@ -177,7 +177,7 @@ func (s *scene) castStatus(ctx context.Context, request *v1alpha1.AccessRequest,
 	pinned := s.mould.pinned[request.Namespace]
 	final.Pins, final.RulesHash = pinned.Pins, pinned.RulesHash
 	request.Status = v1alpha1.AccessRequestStatus{
-		Phase: v1alpha1.RequestPending, Policy: final.Policy, RequiredApprovals: final.RequiredApprovals, Approvers: final.Approvers,
+		Phase: v1alpha1.RequestPending, Policy: final.Policy, Approvals: final.Approvals,
 		Rules: final.Rules, Pins: final.Pins, RulesHash: final.RulesHash, Risks: final.Risks,
 	}
 	if err := s.asBroker.Status().Update(ctx, request); err != nil {

@@ -6,7 +6,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -139,7 +138,7 @@ func pinnedObjects(g *v1alpha1.AccessGrant) []string {
 // for its task or its startTime, or needs no approval, does not.
 func AsksPeople(request *v1alpha1.AccessRequest) bool {
 	return request.Status.Policy != nil && request.Status.Phase == v1alpha1.RequestPending &&
-		ptr.Deref(request.Status.RequiredApprovals, 1) > 0 && !meta.IsStatusConditionTrue(request.Status.Conditions, v1alpha1.ConditionApproved)
+		request.Status.Required() > 0 && !meta.IsStatusConditionTrue(request.Status.Conditions, v1alpha1.ConditionApproved)
 }
 
 // Awaits tells whether a request waits for something that it names and that is

@@ -67,7 +67,12 @@ func (in *interner) request(r *v1alpha1.AccessRequest) {
 	in.role(&r.Spec.RoleRef)
 	status := &r.Status
 	if status.Policy != nil {
-		status.Approvers = share(&in.approvers, string(status.Policy.UID), status.Approvers)
+		for i := range status.Approvals {
+			stage := &status.Approvals[i]
+			intern(&stage.Name)
+			intern(each(stage.Approved)...)
+			stage.From = share(&in.approvers, string(status.Policy.UID)+"/"+stage.Name, stage.From)
+		}
 		status.Policy = share(&in.policies, string(status.Policy.UID), status.Policy)
 	}
 	markSealed(status.Credential)

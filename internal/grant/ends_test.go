@@ -43,7 +43,7 @@ func fine() *Facts {
 			return &v1alpha1.AccessRequest{
 				ObjectMeta: metav1.ObjectMeta{UID: "request"},
 				Spec:       v1alpha1.AccessRequestSpec{Requester: v1alpha1.UserInfo{Username: "alice"}},
-				Status:     v1alpha1.AccessRequestStatus{Phase: v1alpha1.RequestActive, Approvers: []v1alpha1.PolicySubject{{Kind: "User", Name: "bob"}}},
+				Status:     v1alpha1.AccessRequestStatus{Phase: v1alpha1.RequestActive, Approvals: []v1alpha1.StageApproval{{Name: "sre", From: []v1alpha1.PolicySubject{{Kind: "User", Name: "bob"}}}}},
 			}, nil
 		},
 		Policy: func() (*v1alpha1.AccessPolicy, error) {

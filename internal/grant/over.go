@@ -108,7 +108,7 @@ func requestOver(g *v1alpha1.AccessGrant, facts *Facts, _ time.Time) (*End, erro
 	if request == nil || request.UID != ref.UID || request.DeletionTimestamp != nil {
 		return endf(v1alpha1.EndRequestDeleted, "AccessRequest %s/%s was deleted", ref.Namespace, ref.Name), nil
 	}
-	if end := decidedTo(policy.Weigh(policy.BallotOf(request, 0))); end != nil {
+	if end := decidedTo(policy.Weigh(policy.BallotOf(request))); end != nil {
 		return end, nil
 	}
 	// A request does not end before its grant, so somebody forged this; decisions on
@@ -309,7 +309,7 @@ func RequestPhase(reason v1alpha1.EndReason) v1alpha1.RequestPhase {
 	switch reason {
 	case v1alpha1.EndExpired:
 		return v1alpha1.RequestExpired
-	case v1alpha1.EndTaskCompleted, v1alpha1.EndTaskFailed, v1alpha1.EndTaskGone, v1alpha1.EndReleased:
+	case v1alpha1.EndTaskCompleted, v1alpha1.EndTaskFailed, v1alpha1.EndTaskGone, v1alpha1.EndReleased, v1alpha1.EndExtended:
 		return v1alpha1.RequestCompleted
 	case v1alpha1.EndDenied:
 		return v1alpha1.RequestDenied

@@ -68,6 +68,7 @@ func TestRequestPhase(t *testing.T) {
 		v1alpha1.EndNamespaceGone:  v1alpha1.RequestRevoked,
 		v1alpha1.EndNameTaken:      v1alpha1.RequestFailed,
 		v1alpha1.EndLocked:         v1alpha1.RequestRevoked,
+		v1alpha1.EndExtended:       v1alpha1.RequestCompleted,
 		v1alpha1.EndNotGrantable:   v1alpha1.RequestFailed,
 		v1alpha1.EndNotApproved:    v1alpha1.RequestFailed,
 	}

@@ -41,10 +41,13 @@ type Data struct {
 	Reason    string       `json:"reason"`
 	Ticket    string       `json:"ticket,omitempty"`
 	Policy    string       `json:"policy,omitempty"`
-	// Approvers to ask, and Risks: what the holder could do beyond the role.
+	// Approvals that are needed, stage by stage; Approvers are all whom to ask, and
+	// RequiredApprovals how many in all, once a policy is matched.
+	Approvals         []Stage  `json:"approvals,omitempty"`
 	Approvers         []string `json:"approvers,omitempty"`
-	RequiredApprovals *int32   `json:"requiredApprovals,omitempty"`
-	Risks             []string `json:"risks,omitempty"`
+	RequiredApprovals *int     `json:"requiredApprovals,omitempty"`
+	// Risks: what the holder could do beyond the role.
+	Risks []string `json:"risks,omitempty"`
 	// Decisions so far.
 	Decisions []Decision `json:"decisions,omitempty"`
 	// ExpirationTime is when the access ends at the latest.
@@ -59,6 +62,15 @@ type Ref struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	UID       string `json:"uid"`
+}
+
+// Stage is one of the approvals that a request needs.
+type Stage struct {
+	Name string `json:"name"`
+	// From whom Count approvals are needed, and who has Approved.
+	From     []string `json:"from"`
+	Count    int32    `json:"count"`
+	Approved []string `json:"approved,omitempty"`
 }
 
 // Decision is who said what.
@@ -87,9 +99,11 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 		Scope:     text.Scope(r.Namespace, r.Spec.Scope),
 		StartTime: r.Spec.StartTime,
 		Reason:    text.Trim(r.Spec.Reason), Ticket: text.Trim(r.Spec.Ticket),
-		Policy:            ptr.Deref(r.Status.Policy, v1alpha1.PolicyRef{}).Name,
-		RequiredApprovals: r.Status.RequiredApprovals,
-		Decisions:         decisionsOf(r.Status.Decisions),
+		Policy:    ptr.Deref(r.Status.Policy, v1alpha1.PolicyRef{}).Name,
+		Decisions: decisionsOf(r.Status.Decisions),
+	}
+	if r.Status.Policy != nil {
+		d.RequiredApprovals = ptr.To(r.Status.Required())
 	}
 	if r.Spec.Duration != nil {
 		d.Duration = text.Duration(r.Spec.Duration.Duration)
@@ -103,7 +117,11 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 	switch v1alpha1.RequestPhase(t.phase) {
 	case v1alpha1.RequestPending:
 		say(v1alpha1.ConditionApproved, metav1.ConditionFalse)
-		d.Approvers = text.Subjects(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, identity.Subjects(&r.Spec)))
+		for _, stage := range r.Status.Approvals {
+			from := text.Subjects(identity.Deciders(stage.From, r.Spec.Requester.Username, identity.Subjects(&r.Spec)))
+			d.Approvals = append(d.Approvals, Stage{Name: stage.Name, From: from, Count: ptr.Deref(stage.Count, 1), Approved: stage.Approved})
+			d.Approvers = append(d.Approvers, from...)
+		}
 		for _, risk := range r.Status.Risks {
 			d.Risks = append(d.Risks, risk.Message)
 		}
@@ -239,10 +257,21 @@ func slackText(o client.Object, t transition) string {
 		line("risk: %s", risk)
 	}
 	if pending && d.RequiredApprovals != nil && *d.RequiredApprovals > 0 {
-		line("Policy %s needs %d of: %s. To approve:", d.Policy, *d.RequiredApprovals, strings.Join(d.Approvers, ", "))
+		line("Policy %s needs %s. To approve:", d.Policy, strings.Join(needs(d.Approvals), "; "))
 		line("```%s```", approveCommand(d.Request))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// needs says from whom approvals are needed, stage by stage.
+func needs(stages []Stage) []string {
+	var out []string
+	for _, stage := range stages {
+		if stage.Count > 0 {
+			out = append(out, fmt.Sprintf("%d of %s (%s)", stage.Count, strings.Join(stage.From, ", "), stage.Name))
+		}
+	}
+	return out
 }
 
 // approveCommand approves the request that the message is about and no other

@@ -18,8 +18,7 @@ import (
 func pending() *v1alpha1.AccessRequest {
 	r := request(v1alpha1.RequestPending, true,
 		is(v1alpha1.ConditionPolicyMatched, metav1.ConditionTrue, 1), is(v1alpha1.ConditionApproved, metav1.ConditionFalse, 1))
-	r.Status.RequiredApprovals = ptr.To[int32](1)
-	r.Status.Approvers = []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}}
+	r.Status.Approvals = []v1alpha1.StageApproval{{Name: "sre", From: []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}}, Count: ptr.To[int32](1)}}
 	r.Status.Risks = []v1alpha1.Risk{{Kind: "ReadsSecrets", Message: "reads Secrets"}}
 	return r
 }
@@ -63,7 +62,7 @@ func TestSlack(t *testing.T) {
 		`*al\u202eice\n* asks for *rules (get pods/log)* in *payments*`,
 		"> a &amp; b &lt;!channel&gt; &lt;https://evil.example|click&gt;",
 		"risk: reads Secrets",
-		"Policy on-call needs 1 of:",
+		"Policy on-call needs 1 of group:sre (sre). To approve:",
 		"```" + `kubectl patch areq fix -n payments --subresource=status --type=merge -p '{"status":{"decisions":[{"verdict":"Approve","requestUID":"r1"}]}}'` + "```",
 	} {
 		if !strings.Contains(message, want) {
@@ -78,7 +77,7 @@ func TestSlack(t *testing.T) {
 	}
 
 	automatic := pending()
-	automatic.Status.RequiredApprovals = ptr.To[int32](0)
+	automatic.Status.Approvals = nil
 	if told := ofRequest(automatic, nil); len(told) > 0 {
 		t.Errorf("nobody is to approve this: %v", told)
 	}
@@ -156,7 +155,7 @@ func FuzzSlack(f *testing.F) {
 			Rules:    []v1alpha1.PolicyRule{{Verbs: []string{s}, APIGroups: []string{s}, Resources: []string{s}, ResourceNames: []string{s}}},
 			Scope:    &v1alpha1.Scope{NamespaceSelector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{s: v1alpha1.LabelValue(s)}}},
 		}
-		r.Status.Policy.Name, r.Status.Approvers = s, []v1alpha1.PolicySubject{{Kind: "Group", Name: s}}
+		r.Status.Policy.Name, r.Status.Approvals[0].From = s, []v1alpha1.PolicySubject{{Kind: "Group", Name: s}}
 		r.Status.Risks = []v1alpha1.Risk{{Message: s}}
 		ended := at(2)
 		g := &v1alpha1.AccessGrant{Spec: v1alpha1.AccessGrantSpec{

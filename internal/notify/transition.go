@@ -81,7 +81,7 @@ func ofRequest(r *v1alpha1.AccessRequest, given *v1alpha1.AccessGrant) []transit
 
 	// It waits for decisions as soon as somebody can be asked, and again when a
 	// changed policy needs more. One that needs no approval waits for nobody.
-	if r.Status.Policy != nil && ptr.Deref(r.Status.RequiredApprovals, 1) > 0 {
+	if r.Status.Policy != nil && r.Status.Required() > 0 {
 		since := matched.LastTransitionTime.Time
 		if approved.Status == metav1.ConditionFalse {
 			since = approved.LastTransitionTime.Time

@@ -28,6 +28,7 @@ func request(phase v1alpha1.RequestPhase, matched bool, conditions ...metav1.Con
 	}
 	if matched {
 		r.Status.Policy = &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: "on-call", UID: "p1"}, Generation: 1}
+		r.Status.Approvals = []v1alpha1.StageApproval{{Name: "sre", From: []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}}}}
 	}
 	return r
 }
@@ -47,7 +48,7 @@ func TestOfRequest(t *testing.T) {
 	given.Spec.RequestRef.UID = "r1"
 	granted := at(6)
 	automatic := func(r *v1alpha1.AccessRequest) *v1alpha1.AccessRequest {
-		r.Status.RequiredApprovals = new(int32)
+		r.Status.Approvals = nil
 		return r
 	}
 	given.Status.GrantedTime = &granted

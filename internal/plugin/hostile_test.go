@@ -56,7 +56,7 @@ func printed(t *testing.T, s string, width int) map[string]string {
 		Task:  &v1alpha1.TaskRef{APIVersion: s, Kind: s, Name: s, CompleteWhen: s},
 	}
 	r.Status = v1alpha1.AccessRequestStatus{
-		Phase: v1alpha1.RequestPhase(s), Policy: &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: s}}, Approvers: approvers, GrantName: s,
+		Phase: v1alpha1.RequestPhase(s), Policy: &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: s}}, Approvals: []v1alpha1.StageApproval{{Name: s, From: approvers, Approved: []string{s}}, {Name: s, From: approvers}}, GrantName: s,
 		Rules: []string{s + " " + s, s, "get " + s + " " + s}, Risks: []v1alpha1.Risk{{Kind: s, Message: s}, {Kind: s, Message: s}, {Message: s}, {Message: s}},
 		Decisions: decisions, Conditions: conditions,
 		Pins: &v1alpha1.Pins{Namespaces: []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: s}}}},
@@ -67,7 +67,7 @@ func printed(t *testing.T, s string, width int) map[string]string {
 	named.Spec.Scope = &v1alpha1.Scope{Namespaces: []string{s, s}}
 	named.Status.Phase = v1alpha1.RequestPending
 	p := v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: s}, Spec: v1alpha1.AccessPolicySpec{
-		Requesters: approvers, Approvers: approvers, Roles: []v1alpha1.RoleRef{*r.Spec.RoleRef}, Subjects: v1alpha1.SubjectsRule(s), Task: v1alpha1.TaskRule(s),
+		Requesters: v1alpha1.RequestersFor(approvers...), Approvals: []v1alpha1.ApprovalStage{{Name: s, From: approvers}, {Name: s, FromNamespaceLabel: &v1alpha1.NamespaceLabel{Key: s, Prefix: s, Suffix: s}}}, Roles: []v1alpha1.RoleRef{*r.Spec.RoleRef}, Subjects: v1alpha1.SubjectsRule(s), Task: v1alpha1.TaskRule(s),
 		Namespaces: &v1alpha1.PolicyNamespaces{Names: []string{s}, Selector: r.Spec.Scope.NamespaceSelector},
 		Conditions: []v1alpha1.PolicyCondition{{Name: s, Message: s}},
 	}, Status: v1alpha1.AccessPolicyStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: "False", Message: s}}}}

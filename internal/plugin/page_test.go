@@ -51,11 +51,10 @@ func aRequest() *v1alpha1.AccessRequest {
 			Reason:    "INC-42: stuck consumers",
 		},
 		Status: v1alpha1.AccessRequestStatus{
-			Phase:             v1alpha1.RequestPending,
-			Policy:            &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: "payments-on-call"}},
-			RequiredApprovals: ptr.To[int32](1),
-			Approvers:         []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}},
-			RulesHash:         "h1",
+			Phase:     v1alpha1.RequestPending,
+			Policy:    &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: "payments-on-call"}},
+			Approvals: []v1alpha1.StageApproval{{Name: "sre", From: []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}}, Count: ptr.To[int32](1)}},
+			RulesHash: "h1",
 			Rules: []string{
 				"get,list,watch pods,pods/log,services,deployments.apps,deployments.apps/scale",
 				"delete secrets tmp",
@@ -151,8 +150,7 @@ func TestPolicyTable(t *testing.T) {
 		{
 			ObjectMeta: metav1.ObjectMeta{Name: "on-call"},
 			Spec: v1alpha1.AccessPolicySpec{
-				Requesters: []v1alpha1.PolicySubject{{Kind: "Group", Name: "dev"}}, Approvers: []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}, {Kind: "User", Name: "carol"}},
-				RequiredApprovals: ptr.To[int32](2), MaxDuration: metav1.Duration{Duration: time.Hour},
+				Requesters: v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "Group", Name: "dev"}), Approvals: []v1alpha1.ApprovalStage{{Name: "sre", From: []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}, {Kind: "User", Name: "carol"}}, Count: ptr.To[int32](2)}}, MaxDuration: metav1.Duration{Duration: time.Hour},
 				Roles:      []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}, {Kind: "Role", Name: "deployer"}},
 				Namespaces: &v1alpha1.PolicyNamespaces{Names: []string{"payments", "billing"}, Selector: &v1alpha1.NamespaceSelector{}},
 				Conditions: []v1alpha1.PolicyCondition{{Name: "hours", Message: "Monday to Friday"}, {Name: "ticket"}},
@@ -163,7 +161,7 @@ func TestPolicyTable(t *testing.T) {
 		{
 			ObjectMeta: metav1.ObjectMeta{Name: "rules"},
 			Spec: v1alpha1.AccessPolicySpec{
-				RequiredApprovals: ptr.To[int32](0), MaxDuration: metav1.Duration{Duration: 30 * time.Minute}, ClusterScope: "Allowed",
+				Approvals: []v1alpha1.ApprovalStage{}, MaxDuration: metav1.Duration{Duration: 30 * time.Minute}, ClusterScope: "Allowed",
 				Rules: []v1alpha1.PolicyRule{{Verbs: []string{"get"}}},
 			},
 			Status: v1alpha1.AccessPolicyStatus{Conditions: []metav1.Condition{{Type: "Ready", Status: "False", Message: "does not compile"}}},

@@ -1,9 +1,12 @@
 package policy
 
 import (
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
@@ -54,8 +57,8 @@ type ofPolicy func(*v1alpha1.AccessPolicySpec)
 // most, with one approval by group sre.
 func newPolicy(name string, changes ...ofPolicy) *v1alpha1.AccessPolicy {
 	p := &v1alpha1.AccessPolicy{Spec: v1alpha1.AccessPolicySpec{
-		Requesters:  named(group("dev")),
-		Approvers:   named(group("sre")),
+		Requesters:  v1alpha1.RequestersFor(named(group("dev"))...),
+		Approvals:   list(v1alpha1.ApprovalStage{Name: "sre", From: named(group("sre")), Count: ptr.To[int32](1)}),
 		Roles:       list(clusterRole("view"), clusterRole("edit")),
 		Namespaces:  &v1alpha1.PolicyNamespaces{Names: list("payments")},
 		MaxDuration: metav1.Duration{Duration: time.Hour},
@@ -70,15 +73,15 @@ func newPolicy(name string, changes ...ofPolicy) *v1alpha1.AccessPolicy {
 func compiled(name string, changes ...ofPolicy) *Policy { return Compile(newPolicy(name, changes...)) }
 
 func approvals(n int32) ofPolicy {
-	return func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = &n }
+	return func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = &n }
 }
 
 func requesters(subjects ...v1alpha1.Subject) ofPolicy {
-	return func(s *v1alpha1.AccessPolicySpec) { s.Requesters = named(subjects...) }
+	return func(s *v1alpha1.AccessPolicySpec) { s.Requesters = v1alpha1.RequestersFor(named(subjects...)...) }
 }
 
 func approvers(subjects ...v1alpha1.Subject) ofPolicy {
-	return func(s *v1alpha1.AccessPolicySpec) { s.Approvers = named(subjects...) }
+	return func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].From = named(subjects...) }
 }
 
 func roles(refs ...v1alpha1.RoleRef) ofPolicy {
@@ -216,6 +219,6 @@ var (
 	keyed   ofRequest = func(r *Request) { r.Issued = true }
 	// issuedMay makes an issued credential an approver.
 	issuedMay ofBallot = func(b *Ballot) {
-		b.Approvers = append(b.Approvers, named(account(v1alpha1.GrantsNamespace, "fix-1"))...)
+		b.Stages[0].From = append(slices.Clone(b.Stages[0].From), named(account(v1alpha1.GrantsNamespace, "fix-1"))...)
 	}
 )

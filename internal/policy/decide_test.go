@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -28,8 +29,7 @@ func newBallot(decisions []v1alpha1.Decision, changes ...ofBallot) Ballot {
 		RulesHash:  rulesNow,
 		Requester:  v1alpha1.UserInfo{Username: "alice", Groups: list("dev")},
 		Subjects:   list(user("alice")),
-		Approvers:  named(group("sre"), user("zoe")),
-		Required:   2,
+		Stages:     list(stage("sre", 2, group("sre"), user("zoe"))),
 		Decisions:  decisions,
 	}
 	for _, change := range changes {
@@ -38,10 +38,18 @@ func newBallot(decisions []v1alpha1.Decision, changes ...ofBallot) Ballot {
 	return b
 }
 
-func needs(n int) ofBallot { return func(b *Ballot) { b.Required = n } }
+func stage(name string, count int32, from ...v1alpha1.Subject) v1alpha1.StageApproval {
+	return v1alpha1.StageApproval{Name: name, From: named(from...), Count: &count}
+}
+
+func needs(n int32) ofBallot { return func(b *Ballot) { b.Stages[0].Count = &n } }
+
+func inStages(stages ...v1alpha1.StageApproval) ofBallot {
+	return func(b *Ballot) { b.Stages = stages }
+}
 
 func decidedBy(approvers ...v1alpha1.Subject) ofBallot {
-	return func(b *Ballot) { b.Approvers = named(approvers...) }
+	return func(b *Ballot) { b.Stages[0].From = named(approvers...) }
 }
 
 func givenTo(subjects ...v1alpha1.Subject) ofBallot {
@@ -178,7 +186,7 @@ func TestWeigh(t *testing.T) {
 		"Revoke and Release":       {list(revoke("carol", saying("stop")), release("alice", saying("done"))), nil, Outcome{Revoked: true, By: "carol", Comment: "stop", Message: "revoked by carol: stop"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, Weigh(newBallot(test.decisions, test.ballot...))); diff != "" {
+			if diff := cmp.Diff(test.want, Weigh(newBallot(test.decisions, test.ballot...)), cmpopts.IgnoreFields(Outcome{}, "Stages")); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
@@ -253,7 +261,7 @@ func FuzzWeigh(f *testing.F) {
 	seed(0x10, 0, 0x11, 0, 0x09, 0, 0x0a, 0) // alice, zoe and Zoe
 	seed(0x1c, 0x65, 0x0b, 5, 0x2b, 5)       // a Deny of another request and two by strangers
 	f.Fuzz(func(t *testing.T, bits []byte, required, subjects byte, order int64) {
-		ballot := newBallot(decisionsFrom(bits), needs(int(required%4)), givenTo(
+		ballot := newBallot(decisionsFrom(bits), needs(int32(required%4)), givenTo(
 			list(list(user("alice")), list(group("dev")), list(user("BOB")), list(account("ops", "bot"), user("carol")))[subjects%4]...))
 		got := Weigh(ballot)
 
@@ -282,7 +290,7 @@ func FuzzWeigh(f *testing.F) {
 		if got.Denied != denied {
 			t.Errorf("denied: %v; want %v", got.Denied, denied)
 		}
-		if want := !denied && !ended && len(people) >= ballot.Required; got.Approved != want {
+		if want := !denied && !ended && len(people) >= v1alpha1.RequiredBy(ballot.Stages); got.Approved != want {
 			t.Errorf("approved: %v; want %v", got.Approved, want)
 		}
 		if len(got.Approvers) != len(people) {

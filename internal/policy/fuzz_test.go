@@ -51,12 +51,12 @@ func FuzzDuration(f *testing.F) {
 		f.Add(s)
 	}
 	p := Compile(&v1alpha1.AccessPolicy{Spec: v1alpha1.AccessPolicySpec{
-		Requesters:        []v1alpha1.PolicySubject{{Kind: v1alpha1.UserKind, Name: "alice"}},
-		RequiredApprovals: new(int32),
-		Roles:             []v1alpha1.RoleRef{{Kind: v1alpha1.ClusterRoleKind, Name: "view"}},
-		ClusterScope:      v1alpha1.ClusterScopeAllowed,
-		Subjects:          v1alpha1.SubjectsAny,
-		MaxDuration:       metav1.Duration{Duration: time.Hour},
+		Requesters:   v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: v1alpha1.UserKind, Name: "alice"}),
+		Roles:        []v1alpha1.RoleRef{{Kind: v1alpha1.ClusterRoleKind, Name: "view"}},
+		Approvals:    []v1alpha1.ApprovalStage{},
+		ClusterScope: v1alpha1.ClusterScopeAllowed,
+		Subjects:     v1alpha1.SubjectsAny,
+		MaxDuration:  metav1.Duration{Duration: time.Hour},
 	}})
 	f.Fuzz(func(t *testing.T, s string) {
 		if !pattern.MatchString(s) || len(s) < 2 || len(s) > 16 {

@@ -70,6 +70,8 @@ type Match struct {
 	Policy *Policy
 	// Duration of the access, when Allowed.
 	Duration time.Duration
+	// Stages of its approvals for this request, when Allowed.
+	Stages []v1alpha1.StageApproval
 	// About is true, when NotAllowed, if there is a policy about this request, or the
 	// one that it names: the request is not refused because a policy is missing.
 	About bool
@@ -82,7 +84,7 @@ type Match struct {
 // approvals, ties by name). now is the moment at which the access would begin.
 func Find(ctx context.Context, policies []*Policy, r Request, now time.Time) Match {
 	var (
-		allowing []*Policy
+		allowing []Match
 		nearest  *miss
 		unknown  []string
 	)
@@ -92,24 +94,30 @@ func Find(ctx context.Context, policies []*Policy, r Request, now time.Time) Mat
 		}
 		m := p.check(ctx, r, now)
 		if len(m.why) == 0 && p.notReady == nil {
-			if why := p.unmeetable(r); why != "" {
+			stages, why := p.stagesFor(r)
+			if why == "" {
+				why = unmeetable(stages, r.Requester.Username, r.Subjects)
+			}
+			if why != "" {
 				m.why, m.unknown = []string{why}, nil
 			}
+			m.stages = stages
 		}
 		switch {
 		case m.unknown != nil:
 			unknown = append(unknown, fmt.Sprintf("policy %q cannot be used: %v", p.Name, m.unknown))
 		case len(m.why) == 0:
-			allowing = append(allowing, p)
+			allowing = append(allowing, Match{
+				Answer: Allowed, Policy: p, Duration: p.duration(r), Stages: m.stages, Message: fmt.Sprintf("policy %q allows it", p.Name),
+			})
 		case nearest == nil || m.before(nearest):
 			nearest = m
 		}
 	}
 	if len(allowing) > 0 {
-		p := slices.MinFunc(allowing, func(a, b *Policy) int {
-			return cmp.Or(-cmp.Compare(a.Required(), b.Required()), strings.Compare(a.Name, b.Name))
+		return slices.MinFunc(allowing, func(a, b Match) int {
+			return cmp.Or(-cmp.Compare(v1alpha1.RequiredBy(a.Stages), v1alpha1.RequiredBy(b.Stages)), strings.Compare(a.Policy.Name, b.Policy.Name))
 		})
-		return Match{Answer: Allowed, Policy: p, Duration: p.duration(r), Message: fmt.Sprintf("policy %q allows it", p.Name)}
 	}
 	if len(unknown) > 0 {
 		slices.Sort(unknown)
@@ -173,6 +181,8 @@ type miss struct {
 	// why in words that go after "which", none when the policy allows it.
 	why     []string
 	unknown error
+	// stages of the approvals, when the policy allows it.
+	stages []v1alpha1.StageApproval
 }
 
 // about tells whether the policy is about such a request: who asks for what,
@@ -212,10 +222,10 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 	m := &miss{policy: p}
 	add := func(format string, args ...any) { m.why = append(m.why, fmt.Sprintf(format, args...)) }
 
-	if !p.unread && !identity.Among(p.Spec.Requesters, r.Requester.Username, r.Requester.Groups) {
-		perhaps := leftOut(p.Spec.Requesters, r.Requester)
+	if !p.unread && !identity.Among(p.Spec.RequesterSubjects(), r.Requester.Username, r.Requester.Groups) {
+		perhaps := leftOut(p.Spec.RequesterSubjects(), r.Requester)
 		m.stranger = perhaps == ""
-		add("is for %s%s", strings.Join(text.Subjects(p.Spec.Requesters), ", "), perhaps)
+		add("is for %s%s", strings.Join(text.Subjects(p.Spec.RequesterSubjects()), ", "), perhaps)
 	}
 	known := len(m.why)
 	p.checkRole(r, add)

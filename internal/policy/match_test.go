@@ -115,7 +115,7 @@ func TestFindOne(t *testing.T) {
 		},
 		"approvers that cannot be read": {
 			list(approvers(group("sre"), matching("spiffe://example.org"))), nil,
-			unknown(`policy "prod-edit" cannot be used: approvers: "spiffe://example.org" is no pattern over SPIFFE IDs: it has no path: for all workloads of the trust domain, write spiffe://example.org/**`),
+			unknown(`policy "prod-edit" cannot be used: approvals "sre": "spiffe://example.org" is no pattern over SPIFFE IDs: it has no path: for all workloads of the trust domain, write spiffe://example.org/**`),
 		},
 		"cannot be read, and plainly not": {list(requesters(matching("x"))), list(lasting(2 * time.Hour)), but("allows at most 1h")},
 
@@ -207,7 +207,7 @@ func TestFindOne(t *testing.T) {
 		"not ready":                      {list(broken), nil, unknown(`policy "prod-edit" cannot be used: condition "broken": 1:1: undeclared reference to 'nope'`)},
 		"not ready and another's":        {list(broken, requesters(group("ops"))), nil, but("is for group:ops")},
 		"not ready, and for other roles": {list(broken, roles(clusterRole("view"))), nil, but("allows view")},
-		"not ready, a no is not asked":   {list(approvers(user("bob")), approvals(2), onlyIf("b", "false", "never")), nil, unknown(`policy "prod-edit" cannot be used: requiredApprovals is 2, but the approvers can give no more than 1`)},
+		"not ready, a no is not asked":   {list(approvers(user("bob")), approvals(2), onlyIf("b", "false", "never")), nil, unknown(`policy "prod-edit" cannot be used: approvals "sre": count is 2, but its people can give no more than 1`)},
 		"not ready by its selector":      {list(selecting(unreadable)), nil, unknown(`policy "prod-edit" cannot be used: namespaces.selector: "Near" is not a valid label selector operator`)},
 
 		"groups of the requester": {nil, list(asker("bob", "ops", "system:masters", "qa"), subjects(user("bob"))), refused(`no policy lets bob (groups ops, qa) request ClusterRole edit in payments; closest is "prod-edit", which is for group:dev`)},
@@ -413,7 +413,7 @@ func TestAllows(t *testing.T) {
 		"does not":                {list(roles(clusterRole("view")), taskRequired), nil, result{Why: "allows view and requires a task"}},
 		"condition does not hold": {list(onlyIf("a", "false", "never")), nil, result{Why: `has the condition "a" (never), which does not hold`}},
 		"cannot tell":             {list(cannotTell), nil, result{Err: `condition "unclear": 1:13: no such key: absent`}},
-		"not ready":               {list(approvals(2), approvers(user("bob"))), nil, result{Err: "requiredApprovals is 2, but the approvers can give no more than 1"}},
+		"not ready":               {list(approvals(2), approvers(user("bob"))), nil, result{Err: "approvals \"sre\": count is 2, but its people can give no more than 1"}},
 		"not ready, plainly not":  {list(broken), list(lasting(2 * time.Hour)), result{Why: "allows at most 1h"}},
 		"whatever its name":       {nil, list(under("another")), result{OK: true}},
 	} {
@@ -479,8 +479,9 @@ func FuzzFind(f *testing.F) {
 				t.Errorf("%s: %v, %q, %v", p.Name, ok, why, err)
 			}
 			unclear = unclear || err != nil
-			if ok && (p.Required() > most || p.Required() == most && p.Name < mostCareful) {
-				most, mostCareful = p.Required(), p.Name
+			stages, _ := p.stagesFor(request)
+			if needed := v1alpha1.RequiredBy(stages); ok && (needed > most || needed == most && p.Name < mostCareful) {
+				most, mostCareful = needed, p.Name
 			}
 		}
 		want := NotAllowed

@@ -76,15 +76,20 @@ func Compile(p *v1alpha1.AccessPolicy) *Policy {
 		}
 		compiled.suspicious = append(compiled.suspicious, Suspicious{SuspiciousUse: use, Program: program})
 	}
-	if err := identity.CheckPolicySubjects(p.Spec.Requesters); err != nil {
+	if err := identity.CheckPolicySubjects(p.Spec.RequesterSubjects()); err != nil {
 		errs = append(errs, fmt.Errorf("requesters: %w", err))
 		compiled.unread = true
 	}
-	if err := identity.CheckPolicySubjects(p.Spec.Approvers); err != nil {
-		errs = append(errs, fmt.Errorf("approvers: %w", err))
+	if p.Spec.Approvals == nil {
+		errs = append(errs, errors.New("approvals is missing: an empty list grants automatically, and must be written down"))
 	}
-	if most, bounded := mostApprovals(p.Spec.Approvers); bounded && compiled.Required() > most {
-		errs = append(errs, fmt.Errorf("requiredApprovals is %d, but the approvers can give no more than %d", compiled.Required(), most))
+	for _, stage := range p.Spec.Approvals {
+		if err := identity.CheckPolicySubjects(stage.From); err != nil {
+			errs = append(errs, fmt.Errorf("approvals %q: %w", stage.Name, err))
+		}
+	}
+	if err := compiled.neverMet(); err != nil {
+		errs = append(errs, err)
 	}
 	compiled.notReady = errors.Join(errs...)
 	return compiled
@@ -102,14 +107,6 @@ func (p *Policy) Err() error { return p.notReady }
 // Suspicious are the suspicious uses that the policy names, but for those that do
 // not compile.
 func (p *Policy) Suspicious() []Suspicious { return p.suspicious }
-
-// Required is how many approvals the policy asks for.
-func (p *Policy) Required() int {
-	if p.Spec.RequiredApprovals == nil {
-		return 1
-	}
-	return int(*p.Spec.RequiredApprovals)
-}
 
 // Selector turns a bounded selector into one that matches labels.
 func Selector(s *v1alpha1.NamespaceSelector) (labels.Selector, error) {

@@ -30,14 +30,14 @@ func TestCompile(t *testing.T) {
 		"no use":           {list(suspects("burst", "usage.calls +")), list(`suspicious use "burst": 1:14: Syntax error`)},
 		"all of it": {
 			list(selecting(unreadable), suspects("d", "three"), onlyIf("a", "one", ""), onlyIf("b", "true", ""), onlyIf("c", "two", ""), approvers(user("bob")), approvals(2)),
-			list("namespaces.selector: ", `condition "a": `, `condition "c": `, `suspicious use "d": `, "requiredApprovals is 2"),
+			list("namespaces.selector: ", `condition "a": `, `condition "c": `, `suspicious use "d": `, "count is 2"),
 		},
 
 		"no approval, no approvers":         {list(approvers(), approvals(0)), nil},
-		"an approval by nobody":             {list(approvers(), approvals(1)), list("requiredApprovals is 1, but the approvers can give no more than 0")},
-		"an approval unsaid, by nobody":     {list(approvers()), list("requiredApprovals is 1, but the approvers can give no more than 0")},
+		"an approval by nobody":             {list(approvers(), approvals(1)), list("approvals \"sre\": count is 1, but its people can give no more than 0")},
+		"an approval unsaid, by nobody":     {list(approvers()), list("approvals \"sre\": count is 1, but its people can give no more than 0")},
 		"as many as there are":              {list(approvers(user("bob"), user("carol"), account("ops", "bot")), approvals(3)), nil},
-		"more than there are":               {list(approvers(user("bob"), user("carol"), account("ops", "bot")), approvals(4)), list("requiredApprovals is 4, but the approvers can give no more than 3")},
+		"more than there are":               {list(approvers(user("bob"), user("carol"), account("ops", "bot")), approvals(4)), list("approvals \"sre\": count is 4, but its people can give no more than 3")},
 		"a group is any number":             {list(approvers(user("bob"), group("sre")), approvals(16)), nil},
 		"one person twice":                  {list(approvers(user("bob"), user("bob")), approvals(2)), list("no more than 1")},
 		"one person in other letters":       {list(approvers(user("bob"), user("Bob")), approvals(2)), list("no more than 1")},
@@ -84,17 +84,6 @@ func TestSuspicious(t *testing.T) {
 	}
 	if p.ConditionsRead("event") || p.Depends() {
 		t.Error("a suspicious use counts as a condition")
-	}
-}
-
-func TestRequired(t *testing.T) {
-	if got := compiled("unsaid").Required(); got != 1 {
-		t.Errorf("got %d; want 1 when nothing is said", got)
-	}
-	for _, n := range list[int32](0, 1, 16) {
-		if got := compiled("said", approvals(n)).Required(); got != int(n) {
-			t.Errorf("got %d; want %d", got, n)
-		}
 	}
 }
 

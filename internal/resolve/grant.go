@@ -16,7 +16,8 @@ import (
 // NewGrant is the record of what was approved, complete with its deadline. The
 // deadline is cut to whole seconds, as the API stores it: never later than what was
 // approved. It records only the decisions that counted.
-func NewGrant(request *v1alpha1.AccessRequest, want *Resolved, match *policy.Match, approvers []string, now time.Time) *v1alpha1.AccessGrant {
+func NewGrant(request *v1alpha1.AccessRequest, want *Resolved, match *policy.Match, outcome policy.Outcome, now time.Time) *v1alpha1.AccessGrant {
+	end, shortenedBy := policy.Capped(now, now.Add(match.Duration), outcome.Caps)
 	g := &v1alpha1.AccessGrant{}
 	g.Name = grant.Name(request.Name, request.UID)
 	controllerutil.AddFinalizer(g, v1alpha1.FinalizerRevoke)
@@ -35,10 +36,11 @@ func NewGrant(request *v1alpha1.AccessRequest, want *Resolved, match *policy.Mat
 		RoleRules:      want.Lines,
 		RulesHash:      want.RulesHash,
 		NotBefore:      metav1.NewTime(now.Truncate(time.Second)),
-		ExpirationTime: metav1.NewTime(now.Add(match.Duration).Truncate(time.Second)),
+		ExpirationTime: metav1.NewTime(end.Truncate(time.Second)),
+		ShortenedBy:    shortenedBy,
 	}
 	for _, d := range request.Status.Decisions {
-		if d.Verdict == v1alpha1.VerdictApprove && slices.Contains(approvers, d.Username) {
+		if d.Verdict == v1alpha1.VerdictApprove && slices.Contains(outcome.Approvers, d.Username) {
 			d.Comment = text.Trim(d.Comment)
 			g.Spec.Decisions = append(g.Spec.Decisions, d)
 		}

@@ -68,12 +68,11 @@ func policyFor(namespace string) *v1alpha1.AccessPolicy {
 	return &v1alpha1.AccessPolicy{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "p-"},
 		Spec: v1alpha1.AccessPolicySpec{
-			Requesters:        []v1alpha1.PolicySubject{{Kind: "Group", Name: "dev"}},
-			Approvers:         []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}},
-			RequiredApprovals: ptr.To[int32](0),
-			Roles:             []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
-			Namespaces:        &v1alpha1.PolicyNamespaces{Names: []string{namespace}},
-			MaxDuration:       metav1.Duration{Duration: time.Hour},
+			Requesters:  v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "Group", Name: "dev"}),
+			Approvals:   []v1alpha1.ApprovalStage{{Name: "sre", From: []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}}, Count: ptr.To[int32](0)}},
+			Roles:       []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
+			Namespaces:  &v1alpha1.PolicyNamespaces{Names: []string{namespace}},
+			MaxDuration: metav1.Duration{Duration: time.Hour},
 		},
 	}
 }
@@ -87,7 +86,7 @@ func mayDeletePods() bool {
 func scene(t *testing.T, approvals int32) string {
 	t.Helper()
 	ns := e.NewNamespace(t, nil)
-	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = &approvals })
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = &approvals })
 	return ns
 }
 

@@ -52,7 +52,7 @@ func TestStandingAccess(t *testing.T) {
 			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:serviceaccounts:" + ns}},
 		})
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
+			s.Approvals[0].Count, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
 		})
 		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "worker"}}
@@ -132,7 +132,7 @@ func TestNotStopped(t *testing.T) {
 		}
 	})
 	attack(t, "edit in the broker's own namespace", func(t *testing.T) {
-		newPolicy(t, lab.BrokerNamespace, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		newPolicy(t, lab.BrokerNamespace, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 		request := e.WaitFor(t, e.Ask(t, alice, lab.BrokerNamespace, nil), v1alpha1.RequestActive)
 		if !slices.ContainsFunc(request.Status.Risks, func(r v1alpha1.Risk) bool { return r.Kind == "MintTokens" }) {
 			t.Errorf("nobody is told: %+v", request.Status.Risks)
@@ -153,7 +153,7 @@ func TestNotStopped(t *testing.T) {
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
 	})
 	attack(t, "name that looks alike in another alphabet", func(t *testing.T) {
-		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.RequiredApprovals = &two })
+		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.Approvals[0].Count = &two })
 		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		kit.MustDecide(t, e.Person(t, "b\u043eb", "sre"), request, v1alpha1.VerdictApprove) // a Cyrillic o
 		e.WaitFor(t, request, v1alpha1.RequestActive)
@@ -162,7 +162,7 @@ func TestNotStopped(t *testing.T) {
 	attack(t, "task asked about by somebody who may not read it", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		asked := []v1alpha1.PolicyRule{rule("", list("configmaps"), list("get"))}
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Roles, s.Rules, s.RequiredApprovals = nil, asked, new(int32) })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Roles, s.Rules, s.Approvals[0].Count = nil, asked, new(int32) })
 		secret := kit.NewPod(ns, "task")
 		secret.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "PIN", Value: "4711"}}
 		kit.Create(t, e.Admin, secret)
@@ -189,8 +189,8 @@ func TestNotStopped(t *testing.T) {
 			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "dev"}},
 		})
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsAny
-			s.Requesters = append(s.Requesters, v1alpha1.PolicySubject{Kind: "User", Name: "mallory"})
+			s.Approvals[0].Count, s.Subjects = new(int32), v1alpha1.SubjectsAny
+			s.Requesters = append(s.Requesters, v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "User", Name: "mallory"})...)
 		})
 		request := e.Ask(t, mallory, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{{Kind: "User", Name: "dave"}} })
 		e.WaitFor(t, request, v1alpha1.RequestActive)

@@ -154,7 +154,7 @@ func TestSubjects(t *testing.T) {
 	foreign := func(t *testing.T, subjects v1alpha1.SubjectsRule) (home string, worker client.Client, request *v1alpha1.AccessRequest) {
 		home, away := e.NewNamespace(t, nil), e.NewNamespace(t, nil)
 		kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: away, Name: "worker"}})
-		p := newPolicy(t, home, func(s *v1alpha1.AccessPolicySpec) { s.Subjects, s.RequiredApprovals = subjects, new(int32) })
+		p := newPolicy(t, home, func(s *v1alpha1.AccessPolicySpec) { s.Subjects, s.Approvals[0].Count = subjects, new(int32) })
 		worker, err := e.AsServiceAccount(t.Context(), away, "worker")
 		if err != nil {
 			t.Fatal(err)
@@ -225,7 +225,7 @@ func heldRole(t *testing.T, kind, name string) (ns string, g *v1alpha1.AccessGra
 	grantableIn(t, ns, resource, name)
 	ref := v1alpha1.RoleRef{Kind: kind, Name: name}
 	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.Roles, s.RequiredApprovals = []v1alpha1.RoleRef{ref}, new(int32)
+		s.Roles, s.Approvals[0].Count = []v1alpha1.RoleRef{ref}, new(int32)
 	})
 	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef = &ref })
 	e.WaitFor(t, request, v1alpha1.RequestActive)
@@ -279,7 +279,7 @@ func TestRoles(t *testing.T) {
 	attack(t, "cluster-admin by a policy that allows it", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.Roles, s.RequiredApprovals = []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "cluster-admin"}}, new(int32)
+			s.Roles, s.Approvals[0].Count = []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "cluster-admin"}}, new(int32)
 		})
 		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "cluster-admin" })
 		mustEnd(t, request, v1alpha1.RequestFailed, "access-broker-grantable-roles")
@@ -374,7 +374,7 @@ func TestRoles(t *testing.T) {
 func halfApproved(t *testing.T, role string) (ns string, request *v1alpha1.AccessRequest) {
 	t.Helper()
 	grantable(t, role)
-	ns, request = ofRole(t, role, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
+	ns, request = ofRole(t, role, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](2) })
 	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 	return ns, says(t, request, "1 of 2 approvals")
 }

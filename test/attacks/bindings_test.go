@@ -207,7 +207,7 @@ func heldEverywhere(t *testing.T) (holder client.Client, request *v1alpha1.Acces
 	holder = e.Person(t, name, "dev")
 	asked := rule("", list("pods"), list("delete"))
 	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters, s.RequiredApprovals = []v1alpha1.PolicySubject{{Kind: "User", Name: name}}, new(int32)
+		s.Requesters, s.Approvals[0].Count = v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "User", Name: name}), new(int32)
 		s.Roles, s.Rules, s.Namespaces, s.ClusterScope = nil, []v1alpha1.PolicyRule{asked}, nil, v1alpha1.ClusterScopeAllowed
 	})
 	request = e.Ask(t, holder, ns, func(s *v1alpha1.AccessRequestSpec) {
@@ -223,7 +223,7 @@ func heldEverywhere(t *testing.T) (holder client.Client, request *v1alpha1.Acces
 func heldElsewhere(t *testing.T) (ns string, g *v1alpha1.AccessGrant) {
 	t.Helper()
 	ns = e.NewNamespace(t, nil)
-	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 	request := e.Ask(t, alice, e.NewNamespace(t, nil), func(s *v1alpha1.AccessRequestSpec) { s.Scope = &v1alpha1.Scope{Namespaces: list(ns)} })
 	e.WaitFor(t, request, v1alpha1.RequestActive)
 	must(t, alice, ns)
@@ -243,7 +243,7 @@ func TestSameName(t *testing.T) {
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"}}
 		kit.Create(t, e.Admin, account.DeepCopy())
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
+			s.Approvals[0].Count, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
 		})
 		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "worker"}}
@@ -266,7 +266,7 @@ func TestSameName(t *testing.T) {
 	})
 	attack(t, "Job recreated", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 		kit.Create(t, e.Admin, kit.NewJob(ns, "migrate"))
 		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
@@ -287,7 +287,7 @@ func TestSameName(t *testing.T) {
 	attack(t, "Role recreated", func(t *testing.T) { recreated(t, "Role") })
 	attack(t, "policy recreated", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		p := newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		p := newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 		request := e.Ask(t, alice, ns, nil)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		kit.Delete(t, e.Admin, p.DeepCopy())

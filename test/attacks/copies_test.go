@@ -63,7 +63,7 @@ func TestStoredIdentities(t *testing.T) {
 	// The copy itself is honest, and leaves out what a condition asks for.
 	denied := func(t *testing.T, condition, why string) {
 		ns := e.NewNamespace(t, nil)
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals, s.Conditions = new(int32), cel(condition) })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count, s.Conditions = new(int32), cel(condition) })
 		mustEnd(t, e.Ask(t, judy, ns, nil), v1alpha1.RequestDenied, why)
 		mustNot(t, judy, ns)
 	}
@@ -95,7 +95,7 @@ func TestStoredIdentities(t *testing.T) {
 	})
 	attack(t, "credential looked up in a request", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 		request := e.WaitFor(t, e.Ask(t, judy, ns, nil), v1alpha1.RequestActive)
 		text := fmt.Sprintf("%+v %+v", request, e.GrantOf(t, request))
 		if strings.Contains(text, "a-credential") || !strings.Contains(text, "iam.gke.io/user-assertion") {

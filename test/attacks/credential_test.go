@@ -161,7 +161,7 @@ func TestCredentials(t *testing.T) {
 	refused(t, "issued credential approves", "an issued credential approves nothing", func(t *testing.T) error {
 		other, _, own, _, holder := issuedHeld(t)
 		newPolicy(t, other, func(s *v1alpha1.AccessPolicySpec) {
-			s.Approvers = []v1alpha1.PolicySubject{{Kind: "ServiceAccount", Namespace: v1alpha1.GrantsNamespace, Name: own.Name}}
+			s.Approvals[0].From = []v1alpha1.PolicySubject{{Kind: "ServiceAccount", Namespace: v1alpha1.GrantsNamespace, Name: own.Name}}
 		})
 		kit.Create(t, e.Admin, &rbacv1.RoleBinding{ // there alone: the other tests have ServiceAccounts too
 			ObjectMeta: metav1.ObjectMeta{Namespace: other, Name: "decide"}, RoleRef: clusterRole("access-approver"),
@@ -203,7 +203,7 @@ func TestCredentials(t *testing.T) {
 	attack(t, "issued credential asks for more", func(t *testing.T) {
 		other, _, own, _, holder := issuedHeld(t)
 		newPolicy(t, other, func(s *v1alpha1.AccessPolicySpec) {
-			s.Requesters = []v1alpha1.PolicySubject{{Kind: "ServiceAccount", Namespace: v1alpha1.GrantsNamespace, Name: own.Name}}
+			s.Requesters = v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "ServiceAccount", Namespace: v1alpha1.GrantsNamespace, Name: own.Name})
 		})
 		kit.Create(t, e.Admin, &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: other, Name: "ask"}, RoleRef: clusterRole("access-requester"),

@@ -57,8 +57,7 @@ func TestRequester(t *testing.T) {
 		p := newPolicy(t, ns, nil)
 		request := lab.NewRequest(ns, nil)
 		request.Status = v1alpha1.AccessRequestStatus{
-			Phase: v1alpha1.RequestApproved, RequiredApprovals: ptr.To[int32](0),
-			Approvers: []v1alpha1.PolicySubject{{Kind: "User", Name: "alice"}},
+			Phase: v1alpha1.RequestApproved, Approvals: []v1alpha1.StageApproval{{Name: "sre", From: []v1alpha1.PolicySubject{{Kind: "User", Name: "alice"}}, Count: new(int32)}},
 			Policy:    &v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: p.Name, UID: p.UID}, Generation: 1},
 			Decisions: []v1alpha1.Decision{{Username: "bob", Groups: []string{"sre"}, Verdict: v1alpha1.VerdictApprove}},
 		}
@@ -76,7 +75,7 @@ func TestRequester(t *testing.T) {
 func double(t *testing.T, name, username string) {
 	t.Helper()
 	attack(t, name, func(t *testing.T) {
-		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
+		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](2) })
 		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		kit.MustDecide(t, e.Person(t, username, "sre"), request, v1alpha1.VerdictApprove)
 		says(t, request, "1 of 2 approvals")
@@ -124,7 +123,7 @@ func TestLookAlikes(t *testing.T) {
 func TestDecisions(t *testing.T) {
 	e.NeedsStamps(t) // TestUnstamped has those of clusters without
 	t.Parallel()
-	ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
+	ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](2) })
 	// bob decides by server-side apply, so that there is a field manager to steal.
 	const bobs = `{"apiVersion":"jit.accessbroker.dev/v1alpha1","kind":"AccessRequest","status":{"decisions":[{"username":"bob","verdict":"Approve"}]}}`
 	apply := func(ctx context.Context, c client.Client, patch string) error {
@@ -208,7 +207,7 @@ func TestDecisions(t *testing.T) {
 	refused(t, "PUT without the decisions", appendOnly, put(mallory, func(s *v1alpha1.AccessRequestStatus) { s.Decisions = nil }))
 	refused(t, "PUT with an edited decision", appendOnly, put(carol, func(s *v1alpha1.AccessRequestStatus) { s.Decisions[0].Comment = "never said" }))
 	attack(t, "PUT with one's own decision in place of another's", func(t *testing.T) {
-		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
+		ns, request := matched(t, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](2) })
 		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 		current := says(t, request, "1 of 2 approvals")
 		current.Status.Decisions[0].Username = "carol"
@@ -275,7 +274,7 @@ func TestDecisions(t *testing.T) {
 	forOthers := func(t *testing.T, subjects ...v1alpha1.Subject) *v1alpha1.AccessRequest {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.Subjects, s.Approvers = v1alpha1.SubjectsAny, append(s.Approvers, zoe) // or nobody could approve
+			s.Subjects, s.Approvals[0].From = v1alpha1.SubjectsAny, append(s.Approvals[0].From, zoe) // or nobody could approve
 		})
 		return e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = subjects }))
 	}
@@ -297,7 +296,7 @@ func TestDecisions(t *testing.T) {
 			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "robot"}},
 		})
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.Subjects, s.Approvers = v1alpha1.SubjectsServiceAccounts, []v1alpha1.PolicySubject{v1alpha1.PolicySubject(robot), zoe}
+			s.Subjects, s.Approvals[0].From = v1alpha1.SubjectsServiceAccounts, []v1alpha1.PolicySubject{v1alpha1.PolicySubject(robot), zoe}
 		})
 		client, err := e.AsServiceAccount(t.Context(), ns, "robot")
 		if err != nil {
@@ -463,7 +462,7 @@ func TestWithTheBrokerDown(t *testing.T) {
 	})
 	alone(t, "policy recreated", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		p := newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		p := newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 		request := e.Ask(t, alice, ns, nil)
 		e.WaitFor(t, request, v1alpha1.RequestActive)
 		brokerDown(t)
@@ -512,7 +511,7 @@ func TestWithTheBrokerDown(t *testing.T) {
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"}}
 		kit.Create(t, e.Admin, account.DeepCopy())
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
+			s.Approvals[0].Count, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
 		})
 		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "worker"}}
@@ -532,7 +531,7 @@ func TestWithTheBrokerDown(t *testing.T) {
 	})
 	alone(t, "Job recreated", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 		kit.Create(t, e.Admin, kit.NewJob(ns, "migrate"))
 		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}

@@ -66,7 +66,7 @@ func TestInput(t *testing.T) {
 		long := strings.Repeat("a.b-", 63) + "z"
 		kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: long}})
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
+			s.Approvals[0].Count, s.Subjects = new(int32), v1alpha1.SubjectsServiceAccounts
 		})
 		request := lab.NewRequest(ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Subjects = []v1alpha1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: long}}
@@ -99,7 +99,7 @@ func TestCostlyExpressions(t *testing.T) {
 	attack(t, "policy condition that costs too much", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.RequiredApprovals = new(int32)
+			s.Approvals[0].Count = new(int32)
 			s.Conditions = []v1alpha1.PolicyCondition{{Name: "costly", Expression: costly}}
 		})
 		request := e.Ask(t, alice, ns, nil)
@@ -192,7 +192,7 @@ func TestInjection(t *testing.T) {
 	attack(t, "line break and terminal escape in an expression", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		kit.Create(t, e.Admin, kit.NewPod(ns, "task"))
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Task = &v1alpha1.TaskRef{APIVersion: "v1", Kind: "Pod", Name: "task", CompleteWhen: "object.x ==\n'" + forged + "'"}
 		})
@@ -200,7 +200,7 @@ func TestInjection(t *testing.T) {
 	})
 	attack(t, "quotes and braces in a reason", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 		text := `fix"}, {"level":"info","msg":"\n\u001b[2J" %s %!d(MISSING) $(id) <script>`
 		request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.Reason = text })
 		active := e.WaitFor(t, request, v1alpha1.RequestActive)

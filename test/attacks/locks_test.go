@@ -55,7 +55,7 @@ func TestLocks(t *testing.T) {
 	})
 	attack(t, "locked person asks by another spelling", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 		locked(t, onUser("Lotte"))
 		mustEnd(t, e.Ask(t, lotte, ns, nil), v1alpha1.RequestDenied, "Lotte is locked out")
 		mustNot(t, lotte, ns)
@@ -63,7 +63,7 @@ func TestLocks(t *testing.T) {
 	attack(t, "somebody else asks for the locked person", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.RequiredApprovals, s.Subjects = new(int32), v1alpha1.SubjectsAny
+			s.Approvals[0].Count, s.Subjects = new(int32), v1alpha1.SubjectsAny
 		})
 		locked(t, onUser("lea"))
 		mustEnd(t, e.Ask(t, dave, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{onUser("lea")} }), v1alpha1.RequestDenied, "lea is locked out")

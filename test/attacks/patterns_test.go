@@ -21,8 +21,8 @@ func byPattern(t *testing.T) (string, *v1alpha1.AccessRequest) {
 	t.Helper()
 	ns := e.NewNamespace(t, nil)
 	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = []v1alpha1.PolicySubject{{Kind: "SPIFFE", Name: "spiffe://example.org/ns/*/sa/deployer"}}
-		s.Approvers = s.Requesters
+		s.Requesters = v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "SPIFFE", Name: "spiffe://example.org/ns/*/sa/deployer"})
+		s.Approvals[0].From = s.RequesterSubjects()
 	})
 	return ns, e.WaitMatched(t, e.Ask(t, e.Person(t, workload, "dev"), ns, nil))
 }
@@ -85,7 +85,7 @@ func TestPatterns(t *testing.T) {
 	attack(t, "approval of a workload that the pattern no longer matches", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		p := newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.Approvers, s.RequiredApprovals = []v1alpha1.PolicySubject{{Kind: "SPIFFE", Name: "spiffe://example.org/**"}}, ptr.To[int32](2)
+			s.Approvals[0].From, s.Approvals[0].Count = []v1alpha1.PolicySubject{{Kind: "SPIFFE", Name: "spiffe://example.org/**"}}, ptr.To[int32](2)
 		})
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
 		kit.MustDecide(t, e.Person(t, workload, "dev"), request, v1alpha1.VerdictApprove)

@@ -52,7 +52,7 @@ func TestKept(t *testing.T) {
 	attack(t, "namespace relabelled out of what the policy allows", func(t *testing.T) {
 		ns := e.NewNamespace(t, map[string]string{"tier": "dev"})
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.RequiredApprovals = new(int32)
+			s.Approvals[0].Count = new(int32)
 			s.Namespaces = &v1alpha1.PolicyNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"tier": "dev", "kubernetes.io/metadata.name": v1alpha1.LabelValue(ns)}}}
 		})
 		request := e.Ask(t, alice, ns, nil)

@@ -54,7 +54,7 @@ func TestReplaced(t *testing.T) {
 	attack(t, "ServiceAccount replaced between two approvals", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.RequiredApprovals, s.Subjects = ptr.To[int32](2), v1alpha1.SubjectsServiceAccounts
+			s.Approvals[0].Count, s.Subjects = ptr.To[int32](2), v1alpha1.SubjectsServiceAccounts
 		})
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrator"}}
 		kit.Create(t, e.Admin, account.DeepCopy())
@@ -71,7 +71,7 @@ func TestReplaced(t *testing.T) {
 	attack(t, "namespace replaced between two approvals", func(t *testing.T) {
 		ns, other := e.NewNamespace(t, nil), e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.RequiredApprovals, s.Namespaces.Names = ptr.To[int32](2), []string{ns, other}
+			s.Approvals[0].Count, s.Namespaces.Names = ptr.To[int32](2), []string{ns, other}
 		})
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.Scope = &v1alpha1.Scope{Namespaces: []string{ns, other}}

@@ -22,7 +22,7 @@ func TestTasks(t *testing.T) {
 		}
 	}
 	attack(t, "the broker's own Lease as a task", func(t *testing.T) {
-		newPolicy(t, lab.BrokerNamespace, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		newPolicy(t, lab.BrokerNamespace, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 		request := e.Ask(t, alice, lab.BrokerNamespace, task("coordination.k8s.io/v1", "Lease", "access-broker", "object.spec.holderIdentity == ''"))
 		mustEnd(t, request, v1alpha1.RequestFailed, "Lease is not listed as a kind of task")
 		mustNot(t, alice, lab.BrokerNamespace)
@@ -44,7 +44,7 @@ func TestTasks(t *testing.T) {
 	})
 	attack(t, "task read in the words of an error", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](1) })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](1) })
 		pod := kit.NewPod(ns, "task")
 		pod.Annotations = map[string]string{"pin": "hunter2"}
 		kit.Create(t, e.Admin, pod)
@@ -69,7 +69,7 @@ func TestTasks(t *testing.T) {
 	})
 	attack(t, "suspended Job that holds access for later", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
-		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 		job := kit.NewJob(ns, "migrate")
 		job.Spec.Suspend = ptr.To(true)
 		kit.Create(t, e.Admin, job)

@@ -276,7 +276,7 @@ func TestUnguarded(t *testing.T) {
 		})
 	})
 	attack(t, "look-alikes of one approver", func(t *testing.T) {
-		ns, request := pending(t, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](3) })
+		ns, request := pending(t, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](3) })
 		decides(t, request, by(request, "bob", v1alpha1.VerdictApprove), by(request, "Bob", v1alpha1.VerdictApprove), by(request, "bob ", v1alpha1.VerdictApprove))
 		says(t, request, "1 of 3 approvals")
 		mustNot(t, alice, ns)
@@ -284,7 +284,7 @@ func TestUnguarded(t *testing.T) {
 	attack(t, "approval by a member of a subject group", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.Subjects, s.Approvers = v1alpha1.SubjectsAny, append(s.Approvers, zoe) // or nobody could approve
+			s.Subjects, s.Approvals[0].From = v1alpha1.SubjectsAny, append(s.Approvals[0].From, zoe) // or nobody could approve
 		})
 		request := e.WaitMatched(t, asks(t, ns, func(s *v1alpha1.AccessRequestSpec) { s.Subjects = []v1alpha1.Subject{{Kind: "Group", Name: "sre"}} }))
 		decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
@@ -321,13 +321,13 @@ func TestUnguarded(t *testing.T) {
 	attack(t, "forged approvers and approvals", func(t *testing.T) {
 		ns, request := pending(t, nil)
 		writes(t, request, func(s *v1alpha1.AccessRequestStatus) {
-			s.Phase, s.RequiredApprovals = v1alpha1.RequestApproved, ptr.To[int32](0)
-			s.Approvers = []v1alpha1.PolicySubject{{Kind: "User", Name: "mallory"}}
+			s.Phase, s.Approvals[0].Count = v1alpha1.RequestApproved, ptr.To[int32](0)
+			s.Approvals[0].From = []v1alpha1.PolicySubject{{Kind: "User", Name: "mallory"}}
 			s.Decisions = []v1alpha1.Decision{by(request, "mallory", v1alpha1.VerdictApprove)}
 			s.Decisions[0].Groups = nil
 		})
 		current := says(t, request, "mallory is not an approver")
-		if *current.Status.RequiredApprovals != 1 || current.Status.Approvers[0].Name != "sre" {
+		if *current.Status.Approvals[0].Count != 1 || current.Status.Approvals[0].From[0].Name != "sre" {
 			t.Errorf("the forged status stands: %+v", current.Status)
 		}
 		mustNot(t, alice, ns)
@@ -438,7 +438,7 @@ func TestUnguarded(t *testing.T) {
 		asked := rule("", list("pods"), list("get"))
 		ns := e.NewNamespace(t, nil)
 		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-			s.Roles, s.Rules, s.RequiredApprovals = nil, []v1alpha1.PolicyRule{asked}, new(int32)
+			s.Roles, s.Rules, s.Approvals[0].Count = nil, []v1alpha1.PolicyRule{asked}, new(int32)
 		})
 		request := asks(t, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef, s.Rules = nil, []v1alpha1.PolicyRule{asked} })
 		e.WaitFor(t, request, v1alpha1.RequestActive)
@@ -478,7 +478,7 @@ func TestUnstamped(t *testing.T) {
 		return apierrors.IsInvalid(alice.Create(ctx, lab.NewRequest("default", nil), client.DryRunAll)), nil
 	})
 	ns := e.NewNamespace(t, nil)
-	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
+	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](2) })
 	me := &authenticationv1.SelfSubjectReview{}
 	kit.Create(t, alice, me)
 	who := v1alpha1.UserInfo{Username: me.Status.UserInfo.Username, UID: me.Status.UserInfo.UID, Groups: me.Status.UserInfo.Groups, Extra: map[string]v1alpha1.ExtraValue{}}

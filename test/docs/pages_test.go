@@ -66,7 +66,7 @@ func TestOperations(t *testing.T) {
 	e := running(t)
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.RequiredApprovals, s.ClusterScope = ptr.To[int32](0), v1alpha1.ClusterScopeAllowed
+		s.Approvals[0].Count, s.ClusterScope = ptr.To[int32](0), v1alpha1.ClusterScopeAllowed
 	})
 	alice := e.Person(t, "alice", "dev")
 	inside, everywhere := e.Ask(t, alice, ns, nil), e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {

@@ -334,7 +334,7 @@ func TestConditions(t *testing.T) {
 	}
 	ns := e.NewNamespace(t, map[string]string{"stage": "production"})
 	policy := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.RequiredApprovals = ptr.To[int32](0)
+		s.Approvals[0].Count = ptr.To[int32](0)
 		for i, expression := range expressions {
 			s.Conditions = append(s.Conditions, v1alpha1.PolicyCondition{Name: "c" + string(rune('0'+i)), Expression: expression})
 		}

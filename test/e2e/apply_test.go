@@ -90,7 +90,7 @@ func TestWritesThatChangeNothing(t *testing.T) {
 			t.Parallel()
 			ns := e.NewNamespace(t, nil)
 			p := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-				s.RequiredApprovals, s.ClusterScope = ptr.To[int32](0), v1alpha1.ClusterScopeAllowed
+				s.Approvals[0].Count, s.ClusterScope = ptr.To[int32](0), v1alpha1.ClusterScopeAllowed
 			})
 			request := e.WaitFor(t, e.Ask(t, dave, ns, func(s *v1alpha1.AccessRequestSpec) {
 				s.PolicyName = p.Name

@@ -21,7 +21,7 @@ import (
 // automatic grants without approvals, for tests about what is given.
 func automatic(edit func(*v1alpha1.AccessPolicySpec)) func(*v1alpha1.AccessPolicySpec) {
 	return func(s *v1alpha1.AccessPolicySpec) {
-		s.RequiredApprovals = new(int32)
+		s.Approvals[0].Count = new(int32)
 		if edit != nil {
 			edit(s)
 		}
@@ -31,7 +31,7 @@ func automatic(edit func(*v1alpha1.AccessPolicySpec)) func(*v1alpha1.AccessPolic
 func TestNoApprovalNeeded(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) { s.Approvers = nil }))
+	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].From = nil }))
 	request := e.Ask(t, alice, ns, nil)
 	e.WaitFor(t, request, v1alpha1.RequestActive)
 	if !kit.Can(t, alice, ns) {
@@ -82,7 +82,7 @@ func TestWholeCluster(t *testing.T) {
 	// A group of its own keeps this access away from the other tests' users.
 	paula := e.Person(t, "paula", "platform", "dev")
 	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = []v1alpha1.PolicySubject{{Kind: "Group", Name: "platform"}}
+		s.Requesters = v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "Group", Name: "platform"})
 		s.Namespaces, s.ClusterScope = nil, v1alpha1.ClusterScopeAllowed
 	}))
 	nodes := authorizationv1.ResourceAttributes{Verb: "delete", Resource: "pods"}
@@ -184,7 +184,7 @@ func TestServiceAccountAsksForItself(t *testing.T) {
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: ns, Name: "ci"}},
 	})
 	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = []v1alpha1.PolicySubject{{Kind: "ServiceAccount", Namespace: ns, Name: "ci"}}
+		s.Requesters = v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "ServiceAccount", Namespace: ns, Name: "ci"})
 	}))
 	ci, err := e.AsServiceAccount(t.Context(), ns, "ci")
 	if err != nil {

@@ -36,7 +36,7 @@ func TestNamespaceRelabelled(t *testing.T) {
 			t.Parallel()
 			ns := e.NewNamespace(t, map[string]string{"tier": "dev", "other": "yes"})
 			p := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-				s.RequiredApprovals = new(int32)
+				s.Approvals[0].Count = new(int32)
 				edit(s)
 			})
 			request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.PolicyName = p.Name })
@@ -90,7 +90,7 @@ func TestDeletedRequestWithAFinalizer(t *testing.T) {
 func TestOverlappingGrants(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 	first := e.Ask(t, alice, ns, nil)
 	e.WaitFor(t, first, v1alpha1.RequestActive)
 	second := e.Ask(t, alice, ns, nil)

@@ -219,7 +219,7 @@ func TestIssuedForTheTimeThatIsExtended(t *testing.T) {
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 		kit.Issues(s)
-		s.RequiredApprovals, s.MaxDuration = ptr.To[int32](0), metav1.Duration{Duration: 2 * time.Hour}
+		s.Approvals[0].Count, s.MaxDuration = ptr.To[int32](0), metav1.Duration{Duration: 2 * time.Hour}
 	})
 	request := e.AskIssued(t, alice, ns, kit.NewKey(t), func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: 3607 * time.Second} })
 	active := e.WaitFor(t, request, v1alpha1.RequestActive)

@@ -21,7 +21,7 @@ func users(names ...string) (out []v1alpha1.PolicySubject) {
 // deciders makes the approvers of a policy, and how many of them must approve.
 func deciders(required int32, approvers ...v1alpha1.PolicySubject) func(*v1alpha1.AccessPolicySpec) {
 	return func(s *v1alpha1.AccessPolicySpec) {
-		s.Approvers, s.RequiredApprovals, s.Subjects = approvers, ptr.To(required), v1alpha1.SubjectsAny
+		s.Approvals[0].From, s.Approvals[0].Count, s.Subjects = approvers, ptr.To(required), v1alpha1.SubjectsAny
 	}
 }
 

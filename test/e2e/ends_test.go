@@ -162,7 +162,7 @@ func TestServiceAccountWhileItsJobRuns(t *testing.T) {
 	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrate"}})
 	kit.Create(t, e.Admin, kit.NewJob(ns, "migrate"))
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.RequiredApprovals = new(int32)
+		s.Approvals[0].Count = new(int32)
 		s.Subjects = v1alpha1.SubjectsServiceAccounts
 		s.Task = v1alpha1.TaskRequired
 	})

@@ -93,7 +93,7 @@ func TestStoredIdentity(t *testing.T) {
 	}
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.Approvers = append(s.Approvers, v1alpha1.PolicySubject{Kind: "Group", Name: "dev"}, v1alpha1.PolicySubject{Kind: "User", Name: "zoe"})
+		s.Approvals[0].From = append(s.Approvals[0].From, v1alpha1.PolicySubject{Kind: "Group", Name: "dev"}, v1alpha1.PolicySubject{Kind: "User", Name: "zoe"})
 	})
 	request := e.WaitMatched(t, e.Ask(t, dave, ns, nil))
 	for name, user := range identities {
@@ -120,7 +120,7 @@ func TestStoredIdentity(t *testing.T) {
 			}
 
 			for _, verdict := range []v1alpha1.Verdict{v1alpha1.VerdictApprove, v1alpha1.VerdictDeny} {
-				groups, omitted := identity.StoredGroups(me.Groups, verdict, request.Status.Approvers, request.Spec.Subjects)
+				groups, omitted := identity.StoredGroups(me.Groups, verdict, request.Status.Approvers(), request.Spec.Subjects)
 				decided := request.DeepCopy()
 				body := fmt.Sprintf(`{"status":{"decisions":[{"verdict":%q}]}}`, verdict)
 				if err := c.Status().Patch(t.Context(), decided, client.RawPatch(types.MergePatchType, []byte(body)), client.DryRunAll); err != nil {

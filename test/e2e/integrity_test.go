@@ -18,7 +18,7 @@ import (
 func TestApproversPatchOneAfterAnother(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { three := int32(3); s.RequiredApprovals = &three })
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { three := int32(3); s.Approvals[0].Count = &three })
 	request := e.Ask(t, alice, ns, nil)
 	e.WaitMatched(t, request)
 	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
@@ -60,7 +60,7 @@ func TestForgeryIsRefused(t *testing.T) {
 	e.NeedsStamps(t)
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.RequiredApprovals = &two })
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { two := int32(2); s.Approvals[0].Count = &two })
 	request := e.Ask(t, alice, ns, nil)
 	request = e.WaitMatched(t, request)
 	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)

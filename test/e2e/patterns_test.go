@@ -33,12 +33,12 @@ func TestPatternsDecide(t *testing.T) {
 	ns := e.NewNamespace(t, nil)
 	for _, p := range patterns {
 		approvers := []v1alpha1.PolicySubject{{Kind: "User", Name: "zoe"}, {Kind: "SPIFFE", Name: p.Pattern}}
-		policy := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvers = approvers })
+		policy := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].From = approvers })
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			s.PolicyName = policy.Name
 		}))
-		if !slices.Equal(request.Status.Approvers, approvers) {
-			t.Errorf("%s: the request shows %v", p.Pattern, request.Status.Approvers)
+		if !slices.Equal(request.Status.Approvers(), approvers) {
+			t.Errorf("%s: the request shows %v", p.Pattern, request.Status.Approvers())
 		}
 		try := func(name string, want bool) {
 			t.Helper()
@@ -83,7 +83,7 @@ func TestLongestPatterns(t *testing.T) {
 		name += strings.Repeat("b", 512-len(name)-len("/**")) + "/**"
 		approvers = append(approvers, v1alpha1.PolicySubject{Kind: "SPIFFE", Name: name})
 	}
-	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvers = approvers })
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].From = approvers })
 	request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
 	last := strings.TrimSuffix(approvers[63].Name, "**")
 	body := client.RawPatch(types.MergePatchType, []byte(`{"status":{"decisions":[{"verdict":"Deny"}]}}`))
@@ -106,9 +106,9 @@ func TestWorkloadsByPattern(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	p := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = []v1alpha1.PolicySubject{{Kind: "SPIFFE", Name: "spiffe://example.org/ns/*/sa/deployer"}}
-		s.Approvers = []v1alpha1.PolicySubject{{Kind: "SPIFFE", Name: "spiffe://example.org/**"}}
-		s.RequiredApprovals = ptr.To[int32](2)
+		s.Requesters = v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "SPIFFE", Name: "spiffe://example.org/ns/*/sa/deployer"})
+		s.Approvals[0].From = []v1alpha1.PolicySubject{{Kind: "SPIFFE", Name: "spiffe://example.org/**"}}
+		s.Approvals[0].Count = ptr.To[int32](2)
 	})
 	deployer, other := whoever(t, "spiffe://example.org/ns/a/sa/deployer"), whoever(t, "spiffe://example.org/ns/b/sa/deployer")
 	request := e.WaitMatched(t, e.Ask(t, deployer, ns, nil))

@@ -102,7 +102,7 @@ func take(t *testing.T) *cluster {
 }
 
 // automatic grants without an approval.
-func automatic(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) }
+func automatic(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](0) }
 
 // lasting is a request's duration.
 func lasting(d time.Duration) func(*v1alpha1.AccessRequestSpec) {

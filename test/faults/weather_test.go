@@ -167,7 +167,7 @@ type witness struct {
 func (c *cluster) witness(t *testing.T, edit func(*v1alpha1.AccessPolicySpec), lasts time.Duration) *witness {
 	ns := c.NewNamespace(t, nil)
 	p := c.NewPolicy(t, ns, edit)
-	return &witness{cluster: c, ns: ns, lasts: lasts, mayHave: *p.Spec.RequiredApprovals == 0}
+	return &witness{cluster: c, ns: ns, lasts: lasts, mayHave: *p.Spec.Approvals[0].Count == 0}
 }
 
 func (w *witness) current(t *testing.T) *v1alpha1.AccessRequest {

@@ -17,7 +17,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -369,11 +368,10 @@ func (c *cluster) nothingLeft(t *testing.T) {
 func (c *cluster) policy(t *testing.T) {
 	t.Helper()
 	p := &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: "automatic"}, Spec: v1alpha1.AccessPolicySpec{
-		Requesters:        []v1alpha1.PolicySubject{{Kind: "Group", Name: "dev"}},
-		RequiredApprovals: ptr.To[int32](0),
-		Roles:             []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
-		Namespaces:        &v1alpha1.PolicyNamespaces{Names: []string{c.namespace}},
-		MaxDuration:       metav1.Duration{Duration: time.Hour},
+		Requesters:  v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "Group", Name: "dev"}),
+		Roles:       []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
+		Namespaces:  &v1alpha1.PolicyNamespaces{Names: []string{c.namespace}},
+		MaxDuration: metav1.Duration{Duration: time.Hour},
 	}}
 	kit.Create(t, c.Admin, p)
 }

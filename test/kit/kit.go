@@ -205,12 +205,11 @@ func (c *Cluster) NewPolicy(t testing.TB, namespace string, edit func(*v1alpha1.
 	p := &v1alpha1.AccessPolicy{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "p-"},
 		Spec: v1alpha1.AccessPolicySpec{
-			Requesters:        []v1alpha1.PolicySubject{{Kind: "Group", Name: "dev"}},
-			Approvers:         []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}},
-			RequiredApprovals: ptr.To[int32](1),
-			Roles:             []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "view"}, {Kind: "ClusterRole", Name: "edit"}},
-			Namespaces:        &v1alpha1.PolicyNamespaces{Names: []string{namespace}},
-			MaxDuration:       metav1.Duration{Duration: time.Hour},
+			Requesters:  v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "Group", Name: "dev"}),
+			Approvals:   []v1alpha1.ApprovalStage{{Name: "sre", From: []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}}, Count: ptr.To[int32](1)}},
+			Roles:       []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "view"}, {Kind: "ClusterRole", Name: "edit"}},
+			Namespaces:  &v1alpha1.PolicyNamespaces{Names: []string{namespace}},
+			MaxDuration: metav1.Duration{Duration: time.Hour},
 		},
 	}
 	if edit != nil {

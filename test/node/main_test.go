@@ -72,7 +72,7 @@ func start(ctx context.Context) (err error) {
 }
 
 // automatic grants without an approval.
-func automatic(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) }
+func automatic(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](0) }
 
 // lasting is a request's duration.
 func lasting(d time.Duration) func(*v1alpha1.AccessRequestSpec) {

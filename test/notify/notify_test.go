@@ -23,7 +23,7 @@ import (
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
-func automatic(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) }
+func automatic(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](0) }
 
 func because(reason string) func(*v1alpha1.AccessRequestSpec) {
 	return func(s *v1alpha1.AccessRequestSpec) { s.Reason = reason }

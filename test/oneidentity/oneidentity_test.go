@@ -78,7 +78,7 @@ func gone(t *testing.T, o client.Object) {
 func held(t *testing.T, edit func(ns string, r *v1alpha1.AccessRequest)) (ns string, request *v1alpha1.AccessRequest) {
 	t.Helper()
 	ns = e.NewNamespace(t, nil)
-	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) })
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](0) })
 	request = lab.NewRequest(ns, nil)
 	if edit != nil {
 		edit(ns, request)

@@ -29,7 +29,7 @@ func TestListWhereOneMay(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = []v1alpha1.PolicySubject{{Kind: "User", Name: "nadia"}}
+		s.Requesters = v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "User", Name: "nadia"})
 	})
 	config, err := e.User("nadia", "guests")
 	if err != nil {

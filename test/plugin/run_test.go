@@ -23,7 +23,7 @@ import (
 )
 
 // automatic grants without an approval.
-func automatic(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](0) }
+func automatic(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](0) }
 
 // given is a namespace where alice gets edit at once.
 func given(t *testing.T) string {

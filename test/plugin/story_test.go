@@ -119,7 +119,7 @@ func TestDenyAndRevoke(t *testing.T) {
 func TestManyApprovers(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { three := int32(3); s.RequiredApprovals = &three })
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { three := int32(3); s.Approvals[0].Count = &three })
 	r := ask(t, ns, "fix")
 	erin := e.Person(t, "erin", "sre")
 	if err := kit.PatchDecisions(t, erin, r, map[string]any{"verdict": "Approve", "comment": ""}); err != nil {
@@ -158,7 +158,7 @@ func TestApproveAgain(t *testing.T) {
 	grantable(t, ns, "deployer")
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
 		two := int32(2)
-		s.RequiredApprovals = &two
+		s.Approvals[0].Count = &two
 		s.Roles = []v1alpha1.RoleRef{{Kind: "Role", Name: "deployer"}}
 	})
 	alice.run(t, "request", "Role/deployer", "-n", ns, "--name", "fix", "--reason", "r").ok(t)
@@ -255,8 +255,8 @@ func TestTaskOfAServiceAccount(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = []v1alpha1.PolicySubject{{Kind: "ServiceAccount", Namespace: ns, Name: "migrator"}}
-		s.RequiredApprovals, s.Approvers = new(int32), nil
+		s.Requesters = v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "ServiceAccount", Namespace: ns, Name: "migrator"})
+		s.Approvals = []v1alpha1.ApprovalStage{}
 	})
 	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "migrator"}})
 	kit.Create(t, e.Admin, &rbacv1.RoleBinding{
@@ -299,7 +299,7 @@ func TestPolicies(t *testing.T) {
 	ns := e.NewNamespace(t, nil)
 	p := e.NewPolicy(t, ns, nil)
 	other := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = []v1alpha1.PolicySubject{{Kind: "Group", Name: "ops"}}
+		s.Requesters = v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "Group", Name: "ops"})
 	})
 	line := p.Name + "\tview,edit\t" + ns + "\t1h\t1\tgroup:sre\t"
 	alice.run(t, "policies").ok(t, "POLICY\tROLES", line).not(t, other.Name)
@@ -311,7 +311,7 @@ func TestPolicies(t *testing.T) {
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = new(int32) })
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
 	alice.run(t, "request", "view", "-n", ns, "--name", "one", "--reason", `=HYPERLINK("http://x"), "so"`, "--wait").ok(t)
 	alice.run(t, "request", "edit", "-n", ns, "--name", "two", "--reason", "two", "--ticket", "INC-2", "--wait").ok(t)
 	alice.run(t, "release", "one", "-n", ns).ok(t)
@@ -382,7 +382,7 @@ func TestWithoutMutatingPolicies(t *testing.T) {
 
 	// And by hand, as docs/install.md has it.
 	both := e.NewNamespace(t, nil)
-	e.NewPolicy(t, both, func(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals = ptr.To[int32](2) })
+	e.NewPolicy(t, both, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int32](2) })
 	var requester v1alpha1.UserInfo
 	whoami(t, alice, &requester)
 	for key := range requester.Extra { // none of what a certificate's user has is kept

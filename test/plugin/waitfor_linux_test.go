@@ -32,8 +32,8 @@ func newWorkload(t *testing.T, approvals int32) workload {
 	w := workload{ns: e.NewNamespace(t, nil)}
 	account := v1alpha1.PolicySubject{Kind: "ServiceAccount", Namespace: w.ns, Name: "migrator"}
 	e.NewPolicy(t, w.ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.RequiredApprovals = &approvals
-		s.Requesters = []v1alpha1.PolicySubject{account, {Kind: "Group", Name: "dev"}}
+		s.Approvals[0].Count = &approvals
+		s.Requesters = v1alpha1.RequestersFor(account, v1alpha1.PolicySubject{Kind: "Group", Name: "dev"})
 		s.Subjects = v1alpha1.SubjectsServiceAccounts
 	})
 	kit.Create(t, e.Admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "migrator"}})

@@ -242,7 +242,7 @@ func TestForeign(t *testing.T) {
 	comesUp(t)
 	ns := e.NewNamespace(t, nil)
 	policy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = append(s.Requesters, v1alpha1.PolicySubject{Kind: "User", Name: abroad.id("/guest")})
+		s.Requesters = append(s.Requesters, v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "User", Name: abroad.id("/guest")})...)
 	})
 	as := func(path string) client.Client {
 		return bearer(t, must(t)(abroad.mint(t.Context(), abroad.id(path), audience, time.Hour)))

@@ -174,15 +174,17 @@ func (w *workload) ask(t *testing.T, namespace string, flags ...string) *v1alpha
 func policy(t *testing.T, namespace string, edit func(*v1alpha1.AccessPolicySpec)) {
 	t.Helper()
 	e.NewPolicy(t, namespace, func(s *v1alpha1.AccessPolicySpec) {
-		s.Requesters = []v1alpha1.PolicySubject{{Kind: v1alpha1.SPIFFEKind, Name: spire.id("/ns/*/sa/deployer")}}
-		s.Approvers = []v1alpha1.PolicySubject{{Kind: v1alpha1.SPIFFEKind, Name: spire.id("/gate/**")}}
+		s.Requesters = v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: v1alpha1.SPIFFEKind, Name: spire.id("/ns/*/sa/deployer")})
+		s.Approvals[0].From = []v1alpha1.PolicySubject{{Kind: v1alpha1.SPIFFEKind, Name: spire.id("/gate/**")}}
 		if edit != nil {
 			edit(s)
 		}
 	})
 }
 
-func automatic(s *v1alpha1.AccessPolicySpec) { s.RequiredApprovals, s.Approvers = new(int32), nil }
+func automatic(s *v1alpha1.AccessPolicySpec) {
+	s.Approvals = []v1alpha1.ApprovalStage{}
+}
 
 // bearer is a client with a token.
 func bearer(t *testing.T, token string) client.Client {

@@ -145,7 +145,7 @@ func (c *Client) PoliciesForMe(ctx context.Context) ([]v1alpha1.AccessPolicy, er
 	policies, err := c.Policies(ctx)
 	var mine []v1alpha1.AccessPolicy
 	for _, p := range policies {
-		if identity.Among(p.Spec.Requesters, me.Username, me.Groups) {
+		if identity.Among(p.Spec.RequesterSubjects(), me.Username, me.Groups) {
 			mine = append(mine, p)
 		}
 	}

@@ -60,7 +60,7 @@ func PageOf(r *v1alpha1.AccessRequest, now time.Time) Page {
 	p.fact("Can change", what.changes())
 	p.fact("Rights", what.rights())
 	p.fact("Policy", policyOf(r))
-	p.fact("Who decides", strings.Join(text.Subjects(identity.Deciders(r.Status.Approvers, r.Spec.Requester.Username, subjects)), ", "))
+	p.Facts = append(p.Facts, stages(r, subjects)...)
 	p.fact("Grant", r.Status.GrantName)
 	p.part("Decisions", decisions(r))
 	if len(risks) > maxWorst {
@@ -143,11 +143,30 @@ func policyOf(r *v1alpha1.AccessRequest) string {
 	if r.Status.Policy == nil {
 		return r.Spec.PolicyName
 	}
-	return r.Status.Policy.Name + ", which asks for " + approvals(r.Status.RequiredApprovals)
+	return r.Status.Policy.Name + ", which asks for " + approvals(r.Status.Required())
 }
 
-func approvals(required *int32) string {
-	switch n := ptr.Deref(required, 1); n {
+// stages say who decides, and of several stages who has.
+func stages(r *v1alpha1.AccessRequest, subjects []v1alpha1.Subject) []Part {
+	var items []Item
+	for _, stage := range r.Status.Approvals {
+		who := strings.Join(text.Subjects(identity.Deciders(stage.From, r.Spec.Requester.Username, subjects)), ", ")
+		if len(r.Status.Approvals) > 1 {
+			who = fmt.Sprintf("%s: %d of %s", stage.Name, ptr.Deref(stage.Count, 1), who)
+			if len(stage.Approved) > 0 {
+				who += "; " + strings.Join(stage.Approved, ", ") + " approved"
+			}
+		}
+		items = append(items, Item{Text: who})
+	}
+	if len(items) == 0 {
+		return nil
+	}
+	return []Part{{"Who decides", items}}
+}
+
+func approvals(required int) string {
+	switch n := required; n {
 	case 0:
 		return "no approval"
 	case 1:

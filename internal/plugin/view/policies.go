@@ -21,12 +21,12 @@ func Policies(policies []v1alpha1.AccessPolicy, wide bool) Table {
 			{"WHERE", covered(&p.Spec)},
 			{"AT MOST", text.Duration(p.Spec.MaxDuration.Duration)},
 			{"APPROVALS", needed(&p.Spec)},
-			{"FROM", strings.Join(text.Subjects(p.Spec.Approvers), ",")},
+			{"FROM", strings.Join(Each(p.Spec.Approvals, stageFrom), "; ")},
 			{"READY", readiness(p)},
 		}
 		if wide {
 			row = append(row,
-				cell{"REQUESTERS", strings.Join(text.Subjects(p.Spec.Requesters), ",")},
+				cell{"REQUESTERS", strings.Join(text.Subjects(p.Spec.RequesterSubjects()), ",")},
 				cell{"FOR WHOM", string(p.Spec.Subjects)},
 				cell{"CREDENTIAL", string(p.Spec.Credential)},
 				cell{"TASK", string(p.Spec.Task)},
@@ -79,10 +79,25 @@ func covered(spec *v1alpha1.AccessPolicySpec) string {
 }
 
 func needed(spec *v1alpha1.AccessPolicySpec) string {
-	if n := ptr.Deref(spec.RequiredApprovals, 1); n > 0 {
-		return fmt.Sprint(n)
+	if spec.Approvals == nil {
+		return "missing"
 	}
-	return "none"
+	n := 0
+	for _, stage := range spec.Approvals {
+		n += int(ptr.Deref(stage.Count, 1))
+	}
+	if n == 0 {
+		return "none"
+	}
+	return fmt.Sprint(n)
+}
+
+// stageFrom says from whom the approvals of a stage are.
+func stageFrom(stage v1alpha1.ApprovalStage) string {
+	if label := stage.FromNamespaceLabel; label != nil {
+		return fmt.Sprintf("group:%s<label %s>%s", label.Prefix, label.Key, label.Suffix)
+	}
+	return strings.Join(text.Subjects(stage.From), ",")
 }
 
 func readiness(p *v1alpha1.AccessPolicy) string {

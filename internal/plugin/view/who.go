@@ -4,10 +4,10 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/policy"
 )
 
 // Mine tells whether I asked for the access or get it.
@@ -17,14 +17,14 @@ func Mine(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 
 // mayDecide tells whether the policy names me as an approver and I do not benefit.
 func mayDecide(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
-	return identity.Among(r.Status.Approvers, me.Username, me.Groups) && !Mine(r, me)
+	return identity.Among(r.Status.Approvers(), me.Username, me.Groups) && !Mine(r, me)
 }
 
-// WaitsForMe tells whether my approval is missing. It is not where none is needed
-// or enough are there; it is when I gave one before the role changed.
+// WaitsForMe tells whether my approval is missing. It is not where none is needed of
+// mine or enough are there; it is when I gave one before the role changed.
 func WaitsForMe(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	return r.Status.Phase == v1alpha1.RequestPending && mayDecide(r, me) &&
-		ptr.Deref(r.Status.RequiredApprovals, 1) > 0 && !meta.IsStatusConditionTrue(r.Status.Conditions, v1alpha1.ConditionApproved) &&
+		policy.BallotOf(r).Needs(me) && !meta.IsStatusConditionTrue(r.Status.Conditions, v1alpha1.ConditionApproved) &&
 		!slices.ContainsFunc(r.Status.Decisions, func(d v1alpha1.Decision) bool {
 			return d.Username == me.Username && d.Verdict == v1alpha1.VerdictApprove && d.RulesHash == r.Status.RulesHash
 		})

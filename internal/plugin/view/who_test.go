@@ -16,7 +16,7 @@ func TestWho(t *testing.T) {
 	pending := &v1alpha1.AccessRequest{
 		Spec: v1alpha1.AccessRequestSpec{Requester: alice},
 		Status: v1alpha1.AccessRequestStatus{
-			Phase: v1alpha1.RequestPending, Approvers: []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}}, RulesHash: "h1",
+			Phase: v1alpha1.RequestPending, Approvals: []v1alpha1.StageApproval{{Name: "sre", From: []v1alpha1.PolicySubject{{Kind: "Group", Name: "sre"}}}}, RulesHash: "h1",
 			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionApproved, Status: "False"}},
 		},
 	}

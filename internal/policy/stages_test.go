@@ -95,12 +95,13 @@ func FuzzUnmeetable(f *testing.F) {
 		for _, namespace := range list("payments", "m1", "m2", "m3", "m4") {
 			decisions = append(decisions, approve("spiffe://example.org/ns/"+namespace+"/sa/deployer", of()))
 		}
+		stages, _ := p.stagesFor(r)
 		outcome := Weigh(Ballot{
 			RequestUID: thisRequest, RulesHash: rulesNow, Requester: r.Requester, Subjects: r.Subjects,
-			Approvers: p.Spec.Approvers, Required: p.Required(), Decisions: decisions,
+			Stages: stages, Decisions: decisions,
 		})
-		if why := p.unmeetable(r); outcome.Approved != (why == "") {
-			t.Errorf("%d of %v for %v: everybody's approval makes %+v, and it is said %q", p.Required(), p.Spec.Approvers, r.Subjects, outcome, why)
+		if why := unmeetable(stages, r.Requester.Username, r.Subjects); outcome.Approved != (why == "") {
+			t.Errorf("%v for %v: everybody's approval makes %+v, and it is said %q", p.Spec.Approvals, r.Subjects, outcome, why)
 		}
 	})
 }
