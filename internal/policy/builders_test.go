@@ -5,7 +5,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -82,6 +81,20 @@ func requesters(subjects ...v1alpha1.Subject) ofPolicy {
 
 func approvers(subjects ...v1alpha1.Subject) ofPolicy {
 	return func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].From = named(subjects...) }
+}
+
+// stages replaces the one stage of the usual policy.
+func stages(stages ...v1alpha1.ApprovalStage) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) { s.Approvals = stages }
+}
+
+func from(name string, count int32, people ...v1alpha1.Subject) v1alpha1.ApprovalStage {
+	return v1alpha1.ApprovalStage{Name: name, From: named(people...), Count: &count}
+}
+
+// byLabel is a stage of the group that a label of the namespace names, one approval.
+func byLabel(name, key string) v1alpha1.ApprovalStage {
+	return v1alpha1.ApprovalStage{Name: name, FromNamespaceLabel: &v1alpha1.NamespaceLabel{Key: key, Prefix: "team-", Suffix: ":owners"}}
 }
 
 func roles(refs ...v1alpha1.RoleRef) ofPolicy {

@@ -47,6 +47,22 @@ func TestCompile(t *testing.T) {
 		"a user named like an account":      {list(approvers(account("ops", "bot"), user("system:serviceaccount:ops:bot")), approvals(2)), list("no more than 1")},
 		"accounts of one name in two":       {list(approvers(account("ops", "bot"), account("dev", "bot")), approvals(2)), nil},
 		"a user and an account of one name": {list(approvers(account("ops", "bot"), user("bot")), approvals(2)), nil},
+
+		"approvals unsaid":                     {list(ofPolicy(func(s *v1alpha1.AccessPolicySpec) { s.Approvals = nil })), list("approvals is missing: an empty list grants automatically")},
+		"approvals empty":                      {list(ofPolicy(func(s *v1alpha1.AccessPolicySpec) { s.Approvals = []v1alpha1.ApprovalStage{} })), nil},
+		"two stages":                           {list(stages(from("owners", 1, user("bob")), from("security", 1, user("carol")))), nil},
+		"two stages of one person":             {list(stages(from("owners", 1, user("bob")), from("security", 1, user("Bob")))), list(`approvals "security": nobody is left for it`)},
+		"three stages of two":                  {list(stages(from("a", 1, user("bob"), user("carol")), from("b", 1, user("bob"), user("carol")), from("c", 1, user("carol")))), list("nobody is left for it, because nobody counts in two stages")},
+		"three stages of three":                {list(stages(from("a", 1, user("bob"), user("carol")), from("b", 1, user("bob"), user("dave")), from("c", 1, user("bob")))), nil},
+		"the second cannot be met":             {list(stages(from("owners", 1, group("dev")), from("security", 2, user("bob")))), list(`approvals "security": count is 2, but its people can give no more than 1`)},
+		"a pattern that cannot be read":        {list(stages(from("owners", 1, group("dev")), from("gate", 1, matching("spiffe://example.org")))), list(`approvals "gate": "spiffe://example.org" is no pattern`)},
+		"a stage of which nobody is needed":    {list(stages(from("owners", 1, user("bob")), from("watchers", 0, user("bob")))), nil},
+		"a label":                              {list(stages(byLabel("owners", "team"), from("security", 1, user("bob")))), nil},
+		"the requester alone":                  {list(requesters(user("bob")), approvers(user("Bob"))), list(`approvals "sre": everybody who may ask would have to approve their own request`)},
+		"the requesters, each for the other":   {list(requesters(user("bob"), user("carol")), approvers(user("bob"), user("carol"))), nil},
+		"the requesters, both are needed":      {list(requesters(user("bob"), user("carol")), approvers(user("bob"), user("carol")), approvals(2)), list("would have to approve their own request")},
+		"the requester alone, none is needed":  {list(requesters(user("bob")), approvers(user("bob")), approvals(0)), nil},
+		"the requester or somebody of a group": {list(requesters(user("bob"), group("dev")), approvers(user("bob"))), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := compiled("prod-edit", test.policy...).Err()
