@@ -267,7 +267,7 @@ type ApprovalStage struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.kind == b.kind && a.name == b.name && (a.kind != 'ServiceAccount' || a.__namespace__ == b.__namespace__)))",message="name each approver only once"
 	From []PolicySubject `json:"from,omitempty"`
 	// fromNamespaceLabel names the group whose approvals are needed after a label of

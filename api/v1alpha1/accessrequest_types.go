@@ -178,7 +178,7 @@ type AccessRequestStatus struct {
 	// namespace is there once for each group.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:MaxItems=8
 	Approvals []StageApproval `json:"approvals,omitempty"`
 	// rules say what the role allows, expanded, for those who decide. Each is a
 	// line of verbs, resources and, if it is for some objects only, their names,
@@ -238,7 +238,7 @@ type StageApproval struct {
 	// +required
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:MaxItems=32
 	From []PolicySubject `json:"from"`
 	// count of approvals that are needed.
 	// +required

@@ -12,9 +12,12 @@ import (
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
-// maxApprovals bounds how many approvals a request may need, and how many stages:
-// decisions are kept in the request, and one Deny must always find room.
-const maxApprovals = 16
+// Bounds of what a request may need, as the schema has them: decisions are kept in the
+// request, and one Deny must always find room.
+const (
+	maxApprovals = 16
+	maxStages    = 8
+)
 
 // stagesFor are the approvals that the policy asks for, for this request: a stage
 // whose group follows from a label of the namespace is there once for each group. It
@@ -36,8 +39,8 @@ func (p *Policy) stagesFor(r Request) ([]v1alpha1.StageApproval, string) {
 			stages = append(stages, stage)
 		}
 	}
-	if needed := v1alpha1.RequiredBy(stages); needed > maxApprovals || len(stages) > maxApprovals {
-		return nil, fmt.Sprintf("needs %d approvals of %d groups for so many namespaces, and no more than %d are possible: ask for fewer at a time", needed, len(stages), maxApprovals)
+	if needed := v1alpha1.RequiredBy(stages); needed > maxApprovals || len(stages) > maxStages {
+		return nil, fmt.Sprintf("comes to %d stages and %d approvals for so many namespaces, and at most %d and %d are possible: ask for fewer at a time", len(stages), needed, maxStages, maxApprovals)
 	}
 	return stages, ""
 }

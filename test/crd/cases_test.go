@@ -191,6 +191,15 @@ func durations(path, tooShort, tooLong string) []testCase {
 	)...)
 }
 
+// reviews are cases of the time within which a review is due.
+func reviews(path string) []testCase {
+	const bounds = "reviewWithin must be between 1s and 2160h"
+	return cases(
+		ok(path, "1s"), ok(path, "24h"), ok(path, "2160h"), no(path, "0s", bounds), no(path, "2161h", bounds),
+		no(path, "1d", "must be written like 90s, 30m or 1h30m"), no(path, "", "must be written like 90s, 30m or 1h30m"), no(path, "1111111111111111h", "Too long"),
+	)
+}
+
 // moments are cases of every field that holds a time: those that people write
 // and those of the broker alone.
 func moments(path, rule string) []testCase {
@@ -454,6 +463,18 @@ func badKeys(prefix, longest string) []string {
 	}
 }
 
+// labelKeys are cases of the key of a label.
+func labelKeys(path string) []testCase {
+	var out []testCase
+	for _, v := range []string{"team", "Team_1.x", "example.com/team", "a-b.c/d", strings.Repeat("k", 317)} {
+		out = append(out, ok(path, v))
+	}
+	for _, v := range []string{"a b", "/team", "example.com/", "a/b/c", "-team", "team-", "Example.com/team", "team\n", "tëam"} {
+		out = append(out, no(path, v, "key must be the key of a label"))
+	}
+	return append(out, no(path, "", "should be at least 1 chars long"), no(path, strings.Repeat("k", 318), "Too long"))
+}
+
 // namespaceNames are cases of a set of names of namespaces.
 func namespaceNames(path string, most int) []testCase {
 	out := cases(
@@ -508,9 +529,11 @@ func decisions(path string) []testCase {
 		missing(path+".verdict"),
 		no(path+".username", "", "should be at least 1 chars long"),
 		named(path+".username", 2048),
-		choice(path+".verdict", "Approve", "Deny", "Revoke", "Release"),
+		choice(path+".verdict", "Approve", "Deny", "Revoke", "Release", "Review"),
 		ok(path+".comment", ""),
 		visible(path+".comment", 1024),
+		durations(path+".maxDuration", field(path)+".maxDuration: …maxDuration must be between 1s and 720h", field(path)+".maxDuration: …maxDuration must be between 1s and 720h"),
+		moments(path+".notAfter", path+".notAfter"), zonedMoments(path+".notAfter"),
 		bounded(path+".requestUID", 0, 64),
 		bounded(path+".rulesHash", 0, 128),
 		ok(path+".omittedGroups", 5),

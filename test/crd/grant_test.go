@@ -40,6 +40,9 @@ func TestAccessGrant(t *testing.T) {
 		bounded("spec.rulesHash", 0, 128),
 		moments("spec.notBefore", "spec.notBefore"),
 		moments("spec.expirationTime", "spec.expirationTime"),
+		bounded("spec.shortenedBy", 0, 2048),
+		references("spec.extends"), missing("spec.extends.extensions"), number("spec.extends.extensions", 1, 100),
+		reviews("spec.reviewWithin"),
 		tasks("spec.task"), missing("spec.task.uid"), bounded("spec.task.uid", 1, 64),
 		credentialKeys("spec.credentialKey"),
 	))

@@ -35,11 +35,19 @@ metadata: {name: prod-edit}
 spec:
   requesters:
   - {kind: Group, apiGroup: rbac.authorization.k8s.io, name: dev}
-  - {kind: ServiceAccount, name: robot, namespace: payments}
-  approvers:
-  - {kind: Group, apiGroup: rbac.authorization.k8s.io, name: sre}
-  - {kind: ServiceAccount, name: approver, namespace: ops}
-  requiredApprovals: 1
+  - {kind: ServiceAccount, name: robot, namespace: payments, until: "2026-12-31T22:00:00Z"}
+  approvals:
+  - name: sre
+    from:
+    - {kind: Group, apiGroup: rbac.authorization.k8s.io, name: sre}
+    - {kind: ServiceAccount, name: approver, namespace: ops}
+    count: 1
+  - name: owners
+    fromNamespaceLabel: {key: example.com/team, prefix: "oidc:", suffix: -owners}
+    count: 1
+  maxExtensions: 2
+  reviewWithin: 24h0m0s
+  reviewBy: "2026-12-31T22:00:00Z"
   roles:
   - {kind: ClusterRole, name: edit}
   rules:
@@ -90,7 +98,7 @@ spec:
   cluster: true
   policyRef: {name: prod-edit, uid: 6f70, generation: 3}
   decisions:
-  - {username: bob, groups: [sre], omittedGroups: 1, verdict: Approve, comment: fine, requestUID: 1a2b, rulesHash: abcdef}
+  - {username: bob, groups: [sre], omittedGroups: 1, verdict: Approve, comment: fine, maxDuration: 30m0s, notAfter: "2026-10-01T09:00:00Z", requestUID: 1a2b, rulesHash: abcdef}
   reason: "INC-42: stuck consumers"
   ticket: INC-42
   rules:
@@ -100,6 +108,9 @@ spec:
   rulesHash: abcdef
   notBefore: "2026-10-01T08:00:00Z"
   expirationTime: "2026-10-01T08:30:00Z"
+  shortenedBy: bob
+  extends: {name: fix-0a1b, uid: 0a1b, extensions: 1}
+  reviewWithin: 24h0m0s
   task: {apiVersion: batch/v1, kind: Job, name: migrate, completeWhen: object.status.succeeded == 1, uid: 708f}
   credentialKey: 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=
   summary: {subjects: "alice, sa:payments/migrate", role: Role/edit, scope: payments, approvers: bob}
@@ -114,10 +125,13 @@ spec:
 	validRequestStatus = `
   phase: Active
   policy: {name: prod-edit, uid: 6f70, generation: 3}
-  requiredApprovals: 1
-  approvers:
-  - {kind: User, apiGroup: rbac.authorization.k8s.io, name: bob}
-  - {kind: ServiceAccount, name: robot, namespace: ops}
+  approvals:
+  - name: sre
+    from:
+    - {kind: User, apiGroup: rbac.authorization.k8s.io, name: bob}
+    - {kind: ServiceAccount, name: robot, namespace: ops}
+    count: 1
+    approved: [bob]
   rules: ["get pods web", "get /metrics"]
   pins:
     roleUID: 4a5b
@@ -207,7 +221,7 @@ const (
 	smallestName  = "smallest"
 	decidedByBob  = "decided-by-bob"
 	optionalAsk   = "spec.subjects spec.scope spec.policyName spec.duration spec.startTime spec.ticket spec.task"
-	optionalGrant = "spec.roleRef spec.roleUID spec.namespaces spec.cluster spec.decisions spec.ticket spec.rules spec.roleRules spec.rulesHash spec.task spec.credentialKey spec.summary"
+	optionalGrant = "spec.roleRef spec.roleUID spec.namespaces spec.cluster spec.decisions spec.ticket spec.rules spec.roleRules spec.rulesHash spec.shortenedBy spec.extends spec.reviewWithin spec.task spec.credentialKey spec.summary"
 )
 
 // object is an object as it is sent, whatever its fields hold.

@@ -33,15 +33,26 @@ func TestAccessPolicy(t *testing.T) {
 	matching := func(pattern string) object { return object{"kind": "SPIFFE", "name": pattern} }
 	named := func(i int) object { return user(numbered("u")(i)) }
 	approvals := func(n int, approvers ...object) edit {
-		return both(set("spec.requiredApprovals", n), set("spec.approvers", approvers))
+		return set("spec.approvals", []any{object{"name": "sre", "from": approvers, "count": n}})
 	}
+	stage := func(name string, count int, people []object) object {
+		return object{"name": name, "from": people, "count": count}
+	}
+	people := func(n int) (out []object) {
+		for i := range n {
+			out = append(out, named(i))
+		}
+		return out
+	}
+	many := []object{{"kind": "Group", "name": "many"}}
 	const (
-		required = "spec: …approvers are required when requiredApprovals is above 0"
-		tooMany  = "spec: …requiredApprovals is more than the approvers can give"
-		twice    = "spec.approvers: …name each approver only once"
-		what     = "spec: …at least one of roles and rules is required"
-		where    = "spec: …at least one of namespaces and clusterScope: Allowed is required"
-		within   = "spec: …defaultDuration must not be above maxDuration"
+		either  = "spec.approvals[0]: …exactly one of from and fromNamespaceLabel is required"
+		tooMany = "spec.approvals[0]: …count is more than the people in from can give"
+		twice   = "spec.approvals[0].from: …name each approver only once"
+		word    = "name must be one word, such as owners"
+		what    = "spec: …at least one of roles and rules is required"
+		where   = "spec: …at least one of namespaces and clusterScope: Allowed is required"
+		within  = "spec: …defaultDuration must not be above maxDuration"
 	)
 	robot := object{"kind": "ServiceAccount", "name": "bob", "namespace": "ops"}
 
@@ -49,17 +60,25 @@ func TestAccessPolicy(t *testing.T) {
 		{"every field", same, accepted},
 		{"no spec", unset("spec"), "spec: …Required value"},
 		{"no requesters", unset("spec.requesters"), "spec.requesters: …Required value"},
-		{"no requiredApprovals", unset("spec.requiredApprovals"), "spec.requiredApprovals: …Required value"},
+		{"no approvals", unset("spec.approvals"), "spec.approvals: …Required value"},
+		{"approvals that are null", set("spec.approvals", nil), "spec.approvals: …Required value"},
 		{"no maxDuration", unset("spec.maxDuration"), "spec.maxDuration: …Required value"},
 	})
 
 	t.Run("approvers", func(t *testing.T) {
 		policySpec.check(t, []testCase{
-			{"none needed, none named", both(set("spec.requiredApprovals", 0), unset("spec.approvers")), accepted},
-			{"none needed, an empty list", approvals(0), accepted},
+			{"no stage", set("spec.approvals", []any{}), accepted},
 			{"none needed, one named", approvals(0, user("bob")), accepted},
-			{"needed and not named", unset("spec.approvers"), required},
-			{"needed and an empty list", approvals(1), required},
+			{"none named", set("spec.approvals.0.from", []any{}), "spec.approvals[0].from: …should have at least 1 items"},
+			{"neither list nor label", unset("spec.approvals.0.from"), either},
+			{"both list and label", set("spec.approvals.0.fromNamespaceLabel", object{"key": "team"}), either},
+			{"count left out, and one is named", both(approvals(1, user("bob")), unset("spec.approvals.0.count")), accepted},
+			{"a label may name many", set("spec.approvals.1.count", 15), accepted},
+			{"two stages of one name", set("spec.approvals.1.name", "sre"), "spec.approvals[1]: …Duplicate value"},
+			{"counts of 16 together", both(set("spec.approvals.0", stage("sre", 8, many)), set("spec.approvals.1", stage("sec", 8, many))), accepted},
+			{"counts of 17 together", both(set("spec.approvals.0", stage("sre", 8, many)), set("spec.approvals.1", stage("sec", 9, many))), "spec.approvals: …the counts of all stages together are at most 16"},
+			{"64 approvers together", set("spec.approvals", []any{stage("a", 1, people(32)), stage("b", 1, people(32))}), accepted},
+			{"65 approvers together", set("spec.approvals", []any{stage("a", 1, people(32)), stage("b", 1, people(32)), stage("c", 1, people(1))}), "spec.approvals: …all stages together name at most 64 approvers"},
 			{"as many as there are", approvals(2, user("bob"), user("carol")), accepted},
 			{"more than there are", approvals(3, user("bob"), user("carol")), tooMany},
 			{"a group may have many", approvals(16, object{"kind": "Group", "name": "sre"}), accepted},
@@ -74,15 +93,24 @@ func TestAccessPolicy(t *testing.T) {
 			{"ServiceAccounts of one name in two namespaces", approvals(2, robot, object{"kind": "ServiceAccount", "name": "bob", "namespace": "dev"}), accepted},
 		})
 		policySpec.check(t, cases(
-			policySubjects(t, "spec.approvers.0"),
-			lengths("spec.approvers", 0, 64, named)[:2],
+			policySubjects(t, "spec.approvals.0.from.0"),
+			lengths("spec.approvals.0.from", 1, 32, named),
+			lengths("spec.approvals", 0, 8, func(i int) object { return stage(numbered("s")(i), 1, many) }),
+			missing("spec.approvals.0.name"), missing("spec.approvals.1.fromNamespaceLabel.key"),
+			ok("spec.approvals.0.name", strings.Repeat("s", 63)), no("spec.approvals.0.name", strings.Repeat("s", 64), "Too long"), no("spec.approvals.0.name", "", "should be at least 1 chars long"),
+			no("spec.approvals.0.name", "Owners", word), no("spec.approvals.0.name", "a b", word), no("spec.approvals.0.name", "-a", word), no("spec.approvals.0.name", "a\n", word),
+			labelKeys("spec.approvals.1.fromNamespaceLabel.key"),
+			ok("spec.approvals.1.fromNamespaceLabel.prefix", ""), visible("spec.approvals.1.fromNamespaceLabel.prefix", 256),
+			no("spec.approvals.1.fromNamespaceLabel.prefix", "system:", "belong to Kubernetes and approve nothing by a label"),
+			ok("spec.approvals.1.fromNamespaceLabel.suffix", ""), visible("spec.approvals.1.fromNamespaceLabel.suffix", 256),
+			moments("spec.requesters.1.until", "spec.requesters.1.until"), zonedMoments("spec.requesters.1.until"),
 			policySubjects(t, "spec.requesters.0"),
 			lengths("spec.requesters", 1, 64, named),
 			// Whoever has an account may be allowed to ask.
 			testCase{"requesters of Kubernetes", set("spec.requesters", []any{object{"kind": "Group", "name": "system:authenticated"}}), accepted},
 		))
-		for _, tc := range number("spec.requiredApprovals", 0, 16) {
-			policySpec.check(t, []testCase{tc})
+		for _, tc := range number("spec.approvals.0.count", 0, 16) {
+			policySpec.check(t, []testCase{{tc.name, both(set("spec.approvals", []any{stage("sre", 1, many)}), tc.edit), tc.want}})
 		}
 	})
 
@@ -129,6 +157,7 @@ func TestAccessPolicy(t *testing.T) {
 			policySpec.check(t, []testCase{{tc.name, both(set("spec.maxDuration", "720h"), tc.edit), tc.want}})
 		}
 		policySpec.check(t, durations("spec.pendingTimeout", outside("pendingTimeout"), outside("pendingTimeout")))
+		policySpec.check(t, cases(reviews("spec.reviewWithin"), moments("spec.reviewBy", "spec.reviewBy"), zonedMoments("spec.reviewBy")))
 		policySpec.check(t, []testCase{
 			{"default as long as the maximum", both(set("spec.maxDuration", "1h"), set("spec.defaultDuration", "60m")), accepted},
 			{"default above the maximum", both(set("spec.maxDuration", "1h"), set("spec.defaultDuration", "1h1s")), within},
@@ -142,7 +171,7 @@ func TestAccessPolicy(t *testing.T) {
 			choice("spec.task", "Optional", "Required"),
 			choice("spec.onRoleWidened", "Revoke", "Keep"),
 			choice("spec.credential", "Own", "Issued"),
-			number("spec.maxPendingPerRequester", 1, 1000),
+			number("spec.maxPendingPerRequester", 1, 1000), number("spec.maxExtensions", 0, 100),
 		))
 	})
 
@@ -192,7 +221,7 @@ func TestPolicyDefaults(t *testing.T) {
 	o := parse(validPolicy)
 	spec := o["spec"].(object)
 	written := object{}
-	for _, name := range []string{"requesters", "approvers", "requiredApprovals", "roles", "namespaces", "maxDuration"} {
+	for _, name := range []string{"requesters", "approvals", "roles", "namespaces", "maxDuration"} {
 		written[name] = spec[name]
 	}
 	o["spec"] = written

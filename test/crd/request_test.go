@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-const oneRole = "exactly one of roleRef and rules is required"
+const oneRole = "exactly one of roleRef, rules and extends is required"
 
 func TestAccessRequest(t *testing.T) {
 	user := func(name string) object { return object{"kind": "User", "name": name} }
@@ -17,6 +17,11 @@ func TestAccessRequest(t *testing.T) {
 	withRules := func(o object) {
 		unset("spec.roleRef")(o)
 		set("spec.rules", []any{runtimeCopy(rule)})(o)
+	}
+	extends := func(o object) {
+		unset(append(strings.Fields(optionalAsk), "spec.roleRef")...)(o)
+		set("spec.extends", "fix")(o)
+		set("spec.duration", "30m")(o)
 	}
 	only := func(field string, value any) edit { return set("spec.scope", object{field: value}) }
 	const oneScope = "spec.scope: …exactly one of namespaces, namespaceSelector and cluster is required"
@@ -80,12 +85,30 @@ func TestAccessRequest(t *testing.T) {
 		requestSpec.check(t, roleRefs("spec.roleRef"))
 		requestSpec.check(t, []testCase{
 			{"neither", unset("spec.roleRef"), "spec: …" + oneRole},
+			{"a role and extends", set("spec.extends", "fix"), "spec: …" + oneRole},
+			{"extends", extends, accepted},
 			{"both", set("spec.rules", []any{rule}), "spec: …" + oneRole},
 			{"rules", withRules, accepted},
 		})
 		for _, tc := range cases(policyRules("spec.rules.0"), lengths("spec.rules", 1, 32, func(int) object { return rule })) {
 			requestSpec.check(t, []testCase{{tc.name, both(withRules, tc.edit), tc.want}})
 		}
+	})
+
+	t.Run("extends", func(t *testing.T) {
+		const alone = "spec: …extends takes subjects, role, scope, policy and task from the request that it names: write only duration, reason and ticket"
+		for _, tc := range cases(
+			ok("spec.extends", "a.b-1"), ok("spec.extends", strings.Repeat("p", 253)), no("spec.extends", strings.Repeat("p", 254), "Too long"),
+			no("spec.extends", "", "should be at least 1 chars long"), no("spec.extends", "Fix", "must be the name of an AccessRequest in this namespace"),
+			no("spec.extends", "a/b", "must be the name of an AccessRequest in this namespace"), no("spec.extends", "a\nb", "must be the name of an AccessRequest in this namespace"),
+		) {
+			requestSpec.check(t, []testCase{{tc.name, both(extends, tc.edit), tc.want}})
+		}
+		o := parse(validRequest)["spec"].(object)
+		for _, name := range []string{"subjects", "scope", "policyName", "startTime", "task"} {
+			requestSpec.check(t, []testCase{{"with " + name, both(extends, set("spec."+name, o[name])), alone}})
+		}
+		requestSpec.check(t, []testCase{{"with credentialKey", both(extends, set("spec.credentialKey", someKey)), alone}})
 	})
 
 	t.Run("scope", func(t *testing.T) {
@@ -160,9 +183,14 @@ func TestAccessRequestStatus(t *testing.T) {
 		choice("status.phase", "Pending", "Approved", "Active", "Completed", "Expired", "Revoked", "Denied", "Lapsed", "Failed"),
 		policyRefs("status.policy"),
 		credentials("status.credential"),
-		number("status.requiredApprovals", 0, 16),
-		policySubjects(t, "status.approvers.0"),
-		lengths("status.approvers", 0, 64, func(i int) object { return object{"kind": "User", "name": numbered("u")(i)} }),
+		missing("status.approvals.0.name"), missing("status.approvals.0.from"), missing("status.approvals.0.count"),
+		bounded("status.approvals.0.name", 1, 63), number("status.approvals.0.count", 0, 16),
+		policySubjects(t, "status.approvals.0.from.0"),
+		lengths("status.approvals.0.from", 1, 32, func(i int) object { return object{"kind": "User", "name": numbered("u")(i)} }),
+		bounded("status.approvals.0.approved.0", 0, 2048), lengths("status.approvals.0.approved", 0, 16, numbered("u")),
+		lengths("status.approvals", 0, 8, func(i int) object {
+			return object{"name": numbered("s")(i), "from": []object{{"kind": "User", "name": "bob"}}, "count": 1}
+		}),
 		bounded("status.rules.0", 0, 1024),
 		lengths("status.rules", 0, 512, func(int) string { return "get pods" }),
 		bounded("status.pins.roleUID", 0, 64),
