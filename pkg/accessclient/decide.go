@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -15,13 +17,34 @@ import (
 	"github.com/accessbroker/accessbroker/internal/identity"
 )
 
+// Limit is what an approver allows at most; see AtMost and Until.
+type Limit func(*v1alpha1.Decision)
+
+// AtMost approves access for no longer than this, in whole seconds.
+func AtMost(d time.Duration) Limit {
+	return func(decision *v1alpha1.Decision) {
+		decision.MaxDuration = &metav1.Duration{Duration: d.Truncate(time.Second)}
+	}
+}
+
+// Until approves access that ends no later than this, in whole seconds.
+func Until(t time.Time) Limit {
+	return func(decision *v1alpha1.Decision) {
+		decision.NotAfter = &metav1.Time{Time: t.UTC().Truncate(time.Second)}
+	}
+}
+
 // Decide adds my decision on the request as it was shown to the decisions of
 // others. It returns the request with the decision, and whether the decision was
-// there already.
-func (c *Client) Decide(ctx context.Context, shown *v1alpha1.AccessRequest, me v1alpha1.UserInfo, verdict v1alpha1.Verdict, comment string) (*v1alpha1.AccessRequest, bool, error) {
+// there already: with the limits that it had, because a decision is never changed.
+// Limits go with an approval, and the API server refuses them with anything else.
+func (c *Client) Decide(ctx context.Context, shown *v1alpha1.AccessRequest, me v1alpha1.UserInfo, verdict v1alpha1.Verdict, comment string, limits ...Limit) (*v1alpha1.AccessRequest, bool, error) {
 	decision := v1alpha1.Decision{
 		Username: me.Username, Verdict: verdict, Comment: comment,
 		RequestUID: shown.UID, RulesHash: shown.Status.RulesHash,
+	}
+	for _, limit := range limits {
+		limit(&decision)
 	}
 	current := shown
 	for {

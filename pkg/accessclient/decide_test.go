@@ -2,6 +2,7 @@ package accessclient
 
 import (
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -20,6 +21,11 @@ func TestDecisionPatch(t *testing.T) {
 	}
 	carol := v1alpha1.Decision{Username: "carol", Verdict: v1alpha1.VerdictApprove, RulesHash: "h1"}
 	stale := v1alpha1.Decision{Username: "bob", Verdict: v1alpha1.VerdictApprove, RulesHash: "h0"}
+	limited := me
+	for _, limit := range []Limit{AtMost(90*time.Minute + time.Millisecond), Until(time.Date(2026, 5, 4, 22, 0, 0, 1, time.FixedZone("", 7200)))} {
+		limit(&limited)
+	}
+	const mineLimited = `{"username":"bob","groups":["sre"],"verdict":"Approve","maxDuration":"1h30m0s","notAfter":"2026-05-04T20:00:00Z","requestUID":"u1","rulesHash":"h1"}`
 	denied := v1alpha1.Decision{Username: "bob", Verdict: v1alpha1.VerdictDeny, RulesHash: "h0"}
 	for name, tc := range map[string]struct {
 		request  *v1alpha1.AccessRequest
@@ -30,6 +36,8 @@ func TestDecisionPatch(t *testing.T) {
 		"first":              {with(), me, lock + `,{"op":"add","path":"/status/decisions","value":[` + mine + `]}]`},
 		"second":             {with(carol), me, lock + `,{"op":"add","path":"/status/decisions/-","value":` + mine + `}]`},
 		"renewed":            {with(carol, stale), me, lock + `,{"op":"replace","path":"/status/decisions/1","value":` + mine + `}]`},
+		"limited":            {with(), limited, lock + `,{"op":"add","path":"/status/decisions","value":[` + mineLimited + `]}]`},
+		"other limits":       {with(carol, me), limited, ""},
 		"there already":      {with(carol, me), me, ""},
 		"no deny is renewed": {with(denied), v1alpha1.Decision{Username: "bob", Verdict: v1alpha1.VerdictDeny, RulesHash: "h1"}, ""},
 	} {
