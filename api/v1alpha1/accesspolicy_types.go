@@ -367,6 +367,11 @@ type SuspiciousUse struct {
 
 // AccessPolicyStatus says whether the policy can be used.
 type AccessPolicyStatus struct {
+	// approvals that are asked for in one line, for kubectl get, such as
+	// "owners 1, security 2", or none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Approvals string `json:"approvals,omitempty"`
 	// conditions: Ready.
 	// +optional
 	// +listType=map
@@ -382,7 +387,7 @@ type AccessPolicyStatus struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=apol,categories=access
-// +kubebuilder:printcolumn:name="Approvals",type=string,JSONPath=`.spec.approvals[*].name`
+// +kubebuilder:printcolumn:name="Approvals",type=string,JSONPath=`.status.approvals`
 // +kubebuilder:printcolumn:name="Max",type=string,JSONPath=`.spec.maxDuration`
 // +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.clusterScope`,priority=1
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -56,6 +57,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reco
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	next := object.DeepCopy()
+	next.Status.Approvals = stages(&object.Spec)
 	status, reason, message := metav1.ConditionTrue, v1alpha1.ReasonCompiles, "the policy can be used"
 	wait := grantableAgain
 	if err := r.Policies.Compile(object).Err(); err != nil {
@@ -75,6 +77,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reco
 		return record.Again(err)
 	}
 	return reconcile.Result{RequeueAfter: wait}, nil
+}
+
+// stages are the approvals that a policy asks for, in one line.
+func stages(spec *v1alpha1.AccessPolicySpec) string {
+	var asked []string
+	for _, stage := range spec.Approvals {
+		if n := ptr.Deref(stage.Count, 1); n > 0 {
+			asked = append(asked, fmt.Sprintf("%s %d", stage.Name, n))
+		}
+	}
+	if len(asked) == 0 {
+		return "none"
+	}
+	return strings.Join(asked, ", ")
 }
 
 // notGrantable says why roles of a policy cannot be granted: a role does not exist,

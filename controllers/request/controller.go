@@ -150,8 +150,8 @@ func (r *Reconciler) advance(ctx context.Context, s *step) error {
 	if err != nil || match == nil {
 		return err
 	}
-	outcome := weigh(s)
-	if !outcome.Approved || !started(s) || !taskIsThere(s, want) {
+	outcome := weigh(s, match.Duration)
+	if s.Status.Phase.Ended() || !outcome.Approved || !started(s) || !taskIsThere(s, want) {
 		return nil
 	}
 	return r.write(ctx, s, want, match, outcome)

@@ -2,6 +2,7 @@ package request
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -9,6 +10,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/resolve"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // maxMatching bounds how long the conditions of all policies may take for one
@@ -66,7 +68,7 @@ func (r *Reconciler) match(ctx context.Context, s *step, want *resolve.Resolved)
 
 // weigh counts the decisions. It ends the request when somebody decided to end it,
 // and otherwise says whose approval is missing.
-func weigh(s *step) policy.Outcome {
+func weigh(s *step, duration time.Duration) policy.Outcome {
 	outcome := policy.Weigh(policy.BallotOf(s.AccessRequest))
 	s.Status.Approvals = outcome.Stages
 	switch {
@@ -76,11 +78,32 @@ func weigh(s *step) policy.Outcome {
 		s.end(v1alpha1.RequestRevoked, string(v1alpha1.EndRevoked), outcome.Message)
 	case outcome.Withdrawn:
 		s.end(v1alpha1.RequestCompleted, v1alpha1.ReasonWithdrawn, outcome.Message)
+	case s.over(outcome.Caps, duration):
 	case !outcome.Approved:
 		s.Status.Phase = v1alpha1.RequestPending
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionFalse, v1alpha1.ReasonWaitingForApproval, outcome.Message)
 	}
 	return outcome
+}
+
+// over ends a request of which an approver allowed so little that nothing is left of it:
+// nobody else is asked in vain.
+func (s *step) over(caps []policy.Cap, duration time.Duration) bool {
+	begin := s.now
+	if s.Spec.StartTime != nil && s.Spec.StartTime.After(begin) {
+		begin = s.Spec.StartTime.Time
+	}
+	end, by := policy.Capped(begin, begin.Add(duration), caps)
+	if !end.Truncate(time.Second).After(begin) {
+		s.end(v1alpha1.RequestLapsed, v1alpha1.ReasonLapsed, fmt.Sprintf("%s approved it until %s, and it could not begin before that; ask again", by, text.Moment(end)))
+		return true
+	}
+	for _, c := range caps {
+		if !c.NotAfter.IsZero() {
+			s.until(c.NotAfter)
+		}
+	}
+	return false
 }
 
 // findLive matches against the policies on the API server. The cache may not show a

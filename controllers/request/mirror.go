@@ -44,6 +44,9 @@ func mirror(s *step, g *v1alpha1.AccessGrant) {
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonApproved, approvedBy(g))
 		reason, message := v1alpha1.ReasonGranted, fmt.Sprintf("%s in %s for %s until %s",
 			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, text.Moment(g.Spec.ExpirationTime.Time))
+		if g.Spec.ShortenedBy != "" {
+			message += ", less than was asked for, by " + g.Spec.ShortenedBy
+		}
 		if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccessRemoved); c != nil && c.Status == metav1.ConditionFalse {
 			reason, message = c.Reason, c.Message
 		}

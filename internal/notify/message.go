@@ -78,6 +78,9 @@ type Decision struct {
 	Verdict  string `json:"verdict"`
 	Username string `json:"username"`
 	Comment  string `json:"comment,omitempty"`
+	// MaxDuration and NotAfter are what an approval allows at most.
+	MaxDuration string       `json:"maxDuration,omitempty"`
+	NotAfter    *metav1.Time `json:"notAfter,omitempty"`
 }
 
 // dataOf is the data of one transition of an object.
@@ -169,7 +172,11 @@ func grantData(g *v1alpha1.AccessGrant, t transition) Data {
 func decisionsOf(list []v1alpha1.Decision) []Decision {
 	var out []Decision
 	for _, d := range list {
-		out = append(out, Decision{Verdict: string(d.Verdict), Username: d.Username, Comment: text.Trim(d.Comment)})
+		said := Decision{Verdict: string(d.Verdict), Username: d.Username, Comment: text.Trim(d.Comment), NotAfter: d.NotAfter}
+		if d.MaxDuration != nil {
+			said.MaxDuration = text.Duration(d.MaxDuration.Duration)
+		}
+		out = append(out, said)
 	}
 	return out
 }

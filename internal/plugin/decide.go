@@ -16,6 +16,8 @@ import (
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
+	"github.com/accessbroker/accessbroker/internal/text"
+	"github.com/accessbroker/accessbroker/pkg/accessclient"
 )
 
 // deciding is a verdict, and what its command differs in.
@@ -40,6 +42,10 @@ the approval arrives, the approval does not count. On a terminal you are asked
 to confirm; a script, whose input is not a terminal, is not asked.`,
 		example: `  kubectl access approve edit-x7k2p -n payments -m "go ahead"
 
+  # For less time than was asked for
+  kubectl access approve edit-x7k2p -n payments --at-most 30m
+  kubectl access approve edit-x7k2p -n payments --until 2026-05-04T18:00:00Z
+
   # Without the question
   kubectl access approve edit-x7k2p -n payments --yes`,
 	},
@@ -62,7 +68,7 @@ to confirm; a script, whose input is not a terminal, is not asked.`,
 }
 
 func (o *options) newDecideCommand(d deciding) *cobra.Command {
-	var comment string
+	var comment, atMost, until string
 	var yes bool
 	var out *output
 	cmd := &cobra.Command{
@@ -79,6 +85,10 @@ func (o *options) newDecideCommand(d deciding) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
 		if err := checkLine("--comment", comment, maxComment); err != nil {
+			return usagef(cmd, "%w", err)
+		}
+		limits, err := limitsOf(atMost, until, time.Now())
+		if err != nil {
 			return usagef(cmd, "%w", err)
 		}
 		c, err := cluster.Connect(o.config)
@@ -101,9 +111,12 @@ func (o *options) newDecideCommand(d deciding) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		decided, already, err := c.Decide(ctx, request, me, d.verdict, comment)
+		decided, already, err := c.Decide(ctx, request, me, d.verdict, comment, limits...)
 		if err != nil {
 			return err
+		}
+		if already && len(limits) > 0 {
+			return fmt.Errorf("you approved %s before, and a decision is never changed: to end it, deny or revoke it", request.Name)
 		}
 		if d.verdict == v1alpha1.VerdictRelease && request.Spec.CredentialKey != "" {
 			if _, err := o.forget(ctx, request.Namespace, request.Name, ""); err != nil {
@@ -123,10 +136,39 @@ func (o *options) newDecideCommand(d deciding) *cobra.Command {
 	out = newOutput(cmd, d.done)
 	cmd.Flags().StringVarP(&comment, "comment", "m", "", "A comment for the record.")
 	complete(cmd, "comment", fixed())
+	if d.verdict == v1alpha1.VerdictApprove {
+		cmd.Flags().StringVar(&atMost, "at-most", "", "Approve for no longer than this, such as 30m or 2h.")
+		cmd.Flags().StringVar(&until, "until", "", "Approve until no later than this: 2026-05-04T18:00:00Z, or +2h from now.")
+		complete(cmd, "at-most", fixed("15m", "30m", "1h", "2h"))
+		complete(cmd, "until", fixed())
+	}
 	if d.review {
 		cmd.Flags().BoolVarP(&yes, "yes", "y", false, "Do not ask for confirmation.")
 	}
 	return cmd
+}
+
+// limitsOf is how much an approver allows at most.
+func limitsOf(atMost, until string, now time.Time) ([]accessclient.Limit, error) {
+	var limits []accessclient.Limit
+	if atMost != "" {
+		d, err := parseDuration(atMost)
+		if err != nil {
+			return nil, fmt.Errorf("--at-most: %w", err)
+		}
+		limits = append(limits, accessclient.AtMost(d))
+	}
+	if until != "" {
+		t, err := parseMoment(until, now)
+		if err != nil {
+			return nil, fmt.Errorf("--until: %w", err)
+		}
+		if !t.After(now) {
+			return nil, fmt.Errorf("--until: %s is over", text.Moment(t))
+		}
+		limits = append(limits, accessclient.Until(t))
+	}
+	return limits, nil
 }
 
 // review shows a request and, on a terminal, asks to confirm an approval. With

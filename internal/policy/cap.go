@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // Cap is how much an approver allows at most.
@@ -42,15 +41,4 @@ func Capped(begin, asked time.Time, caps []Cap) (end time.Time, by string) {
 		}
 	}
 	return end, by
-}
-
-// Describe says a cap in words, for people: at most 30m, until 18:00.
-func (c Cap) Describe() string {
-	switch {
-	case c.MaxDuration > 0 && !c.NotAfter.IsZero():
-		return "at most " + text.Duration(c.MaxDuration) + ", until " + text.Moment(c.NotAfter)
-	case c.MaxDuration > 0:
-		return "at most " + text.Duration(c.MaxDuration)
-	}
-	return "until " + text.Moment(c.NotAfter)
 }

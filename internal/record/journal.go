@@ -116,6 +116,9 @@ func decisions(list []v1alpha1.Decision) []string {
 	out := make([]string, len(list))
 	for i, d := range list {
 		out[i] = string(d.Verdict) + " " + d.Username
+		if limits := text.AtMost(d); limits != "" {
+			out[i] += " (" + limits + ")"
+		}
 	}
 	return out
 }

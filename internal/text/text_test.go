@@ -4,8 +4,13 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
 // What people write, and what they must not.
@@ -209,4 +214,16 @@ func FuzzVisible(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAtMost(t *testing.T) {
+	half, six := &metav1.Duration{Duration: 30 * time.Minute}, metav1.NewTime(time.Date(2026, time.May, 4, 20, 0, 0, 0, time.FixedZone("", 7200)))
+	for want, d := range map[string]v1alpha1.Decision{
+		"": {}, "at most 30m": {MaxDuration: half}, "until 2026-05-04T18:00:00Z": {NotAfter: &six},
+		"at most 30m, until 2026-05-04T18:00:00Z": {MaxDuration: half, NotAfter: &six},
+	} {
+		if got := AtMost(d); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 }

@@ -3,6 +3,8 @@ package text
 import (
 	"strings"
 	"time"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
 )
 
 // Duration writes a duration as people do, without the zeros of Go: 1h, not
@@ -20,3 +22,16 @@ func Duration(d time.Duration) string {
 
 // Moment writes a moment, in UTC and to the second.
 func Moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// AtMost says how much a decision allows at most: "at most 30m", "until
+// 2026-05-04T18:00:00Z" or both; "" when it does not say.
+func AtMost(d v1alpha1.Decision) string {
+	var limits []string
+	if d.MaxDuration != nil {
+		limits = append(limits, "at most "+Duration(d.MaxDuration.Duration))
+	}
+	if d.NotAfter != nil {
+		limits = append(limits, "until "+Moment(d.NotAfter.Time))
+	}
+	return strings.Join(limits, ", ")
+}

@@ -46,7 +46,7 @@ func TestColumns(t *testing.T) {
 			policySpec,
 			[]string{"Name", "Approvals", "Max", "Ready", "Age"},
 			[]string{"Cluster", "Message"},
-			[]string{"stored", "sre owners", "8h", "Forbidden", "True", "it is"},
+			[]string{"stored", "sre 1, owners 1", "8h", "Forbidden", "True", "it is"},
 		},
 		{
 			grantSpec,

@@ -147,7 +147,7 @@ spec:
   grantName: fix-1a2b3c
   expirationTime: "2026-10-01T08:30:00Z"
 ` + validCredential + validCondition
-	validPolicyStatus = validCondition
+	validPolicyStatus = "\n  approvals: sre 1, owners 1" + validCondition
 	validGrantStatus  = `
   phase: Ended
   bindings:

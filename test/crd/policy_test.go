@@ -246,5 +246,5 @@ func TestPolicyDefaults(t *testing.T) {
 }
 
 func TestAccessPolicyStatus(t *testing.T) {
-	policyStatus.check(t, cases(testCase{"empty", set("status", object{}), accepted}, conditions("status.conditions", 8)))
+	policyStatus.check(t, cases(testCase{"empty", set("status", object{}), accepted}, bounded("status.approvals", 0, 1024), conditions("status.conditions", 8)))
 }

@@ -21,7 +21,11 @@ func PageOfGrant(g *v1alpha1.AccessGrant, now time.Time) Page {
 		where = "the whole cluster"
 	}
 	p.fact("Where", where)
-	p.fact("When", "given "+text.Moment(Given(g))+", at most until "+text.Moment(g.Spec.ExpirationTime.Time))
+	when := "given " + text.Moment(Given(g)) + ", at most until " + text.Moment(g.Spec.ExpirationTime.Time)
+	if g.Spec.ShortenedBy != "" {
+		when += ", less than was asked for, by " + g.Spec.ShortenedBy
+	}
+	p.fact("When", when)
 	p.fact("Credential", issuedTo(g))
 	p.fact("Why", g.Spec.Reason)
 	p.fact("Ticket", g.Spec.Ticket)
@@ -30,11 +34,7 @@ func PageOfGrant(g *v1alpha1.AccessGrant, now time.Time) Page {
 	p.fact("Policy", g.Spec.PolicyRef.Name)
 	p.fact("Request", g.Spec.RequestRef.Namespace+"/"+g.Spec.RequestRef.Name)
 	p.part("Decisions", Each(g.Spec.Decisions, func(d v1alpha1.Decision) Item {
-		decided := string(d.Verdict) + " by " + person(d.Username, d.Groups)
-		if d.Comment != "" {
-			decided += ": " + text.Trim(d.Comment)
-		}
-		return Item{Text: decided}
+		return Item{Text: decision(d)}
 	}))
 	p.part("What it allowed", allowedBy(lines))
 	return p

@@ -178,15 +178,25 @@ func approvals(required int) string {
 
 func decisions(r *v1alpha1.AccessRequest) []Item {
 	return Each(r.Status.Decisions, func(d v1alpha1.Decision) Item {
-		decided := string(d.Verdict) + " by " + person(d.Username, d.Groups)
-		if d.Comment != "" {
-			decided += ": " + text.Trim(d.Comment)
-		}
+		decided := decision(d)
 		if d.Verdict == v1alpha1.VerdictApprove && d.RulesHash != r.Status.RulesHash && d.RulesHash != r.Status.Pins.HashBefore() {
 			decided += " (does not count: the role has changed since, or something that the request names was replaced)"
 		}
 		return Item{Text: decided}
 	})
+}
+
+// decision is what somebody decided, how much of it and why.
+func decision(d v1alpha1.Decision) string {
+	decided := string(d.Verdict)
+	if limits := text.AtMost(d); limits != "" {
+		decided += " (" + limits + ")"
+	}
+	decided += " by " + person(d.Username, d.Groups)
+	if d.Comment != "" {
+		decided += ": " + text.Trim(d.Comment)
+	}
+	return decided
 }
 
 // ownLimit bounds how much is shown of rules that the broker has not seen yet.
