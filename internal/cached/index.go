@@ -18,7 +18,7 @@ const (
 	ByOpen      = "open"      // requests that may still be granted, all under Open
 	ByRole      = "role"      // requests and grants, by RoleKey
 	ByTask      = "task"      // requests and grants, by TaskKey, and under AnyTask
-	ByAwaited   = "awaited"   // requests that wait for a namespace or ServiceAccount, by ObjectKey
+	ByAwaited   = "awaited"   // requests that wait for a namespace or ServiceAccount, or for decisions in a namespace, by ObjectKey
 	ByPolicy    = "policy"    // grants, by the name of their policy
 	ByObject    = "object"    // grants, by ObjectKey of their namespaces and ServiceAccounts
 	ByGrant     = "grant"     // what grants own, by the name of the grant
@@ -149,12 +149,18 @@ func Awaits(request *v1alpha1.AccessRequest) bool {
 }
 
 // awaitedObjects are the keys of the namespaces and ServiceAccounts that a
-// waiting request names.
+// waiting request names. A request that waits for decisions hears of its namespaces:
+// their labels say whom to ask, and whether the policy allows it.
 func awaitedObjects(request *v1alpha1.AccessRequest) []string {
-	if !Awaits(request) {
-		return nil
-	}
 	var keys []string
+	if !Awaits(request) {
+		if pins := request.Status.Pins; pins != nil && request.Status.Phase != v1alpha1.RequestActive {
+			for _, ns := range pins.Namespaces {
+				keys = append(keys, ObjectKey("", ns.Name))
+			}
+		}
+		return keys
+	}
 	if scope := request.Spec.Scope; scope != nil {
 		for _, name := range scope.Namespaces {
 			keys = append(keys, ObjectKey("", name))

@@ -227,8 +227,8 @@ func TestDecisions(t *testing.T) {
 	// What else stands in the status.
 	refused(t, "forged phase", brokerOnly, merged(mallory, `{"status":{"phase":"Active"}}`))
 	refused(t, "phase forged by an administrator", brokerOnly, merged(e.Admin, `{"status":{"phase":"Approved"}}`))
-	refused(t, "forged approvers", brokerOnly, merged(mallory, `{"status":{"approvers":[{"kind":"User","name":"mallory"}],"decisions":[{"verdict":"Approve"}]}}`))
-	refused(t, "fewer approvals", brokerOnly, merged(bob, `{"status":{"requiredApprovals":1}}`))
+	refused(t, "forged approvers", brokerOnly, merged(mallory, `{"status":{"approvals":[{"name":"sre","from":[{"kind":"User","name":"mallory"}],"count":1}],"decisions":[{"verdict":"Approve"}]}}`))
+	refused(t, "fewer approvals", brokerOnly, merged(bob, `{"status":{"approvals":[{"name":"sre","from":[{"kind":"Group","name":"sre"}],"count":0}]}}`))
 	refused(t, "risks hidden", brokerOnly, merged(alice, `{"status":{"risks":null}}`))
 	refused(t, "rules belittled", brokerOnly, merged(alice, `{"status":{"rules":[]}}`))
 	refused(t, "forged rulesHash", brokerOnly, merged(mallory, `{"status":{"rulesHash":"0000"}}`))
@@ -389,7 +389,7 @@ func TestTiming(t *testing.T) {
 	}
 	attack(t, "approver removed between approval and grant", func(t *testing.T) {
 		p, request := waiting(t)
-		e.Patch(t, p, `{"spec":{"approvers":[{"kind":"User","name":"carol"}]}}`)
+		e.Patch(t, p, `{"spec":{"approvals":[{"name":"sre","from":[{"kind":"User","name":"carol"}]}]}}`)
 		says(t, request, "bob is not an approver")
 		kit.MustDecide(t, carol, request, v1alpha1.VerdictApprove)
 		e.WaitFor(t, request, v1alpha1.RequestApproved)
@@ -401,7 +401,7 @@ func TestTiming(t *testing.T) {
 	})
 	attack(t, "policy asks for more approvals between approval and grant", func(t *testing.T) {
 		p, request := waiting(t)
-		e.Patch(t, p, `{"spec":{"requiredApprovals":2}}`)
+		e.Patch(t, p, `{"spec":{"approvals":[{"name":"sre","from":[{"kind":"Group","name":"sre"}],"count":2}]}}`)
 		says(t, request, "1 of 2 approvals")
 	})
 }
@@ -426,7 +426,7 @@ func TestWithTheBrokerDown(t *testing.T) {
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
 		brokerDown(t)
 		kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
-		e.Patch(t, p, `{"spec":{"approvers":[{"kind":"User","name":"carol"}]}}`)
+		e.Patch(t, p, `{"spec":{"approvals":[{"name":"sre","from":[{"kind":"User","name":"carol"}]}]}}`)
 		kit.Restart(t, broker)
 		says(t, request, "bob is not an approver")
 		mustNot(t, alice, ns)

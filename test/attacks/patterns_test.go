@@ -90,7 +90,7 @@ func TestPatterns(t *testing.T) {
 		request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
 		kit.MustDecide(t, e.Person(t, workload, "dev"), request, v1alpha1.VerdictApprove)
 		says(t, request, "1 of 2 approvals")
-		e.Patch(t, p, `{"spec":{"approvers":[{"kind":"SPIFFE","name":"spiffe://example.org/gate/*"}],"requiredApprovals":1}}`)
+		e.Patch(t, p, `{"spec":{"approvals":[{"name":"sre","from":[{"kind":"SPIFFE","name":"spiffe://example.org/gate/*"}]}]}}`)
 		says(t, request, "not counted: "+workload+" is not an approver")
 		mustNot(t, alice, ns)
 		kit.MustDecide(t, e.Person(t, "spiffe://example.org/gate/1", "dev"), request, v1alpha1.VerdictApprove)

@@ -31,7 +31,7 @@ func automatic(edit func(*v1alpha1.AccessPolicySpec)) func(*v1alpha1.AccessPolic
 func TestNoApprovalNeeded(t *testing.T) {
 	t.Parallel()
 	ns := e.NewNamespace(t, nil)
-	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].From = nil }))
+	e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) { s.Approvals = []v1alpha1.ApprovalStage{} }))
 	request := e.Ask(t, alice, ns, nil)
 	e.WaitFor(t, request, v1alpha1.RequestActive)
 	if !kit.Can(t, alice, ns) {
@@ -243,7 +243,7 @@ func TestDecisionsAreWeighedAnewAtTheStart(t *testing.T) {
 	e.WaitMatched(t, request)
 	kit.MustDecide(t, bob, request, v1alpha1.VerdictApprove)
 	e.WaitFor(t, request, v1alpha1.RequestApproved)
-	e.Patch(t, p, `{"spec":{"approvers":[{"kind":"User","name":"carol"}]}}`)
+	e.Patch(t, p, `{"spec":{"approvals":[{"name":"sre","from":[{"kind":"User","name":"carol"}]}]}}`)
 	e.WaitFor(t, request, v1alpha1.RequestPending)
 	if kit.Can(t, alice, ns) {
 		t.Error("alice has access")

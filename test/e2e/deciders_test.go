@@ -96,7 +96,7 @@ func TestPolicyThatCanNoLongerBeMet(t *testing.T) {
 	p := e.NewPolicy(t, ns, nil)
 	request := e.Ask(t, alice, ns, func(s *v1alpha1.AccessRequestSpec) { s.PolicyName = p.Name })
 	e.WaitMatched(t, request)
-	e.Patch(t, p, `{"spec":{"approvers":[{"kind":"User","name":"alice"}]}}`)
+	e.Patch(t, p, `{"spec":{"approvals":[{"name":"sre","from":[{"kind":"User","name":"alice"}]}]}}`)
 	denied := e.WaitFor(t, request, v1alpha1.RequestDenied)
 	if want := fmt.Sprintf("policy %q does not let alice", p.Name); !kit.HasMessage(denied.Status.Conditions, want) || !strings.Contains(kit.Describe(denied.Status.Conditions), "alice is the requester") {
 		t.Errorf("nobody can tell why: %s", kit.Describe(denied.Status.Conditions))

@@ -98,9 +98,11 @@ func TestForgeryIsRefused(t *testing.T) {
 		{"forged phase", func() error { return merge(mallory, `{"status":{"phase":"Active"}}`) }, "the status is written by the broker alone"},
 		{"forged phase by an administrator", func() error { return merge(e.Admin, `{"status":{"phase":"Active"}}`) }, "the status is written by the broker alone"},
 		{"forged approvers", func() error {
-			return merge(mallory, `{"status":{"approvers":[{"kind":"User","name":"mallory"}]}}`)
+			return merge(mallory, `{"status":{"approvals":[{"name":"sre","from":[{"kind":"User","name":"mallory"}],"count":1}]}}`)
 		}, "the status is written by the broker alone"},
-		{"fewer approvals", func() error { return merge(mallory, `{"status":{"requiredApprovals":0}}`) }, "the status is written by the broker alone"},
+		{"fewer approvals", func() error {
+			return merge(mallory, `{"status":{"approvals":[{"name":"sre","from":[{"kind":"Group","name":"sre"}],"count":0}]}}`)
+		}, "the status is written by the broker alone"},
 		{"forged condition", func() error { return merge(mallory, `{"status":{"conditions":null}}`) }, "the status is written by the broker alone"},
 		{"wiped decisions, null", func() error { return merge(mallory, `{"status":{"decisions":null}}`) }, "append-only"},
 		{"wiped decisions, empty", func() error { return merge(bob, `{"status":{"decisions":[]}}`) }, "append-only"},

@@ -83,7 +83,10 @@ func TestLongestPatterns(t *testing.T) {
 		name += strings.Repeat("b", 512-len(name)-len("/**")) + "/**"
 		approvers = append(approvers, v1alpha1.PolicySubject{Kind: "SPIFFE", Name: name})
 	}
-	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].From = approvers })
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		s.Approvals[0].From = approvers[:32]
+		s.Approvals = append(s.Approvals, v1alpha1.ApprovalStage{Name: "more", From: approvers[32:]})
+	})
 	request := e.WaitMatched(t, e.Ask(t, alice, ns, nil))
 	last := strings.TrimSuffix(approvers[63].Name, "**")
 	body := client.RawPatch(types.MergePatchType, []byte(`{"status":{"decisions":[{"verdict":"Deny"}]}}`))

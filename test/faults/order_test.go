@@ -48,7 +48,7 @@ kind: AccessPolicy
 metadata: {name: NAME}
 spec:
   requesters: [{kind: Group, name: "system:masters"}]
-  requiredApprovals: 0
+  approvals: []
   roles: [{kind: ClusterRole, name: NAME}]
   namespaces: {names: [NAME]}
   subjects: Any
