@@ -26,6 +26,8 @@ type Policy struct {
 	// whom it should stand for, so the policy refuses nobody for who they are.
 	unread   bool
 	notReady error
+	// inVain says why nobody who may ask could ever be approved; each of them is told.
+	inVain error
 }
 
 type condition struct {
@@ -88,8 +90,10 @@ func Compile(p *v1alpha1.AccessPolicy) *Policy {
 			errs = append(errs, fmt.Errorf("approvals %q: %w", stage.Name, err))
 		}
 	}
-	if err := compiled.neverMet(); err != nil {
+	if err := tooFew(compiled.known()); err != nil {
 		errs = append(errs, err)
+	} else {
+		compiled.inVain = compiled.requestersAlone(compiled.known())
 	}
 	compiled.notReady = errors.Join(errs...)
 	return compiled
@@ -102,7 +106,7 @@ func ReadVersion(policies ...*Policy) bool {
 }
 
 // Err says why the policy cannot be used, nil when it can.
-func (p *Policy) Err() error { return p.notReady }
+func (p *Policy) Err() error { return errors.Join(p.notReady, p.inVain) }
 
 // Suspicious are the suspicious uses that the policy names, but for those that do
 // not compile.

@@ -139,21 +139,21 @@ func unmeetable(stages []v1alpha1.StageApproval, requester string, subjects []v1
 	return strings.Join(why, ", and ")
 }
 
-// neverMet says why no request at all can get the approvals that the policy asks for:
-// the stages need more people than they name, or everybody who may ask is the only
-// one who could approve.
-func (p *Policy) neverMet() error {
-	var stages []v1alpha1.StageApproval
-	for _, s := range p.Spec.Approvals {
-		if s.FromNamespaceLabel == nil {
-			stages = append(stages, v1alpha1.StageApproval{Name: s.Name, From: s.From, Count: s.Count})
-		}
-	}
-	if short, can, alone := shortOf(stages, "", nil); short != nil && alone {
+// tooFew says which stage needs more people than the stages name.
+func tooFew(stages []v1alpha1.StageApproval) error {
+	short, can, alone := shortOf(stages, "", nil)
+	switch {
+	case short == nil:
+		return nil
+	case alone:
 		return fmt.Errorf("approvals %q: count is %d, but its people can give no more than %d", short.Name, ptr.Deref(short.Count, 1), can)
-	} else if short != nil {
-		return fmt.Errorf("approvals %q: nobody is left for it, because nobody counts in two stages and the others need the same people", short.Name)
 	}
+	return fmt.Errorf("approvals %q: nobody is left for it, because nobody counts in two stages and the others need the same people", short.Name)
+}
+
+// requestersAlone says that everybody who may ask is also the only one who could
+// approve. Each of them is refused when they ask.
+func (p *Policy) requestersAlone(stages []v1alpha1.StageApproval) error {
 	var short *v1alpha1.StageApproval
 	for _, requester := range p.Spec.RequesterSubjects() {
 		name, isPerson := identity.Person(requester)
@@ -168,6 +168,17 @@ func (p *Policy) neverMet() error {
 		return nil
 	}
 	return fmt.Errorf("approvals %q: everybody who may ask would have to approve their own request", short.Name)
+}
+
+// known are the stages whose people the policy itself names.
+func (p *Policy) known() []v1alpha1.StageApproval {
+	var stages []v1alpha1.StageApproval
+	for _, s := range p.Spec.Approvals {
+		if s.FromNamespaceLabel == nil {
+			stages = append(stages, v1alpha1.StageApproval{Name: s.Name, From: s.From, Count: s.Count})
+		}
+	}
+	return stages
 }
 
 // shortOf is the first stage that stays short of approvals when everybody whom the

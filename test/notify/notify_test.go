@@ -152,7 +152,7 @@ func TestChat(t *testing.T) {
 	ns := e.NewNamespace(t, nil)
 	e.NewPolicy(t, ns, nil)
 	request := e.Ask(t, alice, ns, because("a & b <!channel>"))
-	text := chat.waitText(t, "*alice* asks for *ClusterRole/edit* in *"+ns+"*", "> a &amp; b &lt;!channel&gt;\n", "risk: ", "needs 1 of: group:sre")
+	text := chat.waitText(t, "*alice* asks for *ClusterRole/edit* in *"+ns+"*", "> a &amp; b &lt;!channel&gt;\n", "risk: ", "needs 1 of group:sre (sre)")
 
 	_, command, _ := strings.Cut(text, "```")
 	command, _, _ = strings.Cut(command, "```")

@@ -145,6 +145,31 @@ func TestManyApprovers(t *testing.T) {
 	}
 }
 
+// An approver gives less than was asked for, and everybody sees whose word it was.
+func TestApproveLess(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		s.Approvals = append(s.Approvals, v1alpha1.ApprovalStage{Name: "carol", From: []v1alpha1.PolicySubject{{Kind: "User", Name: "carol"}}})
+	})
+	alice.run(t, "request", "edit", "-n", ns, "--name", "fix", "--for", "1h", "--reason", "r").ok(t)
+	e.WaitMatched(t, request(ns, "fix"))
+	bob.run(t, "approve", "fix", "-n", ns, "--at-most", "1d1").ends(t, 1, "--at-most: ")
+	bob.run(t, "approve", "fix", "-n", ns, "--until", "six").ends(t, 1, "--until: ")
+	bob.run(t, "approve", "fix", "-n", ns, "--until", "2026-01-01T00:00:00Z").ends(t, 1, "--until: 2026-01-01T00:00:00Z is over")
+	bob.run(t, "approve", "fix", "-n", ns, "--at-most", "20m").ok(t, "fix approved")
+	bob.run(t, "approve", "fix", "-n", ns, "--at-most", "40m").ends(t, 1, "you approved fix before, and a decision is never changed: to end it, deny or revoke it")
+	bob.run(t, "list", "--to-approve", "-n", ns).ok(t, "Nothing waits")
+	carol.run(t, "list", "--to-approve", "-n", ns).ok(t, "fix")
+	alice.run(t, "show", "fix", "-n", ns).ok(t, "sre: 1 of group:sre; bob approved", "carol: 1 of carol", "Approve (at most 20m) by bob", "1 of 2 approvals; 1 more of carol for carol")
+	carol.run(t, "approve", "fix", "-n", ns, "--until", "+30m").ok(t, "fix approved")
+	g := e.GrantOf(t, e.WaitFor(t, request(ns, "fix"), v1alpha1.RequestActive))
+	if lasts := g.Spec.ExpirationTime.Sub(g.Spec.NotBefore.Time); lasts > 20*time.Minute+time.Second || g.Spec.ShortenedBy != "bob" {
+		t.Errorf("it lasts %s, by %q", lasts, g.Spec.ShortenedBy)
+	}
+	alice.run(t, "show", "fix", "-n", ns).ok(t, "less than was asked for, by bob")
+}
+
 // To approve twice is said, not done; when the role changes, it is asked for
 // again and the approval renewed.
 func TestApproveAgain(t *testing.T) {
