@@ -175,8 +175,10 @@ func TestStagesFor(t *testing.T) {
 		"more groups than can be":       {stages(byLabel("owners", "team")), in(many(9)...), nil, "comes to 9 stages and 9 approvals for so many namespaces, and at most 8 and 16 are possible: ask for fewer at a time"},
 		"more approvals than can be":    {stages(byLabel("owners", "team"), from("security", 16, group("sec"))), in(many(1)...), nil, "comes to 2 stages and 17 approvals for so many namespaces, and at most 8 and 16 are possible: ask for fewer at a time"},
 		"count is 1 where it is unsaid": {stages(v1alpha1.ApprovalStage{Name: "sre", From: named(group("sre"))}), in(ns("a", "")), list(stage("sre", 1, group("sre"))), ""},
-		"a group of Kubernetes": {stages(v1alpha1.ApprovalStage{Name: "owners", FromNamespaceLabel: &v1alpha1.NamespaceLabel{Key: "team", Prefix: "SYSTEM:"}}), in(ns("a", "masters")), nil,
-			`has the stage "owners", which the group in the label team of namespace a decides, and SYSTEM:masters belongs to Kubernetes`},
+		"a group of Kubernetes": {
+			stages(v1alpha1.ApprovalStage{Name: "owners", FromNamespaceLabel: &v1alpha1.NamespaceLabel{Key: "team", Prefix: "SYSTEM:"}}), in(ns("a", "masters")), nil,
+			`has the stage "owners", which the group in the label team of namespace a decides, and SYSTEM:masters belongs to Kubernetes`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, why := compiled("p", test.policy).stagesFor(newRequest(test.request))

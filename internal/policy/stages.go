@@ -56,7 +56,7 @@ func namedBy(label *v1alpha1.NamespaceLabel, r Request) ([]string, string) {
 		if value == "" {
 			return nil, fmt.Sprintf("which the group in the label %s of the namespace decides, and namespace %s has no such label", label.Key, ns.Name)
 		}
-		group := string(label.Prefix) + value + string(label.Suffix)
+		group := label.Prefix + value + label.Suffix
 		if identity.Reserved(v1alpha1.Subject{Kind: v1alpha1.GroupKind, Name: group}) {
 			return nil, fmt.Sprintf("which the group in the label %s of namespace %s decides, and %s belongs to Kubernetes", label.Key, ns.Name, group)
 		}

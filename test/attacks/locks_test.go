@@ -29,7 +29,8 @@ func TestLocks(t *testing.T) {
 		l := newLock(subject, "")
 		kit.Create(t, sam, l)
 		t.Cleanup(func() {
-			if err := e.Admin.Delete(context.WithoutCancel(t.Context()), l); client.IgnoreNotFound(err) != nil {
+			err := e.Admin.Delete(context.WithoutCancel(t.Context()), l)
+			if client.IgnoreNotFound(err) != nil {
 				t.Error(err)
 			}
 		})
