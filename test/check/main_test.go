@@ -31,6 +31,8 @@ var (
 	e       *kit.Cluster
 	broker  *lab.Process
 	checker *lab.Process
+	// config is the checker's file.
+	config string
 	// outside are the servers outside of the cluster.
 	outside *servers
 	// The cast: alice asks (group dev), bob approves (group sre).
@@ -138,7 +140,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	config, err := configure(dir, otherChecks)
+	config, err = configure(dir, otherChecks)
 	if err != nil {
 		return 1, err
 	}

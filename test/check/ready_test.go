@@ -38,7 +38,7 @@ func decisionOf(t *testing.T, r *v1alpha1.AccessRequest) v1alpha1.Decision {
 	return v1alpha1.Decision{}
 }
 
-// ended waits for the end of a request, and tells the machine's comment.
+// denied waits for the end of a request, and tells the machine's comment.
 func denied(t *testing.T, r *v1alpha1.AccessRequest, says string) {
 	t.Helper()
 	d := decisionOf(t, e.WaitFor(t, r, v1alpha1.RequestDenied))
@@ -184,11 +184,12 @@ func TestPagerDuty(t *testing.T) {
 	ns := scene(t, "pagerduty")
 	now := time.Now()
 	begin, end := moment(now.Add(-time.Hour)), moment(now.Add(15*time.Minute))
+	lima := time.FixedZone("", -5*60*60) // times are in the account's zone
 	oncall := func(email string, from, to time.Time) string {
 		return fmt.Sprintf(`{"escalation_policy":{"id":"PT20YPA","type":"escalation_policy_reference","summary":"Another Escalation Policy"},"escalation_level":1,
 			"schedule":{"id":"PI7DH85","type":"schedule_reference","summary":"Daily Engineering Rotation"},
 			"user":{"id":"PXPGF42","type":"user","summary":"Earline Greenholt","name":"Earline Greenholt","email":%q,"time_zone":"America/Lima","role":"admin"},
-			"start":%q,"end":%q}`, email, from.Format(time.RFC3339), to.Format(time.RFC3339))
+			"start":%q,"end":%q}`, email, from.In(lima).Format(time.RFC3339), to.In(lima).Format(time.RFC3339))
 	}
 	outside.answer("GET /oncalls?schedule_ids%5B%5D=PI7DH85&include%5B%5D=users&limit=100", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept") != "application/vnd.pagerduty+json;version=2" {
