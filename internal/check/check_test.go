@@ -172,7 +172,7 @@ func TestHostileTickets(t *testing.T) {
 	// Words for each way to leave.
 	for ticket, want := range map[string]string{
 		"@evil.example.org": "it has a user", ".evil.example.org/": "it leads to another server", ":8443/x": "it leads to another server",
-		"/../x": "leads upwards", "/..%2fx": "leads upwards", "/%252e%252e/x": "leads upwards", "/..;/x": "leads upwards", "#x": "has a fragment", " x": "spaces", "\n": "spaces", `\x`: "spaces", "/%zz": "cannot be read",
+		"/../x": "leads upwards", "/..%2fx": "leads upwards", "/%252e%252e/x": "leads upwards", "/..;/x": "leads upwards", "#x": "has a fragment", "/ x": "spaces", "\n": "spaces", `\x`: "spaces", "/%zz": "cannot be read",
 	} {
 		if _, err := careless["after the host"].Question(ctx, asked(ticket), noon); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", ticket, err, want)
@@ -300,7 +300,7 @@ func TestWeigh(t *testing.T) {
 			}
 			got = fmt.Sprintf("%s %s %s", v.Word, end, v.Comment)
 		}
-		if got != test.want && !(strings.HasSuffix(test.want, ":") && strings.HasPrefix(got, test.want)) {
+		if begins := strings.HasSuffix(test.want, ":"); !begins && got != test.want || begins && !strings.HasPrefix(got, test.want) {
 			t.Errorf("%s: got %q, want %q", name, got, test.want)
 		}
 		if strings.Contains(got, "hunter2") {

@@ -33,6 +33,8 @@ var (
 	checker *lab.Process
 	// config is the checker's file.
 	config string
+	// metricsAt is where it serves its metrics.
+	metricsAt string
 	// outside are the servers outside of the cluster.
 	outside *servers
 	// The cast: alice asks (group dev), bob approves (group sre).
@@ -139,7 +141,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	config, err = configure(dir, otherChecks)
 	if err != nil {
 		return 1, err
@@ -153,7 +155,10 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if broker, err = e.Broker(ctx, "broker"); err != nil {
 		return 1, err
 	}
-	if checker, err = e.NewChecker(ctx, "checker", config); err != nil {
+	if metricsAt, err = lab.FreeAddress(); err != nil {
+		return 1, err
+	}
+	if checker, err = e.NewChecker(ctx, "checker", config, "--metrics-bind-address="+metricsAt); err != nil {
 		return 1, err
 	}
 	if err := checker.Start(ctx); err != nil {
