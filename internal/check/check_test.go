@@ -383,6 +383,7 @@ func TestApplying(t *testing.T) {
 		"somebody else's":      {"Pending", "p1", []v1alpha1.StageApproval{stage("change", 1, another)}, "/"},
 		"unchecked":            {"Pending", "p1", []v1alpha1.StageApproval{stage("change", 1, account), stage("four-eyes", 1, account)}, "a / four-eyes"},
 		"unchecked by group":   {"Pending", "p1", []v1alpha1.StageApproval{stage("change", 1, account), stage("four-eyes", 1, group)}, "a / four-eyes"},
+		"not meant":            {"Pending", "p1", []v1alpha1.StageApproval{stage("any-machine", 1, group)}, "/"},
 		"unchecked, of nobody": {"Pending", "p1", []v1alpha1.StageApproval{stage("change", 1, account), stage("may-deny", 0, group)}, "a /"},
 		"no policy yet":        {"Pending", "", []v1alpha1.StageApproval{stage("change", 1, account)}, "/"},
 		"approved":             {"Approved", "p1", []v1alpha1.StageApproval{stage("change", 1, account)}, "/"},

@@ -68,15 +68,18 @@ type Answer struct {
 
 // Applying are the checks that decide on a request that waits, for an account. It
 // also returns the stages that count the account's approval and have no check:
-// where there is one, the account must not approve, because that would count there.
+// where there is one, the account must not approve, because that would count there. A
+// group of the account alone, such as that of all ServiceAccounts, does not mean it.
 func Applying(checks []*Compiled, request *v1alpha1.AccessRequest, me v1alpha1.UserInfo) (applying []*Compiled, unchecked []string) {
 	if request.Status.Policy == nil || request.Status.Phase != v1alpha1.RequestPending {
 		return nil, nil
 	}
+	meant := false
 	for _, stage := range request.Status.Approvals {
 		if !identity.Among(stage.From, me.Username, me.Groups) {
 			continue
 		}
+		meant = meant || identity.Among(stage.From, me.Username, nil)
 		found := false
 		for _, c := range checks {
 			if c.Stage != stage.Name || len(c.Policies) > 0 && !slices.Contains(c.Policies, request.Status.Policy.Name) {
@@ -90,6 +93,9 @@ func Applying(checks []*Compiled, request *v1alpha1.AccessRequest, me v1alpha1.U
 		if !found && ptr.Deref(stage.Count, 1) > 0 {
 			unchecked = append(unchecked, stage.Name)
 		}
+	}
+	if !meant && len(applying) == 0 {
+		return nil, nil
 	}
 	return applying, unchecked
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 // AUTHORITY are filled in.
 var otherChecks = rosterCheck("roster", "roster", "") + rosterCheck("second", "both", "") +
 	strings.Replace(rosterCheck("first", "both", ""), "/roster/", "/first/", 1) +
+	strings.Replace(rosterCheck("slow", "slow", "timeout: 1m"), "/roster/", "/slow/", 1) +
 	rosterCheck("of-one-policy", "narrow", "policies: [some-other-policy]") + `
   - name: posted
     stage: posted
@@ -265,4 +267,38 @@ func TestConfigurationChanges(t *testing.T) {
 	write(string(content))
 	outside.answer(roster("again"), answers(`{"yes":true}`))
 	e.WaitFor(t, e.Ask(t, alice, scene(t, "roster"), ticket("again")), v1alpha1.RequestActive)
+}
+
+// A server that is slow for many requests keeps no other check waiting.
+func TestSlowServer(t *testing.T) {
+	t.Parallel()
+	done := make(chan struct{})
+	t.Cleanup(func() { close(done) })
+	slow, quick := scene(t, "slow"), scene(t, "roster")
+	const requests = 80 // more than are looked at at a time
+	var open, most atomic.Int64
+	for i := range requests {
+		name := fmt.Sprintf("slow-%d", i)
+		outside.answer("GET /slow/"+name, func(w http.ResponseWriter, r *http.Request) {
+			n := open.Add(1)
+			defer open.Add(-1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			select {
+			case <-r.Context().Done():
+			case <-done:
+			}
+		})
+		e.Ask(t, e.Person(t, fmt.Sprintf("patient-%d", i/8), "dev"), slow, ticket(name))
+	}
+	kit.Eventually(t, "all slots of the slow check to be taken", func(context.Context) (bool, error) { return open.Load() == 4, nil })
+	outside.answer(roster("quick"), answers(`{"yes":true}`))
+	begun := time.Now()
+	e.WaitFor(t, e.Ask(t, alice, quick, ticket("quick")), v1alpha1.RequestActive)
+	if took := time.Since(begun); took > 15*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if most.Load() > 4 {
+		t.Errorf("%d questions were open at a time", most.Load())
+	}
 }
