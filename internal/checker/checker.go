@@ -225,8 +225,7 @@ func (c *Checker) Reconcile(ctx context.Context, key ctrl.Request) (ctrl.Result,
 	}
 	defer release()
 	o := c.askAll(ctx, request, asked)
-	if len(unchecked) > 0 {
-		known.unchecked = true
+	if known.unchecked = len(unchecked) > 0; known.unchecked {
 		if o.verdict.Word == check.Approve {
 			o.verdict.Word = check.Wait
 		}

@@ -279,7 +279,7 @@ func TestSlowServer(t *testing.T) {
 	var open, most atomic.Int64
 	for i := range requests {
 		name := fmt.Sprintf("slow-%d", i)
-		outside.answer("GET /slow/"+name, func(w http.ResponseWriter, r *http.Request) {
+		outside.answer("GET /slow/"+name, func(_ http.ResponseWriter, r *http.Request) {
 			n := open.Add(1)
 			defer open.Add(-1)
 			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
