@@ -131,7 +131,7 @@ func newProcess(ctx context.Context, mgr manager.Manager, o Options) (*process, 
 			return nil, fmt.Errorf("watch %T: %w", o, err)
 		}
 	}
-	recorder, err := record.NewRecorder(mgr)
+	recorder, err := record.NewRecorder(mgr, "access-broker")
 	if err != nil {
 		return nil, err
 	}

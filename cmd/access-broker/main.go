@@ -69,6 +69,9 @@ func run() (code int, err error) {
 	if len(os.Args) > 1 && os.Args[1] == "observe" { // with flags of its own
 		return observeUsage(os.Args[2:])
 	}
+	if len(os.Args) > 1 && os.Args[1] == "check" {
+		return checkRequests(os.Args[2:])
+	}
 	// --kubeconfig is registered by controller-runtime.
 	var (
 		metricsAddr      = flag.String("metrics-bind-address", ":8443", "address that serves metrics over HTTPS to authenticated clients; 0 turns it off")
@@ -283,6 +286,8 @@ func usage() {
   access-broker observe [flags]
                                tell from audit events what access was used for,
                                until stopped; access-broker observe --help
+  access-broker check [flags]  ask servers outside of the cluster about requests, and
+                               decide as itself, until stopped; access-broker check --help
 
 Flags:
 `, exitFound, exitPolicies)

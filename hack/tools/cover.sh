@@ -7,7 +7,7 @@ minimum="${1:-90}"
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 packages=()
-for name in policy grant task identity rules expression text usage credential refusal lock; do
+for name in policy grant task identity rules expression text usage credential refusal lock check; do
   if compgen -G "internal/$name/*.go" >/dev/null; then
     packages+=("./internal/$name")
   fi

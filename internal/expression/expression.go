@@ -1,5 +1,5 @@
-// Package expression compiles and evaluates the boolean CEL expressions that
-// users write: the conditions of a policy and the completeWhen of a task. It
+// Package expression compiles and evaluates the CEL expressions that users write:
+// the conditions of a policy, the completeWhen of a task, and what a check asks. It
 // is pure: the time, like everything else an expression sees, is a variable.
 //
 // The language is that of https://github.com/google/cel-spec with optional
@@ -19,6 +19,7 @@ import (
 	"cel.dev/cel-go/common"
 	celast "cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
 	"cel.dev/cel-go/interpreter"
 
@@ -94,15 +95,21 @@ func (p *Program) Reads(path ...string) bool {
 // of any type; the result must be a bool, or of a type that is known only at
 // evaluation. The error is one line that is safe to show and begins with the
 // position as line:column.
-func Compile(expr string, vars ...string) (_ *Program, err error) {
+func Compile(expr string, vars ...string) (*Program, error) {
+	return compile(expr, "true or false", cel.BoolType, nil, vars)
+}
+
+// compile compiles an expression with a result of a type, which words says for
+// people, over variables and functions.
+func compile(expr, words string, result *cel.Type, functions []cel.EnvOption, vars []string) (_ *Program, err error) {
 	defer recoverTo(&err)
 	env, err := language()
 	if err != nil {
 		return nil, err
 	}
-	declarations := make([]cel.EnvOption, len(vars))
-	for i, name := range vars {
-		declarations[i] = cel.Variable(name, cel.DynType)
+	declarations := slices.Clone(functions)
+	for _, name := range vars {
+		declarations = append(declarations, cel.Variable(name, cel.DynType))
 	}
 	if env, err = env.Extend(declarations...); err != nil {
 		return nil, errors.New(printable(err.Error()))
@@ -118,8 +125,8 @@ func Compile(expr string, vars ...string) (_ *Program, err error) {
 			return nil, at(tree.SourceInfo().GetStartLocation(call.ID()), name+" is not available, because its cost has no bound")
 		}
 	}
-	if result := ast.OutputType(); !result.IsExactType(cel.BoolType) && !result.IsExactType(cel.DynType) {
-		return nil, at(common.NewLocation(1, 0), fmt.Sprintf("the result must be true or false, but is of type %s", result))
+	if is := ast.OutputType(); !is.IsExactType(result) && !is.IsExactType(cel.DynType) && !result.IsExactType(cel.DynType) {
+		return nil, at(common.NewLocation(1, 0), fmt.Sprintf("the result must be %s, but is of type %s", words, is))
 	}
 	program, err := env.Program(ast,
 		cel.EvalOptions(cel.OptOptimize),
@@ -145,8 +152,20 @@ func Compile(expr string, vars ...string) (_ *Program, err error) {
 // the position if cel knows it. When ctx is over, the error wraps its cause.
 func (p *Program) Eval(ctx context.Context, vars map[string]any) (result bool, err error) {
 	defer recoverTo(&err)
+	out, err := p.value(ctx, vars)
+	if err != nil {
+		return false, err
+	}
+	result, ok := out.Value().(bool)
+	if !ok {
+		return false, notOfType("true or false", out)
+	}
+	return result, nil
+}
+
+func (p *Program) value(ctx context.Context, vars map[string]any) (ref.Val, error) {
 	if ctx.Err() != nil {
-		return false, fmt.Errorf("not evaluated: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("not evaluated: %w", context.Cause(ctx))
 	}
 	in, values := newInput(), make(map[string]any, len(vars))
 	for name, value := range vars {
@@ -154,13 +173,14 @@ func (p *Program) Eval(ctx context.Context, vars map[string]any) (result bool, e
 	}
 	out, _, err := p.program.ContextEval(ctx, values)
 	if err != nil {
-		return false, &evalError{p.explain(ctx, err), p.explainWithoutValues(err)}
+		return nil, &evalError{p.explain(ctx, err), p.explainWithoutValues(err)}
 	}
-	result, ok := out.Value().(bool)
-	if !ok {
-		return false, at(common.NewLocation(1, 0), fmt.Sprintf("the result must be true or false, but is of type %s", out.Type().TypeName()))
-	}
-	return result, nil
+	return out, nil
+}
+
+// notOfType says that a result is not what it must be.
+func notOfType(words string, out ref.Val) error {
+	return at(common.NewLocation(1, 0), fmt.Sprintf("the result must be %s, but is of type %s", words, out.Type().TypeName()))
 }
 
 // explain puts an error of an evaluation into words.

@@ -13,16 +13,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// NewRecorder makes a recorder of Events. It differs from the manager's in one
+// NewRecorder makes a recorder of Events, which name the component. It differs from the manager's in one
 // thing: it is no error when an Event cannot be written because its namespace is
 // being deleted.
-func NewRecorder(mgr manager.Manager) (events.EventRecorder, error) {
+func NewRecorder(mgr manager.Manager, name string) (events.EventRecorder, error) {
 	clients, err := kubernetes.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return nil, fmt.Errorf("client for events: %w", err)
 	}
 	broadcaster := events.NewBroadcaster(eventSink{&events.EventSinkImpl{Interface: clients.EventsV1()}})
-	return broadcaster.NewRecorder(mgr.GetScheme(), "access-broker"), mgr.Add(recording{broadcaster})
+	return broadcaster.NewRecorder(mgr.GetScheme(), name), mgr.Add(recording{broadcaster})
 }
 
 // recording writes Events while the reconcilers run, and the remaining ones at the

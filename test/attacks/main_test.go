@@ -39,6 +39,8 @@ var (
 	alice, dave, bob, carol, erin, mallory, nora, stolen client.Client
 	// observer has the observer's own token.
 	observer client.Client
+	// checker has the checker's own token.
+	checker client.Client
 )
 
 // zoe is an approver who does nothing.
@@ -74,6 +76,9 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	if observer, err = e.AsServiceAccount(ctx, lab.BrokerNamespace, "access-observer"); err != nil {
+		return 1, err
+	}
+	if checker, err = e.AsServiceAccount(ctx, lab.BrokerNamespace, lab.CheckerServiceAccount); err != nil {
 		return 1, err
 	}
 	if err := guarded(ctx); err != nil {

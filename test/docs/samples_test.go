@@ -91,6 +91,14 @@ func TestSamples(t *testing.T) {
 	}
 
 	sre1, sre2, colleague := e.Person(t, "bob", "sre"), e.Person(t, "carol", "sre"), e.Person(t, "dave", "payments")
+	if err := e.InstallChecker(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	machine, err := e.AsServiceAccount(t.Context(), lab.BrokerNamespace, lab.CheckerServiceAccount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(s *v1alpha1.AccessRequestSpec) { s.Ticket = "CHG0030001" }
 	trusted := []string{"workloads:example.org"}
 	const deployer = "spiffe://example.org/ns/payments/sa/deployer"
 	gate := e.Person(t, "spiffe://example.org/gate/tests", trusted...)
@@ -126,6 +134,10 @@ func TestSamples(t *testing.T) {
 
 		{name: "production", who: "alice", groups: []string{"developers"}, ns: "shop", approve: []client.Client{sre1}, want: v1alpha1.RequestActive},
 		{name: "production, nobody approves", who: "alice", groups: []string{"developers"}, ns: "shop", want: v1alpha1.RequestPending},
+
+		{name: "change ticket", who: "alice", groups: []string{"release-engineers"}, ns: "shop", edit: change, approve: []client.Client{machine, sre1}, want: v1alpha1.RequestActive},
+		{name: "change ticket, no machine", who: "alice", groups: []string{"release-engineers"}, ns: "shop", edit: change, approve: []client.Client{sre1}, want: v1alpha1.RequestPending, says: "1 more of sa:access-broker-system/access-checker"},
+		{name: "change ticket, none", who: "alice", groups: []string{"release-engineers"}, ns: "shop", edit: ticket, want: v1alpha1.RequestDenied, says: "name the change"},
 
 		{name: "issued", who: "alice", groups: []string{"developers"}, ns: "shop", edit: func(s *v1alpha1.AccessRequestSpec) { s.CredentialKey = kit.NewKey(t).Public() }, approve: []client.Client{sre1}, want: v1alpha1.RequestActive},
 		{name: "workloads", who: deployer, groups: trusted, ns: "payments", approve: []client.Client{gate}, want: v1alpha1.RequestActive},

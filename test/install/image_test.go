@@ -29,7 +29,7 @@ func TestProgramKnowsItsFlags(t *testing.T) {
 	for from, list := range map[string]objects{
 		"config/default with every component": kustomize(t, withComponents(t, components(t)...)),
 		"the observer":                        kustomize(t, withComponents(t, "observer")),
-		"the chart":                           chart(t, "--set", "observer.enabled=true,observer.clientCASecret=ca"),
+		"the chart":                           chart(t, "--set", "observer.enabled=true,observer.clientCASecret=ca,checks.enabled=true"),
 		"the chart that reads log files":      chart(t, "--set", "observer.enabled=true,observer.mode=logs"),
 	} {
 		for key, o := range list {

@@ -67,7 +67,7 @@ func (c *cluster) podsAreAdmitted(t *testing.T) {
 func (c *cluster) componentsAreTaken(t *testing.T) {
 	t.Helper()
 	out := c.kubectl(t, "apply --dry-run=server -k "+c.overlay(t, textOfComponents(components(t)...)))
-	for _, want := range []string{"networkpolicy.networking.k8s.io/access-broker created", "cronjob.batch/access-broker-sweep created", "daemonset.apps/access-observer created", "persistentvolume/access-observer-log created", "clusterrole.rbac.authorization.k8s.io/access-broker-adhoc-rules created", "configmap/access-broker-notifications-"} {
+	for _, want := range []string{"networkpolicy.networking.k8s.io/access-broker created", "cronjob.batch/access-broker-sweep created", "daemonset.apps/access-observer created", "deployment.apps/access-checker created", "networkpolicy.networking.k8s.io/access-checker created", "persistentvolume/access-observer-log created", "clusterrole.rbac.authorization.k8s.io/access-broker-adhoc-rules created", "configmap/access-broker-notifications-"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("there is no %s", want)
 		}

@@ -18,13 +18,13 @@ func TestOpenShiftGivesTheUser(t *testing.T) {
 	names := slices.DeleteFunc(components(t), func(name string) bool { return name == "openshift" })
 	for from, of := range map[string]struct {
 		list objects
-		// workloads: the Deployment, a CronJob or Helm's Job, and the observer.
+		// workloads: the Deployment, a CronJob or Helm's Job, the observer and the checker.
 		workloads int
 	}{
-		"config/default with every component": {kustomize(t, withComponents(t, append(names, "openshift")...)), 3},
+		"config/default with every component": {kustomize(t, withComponents(t, append(names, "openshift")...)), 4},
 		"the observer":                        {kustomize(t, withComponents(t, "observer", "openshift")), 2},
 		"the chart":                           {chart(t, "--set", "runAsUser=null"), 2},
-		"the chart with the observer":         {chart(t, "--set", "runAsUser=null,observer.enabled=true"), 3},
+		"the chart with all":                  {chart(t, "--set", "runAsUser=null,observer.enabled=true,checks.enabled=true"), 4},
 	} {
 		workloads := 0
 		for key, o := range of.list {

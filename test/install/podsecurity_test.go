@@ -25,6 +25,7 @@ func TestRestricted(t *testing.T) {
 		"the observer":                        kustomize(t, withComponents(t, "observer")),
 		"the chart":                           chart(t),
 		"the chart with the observer":         chart(t, "--set", "observer.enabled=true"),
+		"the chart with checks":               chart(t, "--set", "checks.enabled=true"),
 		"the chart that reads log files":      chart(t, "--set", "observer.enabled=true,observer.mode=logs"),
 	} {
 		workloads := 0

@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/accessbroker/accessbroker/internal/check"
 	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
@@ -44,6 +45,11 @@ func TestChartIsKustomization(t *testing.T) {
 		"observer, confined": {
 			withComponents(t, "network-policy", "observer", "observer-network-policy", "openshift"),
 			[]string{"--set", "observer.enabled=true,networkPolicy.enabled=true,runAsUser=null"},
+		},
+		"checks": {withComponents(t, "checks"), []string{"--set", "checks.enabled=true"}},
+		"checks, confined": {
+			withComponents(t, "network-policy", "checks", "checks-network-policy", "openshift"),
+			[]string{"--set", "checks.enabled=true,networkPolicy.enabled=true,runAsUser=null"},
 		},
 		"look back":              {withComponents(t, "look-back"), []string{"--set", "lookBack.enabled=true"}},
 		"eviction of sessions":   {withComponents(t, "look-back", "evict-sessions"), []string{"--set", "lookBack.enabled=true", "--set", "evictSessions.enabled=true"}},
@@ -162,6 +168,48 @@ func TestChartWithoutObserver(t *testing.T) {
 	}
 }
 
+// What the chart makes of checks in its values, the program can read. Without its values
+// there is no checker.
+func TestChartChecks(t *testing.T) {
+	const configMap = "ConfigMap access-broker-system/access-checker"
+	o := chart(t, "--set", "checks.enabled=true,checks.secret=mine,checks.replicas=2,checks.extraArgs={--log-level=debug},checks.env[0].name=HTTPS_PROXY,checks.env[0].value=http://proxy:3128")
+	template := podOf(t, o["Deployment access-broker-system/access-checker"])
+	if o[configMap] != nil || !slices.Contains(template.Spec.Containers[0].Args, "--log-level=debug") || template.Spec.Volumes[1].Secret.SecretName != "mine" || template.Spec.Containers[0].Env[0].Name != "HTTPS_PROXY" {
+		t.Errorf("%v, %+v", o[configMap], template.Spec)
+	}
+	examples, err := filepath.Glob(filepath.Join(root(t), "config", "components", "checks", "examples", "*.yaml"))
+	if err != nil || len(examples) == 0 {
+		t.Fatal(err, "there are no examples")
+	}
+	for _, example := range examples {
+		content, err := os.ReadFile(example)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := filepath.Join(t.TempDir(), "values.yaml")
+		if err := os.WriteFile(values, []byte("checks:\n  enabled: true\n  config:\n    "+strings.ReplaceAll(string(content), "\n", "\n    ")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		config, _, err := unstructured.NestedString(chart(t, "--values", values)[configMap].Object, "data", "config.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := check.Parse([]byte(config))
+		want, wrong := check.Parse(content)
+		if err != nil || wrong != nil {
+			t.Fatal(example, err, wrong)
+		}
+		if diff := cmp.Diff(want[0].Check, got[0].Check); diff != "" {
+			t.Errorf("%s is another one in the chart:\n%s", example, diff)
+		}
+	}
+	for key := range chart(t, "--set", "networkPolicy.enabled=true") {
+		if strings.Contains(key, "checker") {
+			t.Errorf("%s is there", key)
+		}
+	}
+}
+
 // The keys of extra that are kept are the same in the stamp and in the check.
 func TestChartKeptExtra(t *testing.T) {
 	o := chart(t, "--set", "admission.keptExtra={oid,example.com/team}")
@@ -201,6 +249,7 @@ func TestChartRefusesValues(t *testing.T) {
 		"replicas=0", "runAsUser=0", "no.such=value", "image.repository=", "grantableRoles.clusterRoles={*}", "extraArgs={positional}", "extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=relative",
 		"admission.keptExtra={OID}", `admission.keptExtra={a"b}`,
 		"observer.mode=files", "observer.logPath=audit.log", "observer.logPath=/audit.log", "observer.streams=0", "observer.enabled=yes-please", "observer.tlsSecret=",
+		"checks.config.cheks[0].name=jira", "checks.config.checks[0].name=jira", "checks.secret=", "checks.replicas=0",
 		"taskKinds[0].apiGroups={batch},taskKinds[0].resources={jobs},taskKinds[0].verbs={delete}",
 	} {
 		if out, err := helm(t, "template", "access-broker", "charts/access-broker", "--set", values); err == nil || !strings.Contains(out, "schema") {

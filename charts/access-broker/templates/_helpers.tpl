@@ -47,7 +47,7 @@ securityContext:
     drop: [ALL]
 {{- end }}
 
-{{- /* The probes and their ports, of the observer. */}}
+{{- /* The probes of the observer and the checker. */}}
 {{- define "access-observer.probes" -}}
 livenessProbe:
   httpGet:
