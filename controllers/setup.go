@@ -75,6 +75,9 @@ type Options struct {
 	Retention record.Retention
 	// Settle is how long a new request waits for objects that do not exist yet.
 	Settle time.Duration
+	// ConfirmedPolicies makes policies give nothing that a second person has not
+	// confirmed.
+	ConfirmedPolicies bool
 	// Version of the broker, for the metrics.
 	Version string
 	// AfterEnd, if there is one, hears of what is written on a grant after its end.
@@ -118,7 +121,7 @@ func newProcess(ctx context.Context, mgr manager.Manager, o Options) (*process, 
 	c, live := mgr.GetClient(), mgr.GetAPIReader()
 	p := &process{
 		Manager: mgr, wiring: wiring{cache: c}, clock: o.Clock, client: c, live: live,
-		backlog: queue.Starting(), policies: &resolve.Policies{Client: c, Live: live},
+		backlog: queue.Starting(), policies: &resolve.Policies{Client: c, Live: live, Confirmed: o.ConfirmedPolicies},
 	}
 	var err error
 	if p.admission, err = admission.New(c); err != nil {

@@ -26,6 +26,8 @@ type Policy struct {
 	// whom it should stand for, so the policy refuses nobody for who they are.
 	unread   bool
 	notReady error
+	// notConfirmed is why a second person must confirm the policy, where that is needed.
+	notConfirmed error
 }
 
 type condition struct {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -31,15 +32,15 @@ func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
 		severity = severityOfEnd(ended.Reason)
 	}
 	j.event(r, severity, event, "Decide", note)
-	policy := ""
+	by := ""
 	if r.Status.Policy != nil {
-		policy = r.Status.Policy.Name
+		by = r.Status.Policy.Name
 	}
 	j.Audit.Info(event,
 		zap.String("kind", "AccessRequest"), zap.String("namespace", r.Namespace), zap.String("name", r.Name), zap.String("uid", string(r.UID)),
 		zap.String("phase", string(r.Status.Phase)), zap.String("note", note),
 		zap.String("requester", r.Spec.Requester.Username), zap.Strings("groups", r.Spec.Requester.Groups),
-		zap.String("role", text.Role(r.Spec.RoleRef)), zap.String("policy", policy), zap.String("reason", text.Trim(r.Spec.Reason)), zap.String("ticket", text.Trim(r.Spec.Ticket)),
+		zap.String("role", text.Role(r.Spec.RoleRef)), zap.String("policy", by), zap.String("reason", text.Trim(r.Spec.Reason)), zap.String("ticket", text.Trim(r.Spec.Ticket)),
 		zap.Strings("decisions", decisions(r.Status.Decisions)), zap.String("grant", r.Status.GrantName))
 }
 
@@ -86,6 +87,26 @@ func (j Journal) grantPhase(g *v1alpha1.AccessGrant) {
 		j.grant(string(v1alpha1.GrantEnded), "Take", why, g)
 	case v1alpha1.GrantPending:
 	}
+}
+
+// policyWarnings are the reasons of Ready for which somebody has to look at a policy.
+var policyWarnings = []string{v1alpha1.ReasonNotConfirmed, v1alpha1.ReasonPolicyReviewOverdue, v1alpha1.ReasonPolicyReviewSoon}
+
+// policy reports that somebody has to look at a policy, or that a second person has
+// confirmed it. was is nil for a policy that is new.
+func (j Journal) policy(was, is *metav1.Condition, p *v1alpha1.AccessPolicy) {
+	event, note, severity := is.Reason, is.Message, corev1.EventTypeWarning
+	switch {
+	case slices.Contains(policyWarnings, is.Reason):
+	case was != nil && was.Reason == v1alpha1.ReasonNotConfirmed && p.Status.Confirmed != nil:
+		event, note, severity = "Confirmed", "confirmed by "+p.Status.Confirmed.Username, corev1.EventTypeNormal
+	default:
+		return
+	}
+	j.event(p, severity, event, "Review", note)
+	j.Audit.Info(event,
+		zap.String("kind", "AccessPolicy"), zap.String("name", p.Name), zap.String("uid", string(p.UID)), zap.Int64("generation", p.Generation),
+		zap.Strings("changedBy", policy.Authors(p)), zap.String("note", note))
 }
 
 // asWanted are the reasons for which a request or a grant ends as people meant
