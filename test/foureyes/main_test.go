@@ -86,7 +86,10 @@ func inForce(ctx context.Context) error {
 		if err := anna.Create(ctx, p); err != nil {
 			return false, err
 		}
-		return p.Annotations[v1alpha1.AnnotationChangedBy] == "anna", errors.New("the author is not stamped")
+		if p.Annotations[v1alpha1.AnnotationChangedBy] != "anna" {
+			return false, errors.New("the author is not stamped")
+		}
+		return true, nil
 	})
 	if err != nil {
 		return err
