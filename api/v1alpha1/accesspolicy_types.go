@@ -405,6 +405,7 @@ type PolicyConfirmation struct {
 	// generation of the policy that they saw. It counts only while it is the policy's.
 	// +required
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=9007199254740991
 	Generation int64 `json:"generation"`
 }
 

@@ -61,7 +61,7 @@ func TestOnePersonTakes(t *testing.T) {
 	}
 	request := e.WaitFor(t, e.Ask(t, alice, ns, nil), v1alpha1.RequestActive)
 	changed(t, anna, p, 1, "anna")
-	e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndPolicyGone)
+	e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndPolicyChanged)
 	if kit.Can(t, alice, ns) {
 		t.Error("alice has kept the access")
 	}
@@ -153,7 +153,7 @@ func TestChangedBehindTheirBack(t *testing.T) {
 	named = policyOf("mallory", "default", "anna")
 	named.GenerateName, named.Name = "", seen.Name
 	kit.Create(t, anna, named)
-	t.Cleanup(func() { kit.Delete(t, e.Admin, named) })
+	remove(t, named)
 	if named.Generation != seen.Generation {
 		t.Fatal("the generations differ: this shows nothing")
 	}
@@ -179,7 +179,7 @@ func TestOldConfirmation(t *testing.T) {
 	copied.Status = *p.Status.DeepCopy()
 	copied.Status.Confirmed.Generation = 1
 	kit.Create(t, anna, copied)
-	t.Cleanup(func() { kit.Delete(t, e.Admin, copied) })
+	remove(t, copied)
 	if copied.Status.Confirmed != nil {
 		t.Error("a new policy comes confirmed")
 	}
@@ -311,6 +311,16 @@ func TestPlugin(t *testing.T) {
 	if out := run("clara", "policies --all -o wide", true); !strings.Contains(out, "boris") || !strings.Contains(out, "CONFIRMED BY") {
 		t.Error(out)
 	}
+}
+
+// One person with two identities is two people: this is what nobody can tell.
+func TestTwoIdentities(t *testing.T) {
+	t.Parallel()
+	p, _ := written(t, anna, "anna")
+	if err := confirm(t.Context(), e.Person(t, "anna-admin", "policy-admins"), p, "anna-admin"); err != nil {
+		t.Fatal(err)
+	}
+	ready(t, p, v1alpha1.ReasonCompiles, "")
 }
 
 // The record says who changed what and who confirmed it.

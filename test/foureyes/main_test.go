@@ -132,8 +132,14 @@ func written(t *testing.T, author client.Client, name string) (*v1alpha1.AccessP
 	ns := e.NewNamespace(t, nil)
 	p := policyOf("alice", ns, name)
 	kit.Create(t, author, p)
-	t.Cleanup(func() { _ = e.Admin.Delete(context.WithoutCancel(t.Context()), p) })
+	remove(t, p)
 	return p, ns
+}
+
+// remove deletes a policy at the end of the test.
+func remove(t *testing.T, p *v1alpha1.AccessPolicy) {
+	t.Helper()
+	t.Cleanup(func() { _ = e.Admin.Delete(context.WithoutCancel(t.Context()), p) })
 }
 
 // changed is a change of the spec by somebody, on top of who changed it before.
