@@ -148,7 +148,8 @@ func TestUntilComesNear(t *testing.T) {
 	w := newWorld(t, nil)
 	until := w.clock.Now().Truncate(time.Second).Add(90 * time.Minute)
 	w.edit(func(s *v1alpha1.AccessPolicySpec) { s.Requesters[0].Until = &metav1.Time{Time: until} })
-	waits, decided := w.ask(), w.ask()
+	hour := func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: time.Hour} }
+	waits, decided := w.ask(hour), w.ask(hour)
 	again := w.reconcileRequest(waits).RequeueAfter
 	if latest := until.Add(-time.Hour).Sub(w.clock.Now()); again < latest || again > latest+time.Second {
 		t.Errorf("it is looked at again in %s, want %s", again, latest)

@@ -1,8 +1,6 @@
 package v1alpha1
 
 import (
-	"time"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -442,17 +440,6 @@ type AccessPolicyList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []AccessPolicy `json:"items"`
-}
-
-// RequestersAt are the requesters who may use the policy at a moment.
-func (s *AccessPolicySpec) RequestersAt(now time.Time) []PolicySubject {
-	var subjects []PolicySubject
-	for _, r := range s.Requesters {
-		if r.Until == nil || now.Before(r.Until.Time) {
-			subjects = append(subjects, r.PolicySubject)
-		}
-	}
-	return subjects
 }
 
 // RequesterSubjects are the requesters without the moments until which they are it.

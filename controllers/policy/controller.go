@@ -72,7 +72,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reco
 	if len(missing) > 0 {
 		wait = notGrantableAgain
 	}
-	if _, turns := policy.ReviewOf(&object.Spec, now); !turns.IsZero() {
+	if _, turns := object.Spec.Review(now); !turns.IsZero() {
 		wait = min(wait, max(turns.Sub(now), time.Millisecond))
 	}
 	status, reason, message := ready(p, missing, now)
@@ -104,9 +104,9 @@ func stages(spec *v1alpha1.AccessPolicySpec) string {
 // ready tells whether a policy can be used, with all its roles. missing are those that
 // cannot be granted.
 func ready(p *policy.Policy, missing []string, now time.Time) (status metav1.ConditionStatus, reason, message string) {
-	review, _ := policy.ReviewOf(&p.Spec, now)
+	review, _ := p.Spec.Review(now)
 	soon := ""
-	if review == policy.ReviewSoon {
+	if review == v1alpha1.ReviewSoon {
 		soon = "; its review is due by " + text.Moment(p.Spec.ReviewBy.Time) + ", and then it gives nothing until somebody has looked at it and moved reviewBy"
 	}
 	switch {
@@ -114,7 +114,7 @@ func ready(p *policy.Policy, missing []string, now time.Time) (status metav1.Con
 		return metav1.ConditionFalse, v1alpha1.ReasonDoesNotCompile, p.Err().Error()
 	case p.NotConfirmed() != nil:
 		return metav1.ConditionFalse, v1alpha1.ReasonNotConfirmed, p.NotConfirmed().Error()
-	case review == policy.ReviewOverdue:
+	case review == v1alpha1.ReviewOverdue:
 		return metav1.ConditionFalse, v1alpha1.ReasonPolicyReviewOverdue, policy.Overdue(&p.Spec, now).Error()
 	case len(missing) > 0:
 		return metav1.ConditionFalse, v1alpha1.ReasonRoleNotGrantable, told(missing, len(p.Spec.Roles)) + soon

@@ -72,7 +72,7 @@ func (o *options) confirmPolicy(ctx context.Context, c *cluster.Client, name str
 	if err != nil {
 		return err
 	}
-	authors := view.ChangedBy(p)
+	authors := p.ChangedBy()
 	switch {
 	case view.Confirmed(p):
 		fmt.Fprintf(o.Out, "accesspolicy.%s/%s already confirmed by %s\n", v1alpha1.GroupVersion.Group, p.Name, term.Clean(p.Status.Confirmed.Username))

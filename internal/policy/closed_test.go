@@ -15,30 +15,30 @@ func reviewBy(d time.Duration) ofPolicy {
 	return func(s *v1alpha1.AccessPolicySpec) { s.ReviewBy = &metav1.Time{Time: noon.Add(d)} }
 }
 
-func TestReviewOf(t *testing.T) {
+func TestReview(t *testing.T) {
 	for name, test := range map[string]struct {
 		in   time.Duration
-		want Review
+		want v1alpha1.Review
 		next time.Time
 	}{
-		"in a year":               {365 * 24 * time.Hour, ReviewNotDue, noon.Add(365*24*time.Hour - ReviewNotice)},
-		"a moment before notice":  {ReviewNotice + time.Second, ReviewNotDue, noon.Add(time.Second)},
-		"in two weeks":            {ReviewNotice, ReviewSoon, noon.Add(ReviewNotice)},
-		"a second before the end": {time.Second, ReviewSoon, noon.Add(time.Second)},
-		"now":                     {0, ReviewOverdue, time.Time{}},
-		"long ago":                {-1000 * time.Hour, ReviewOverdue, time.Time{}},
+		"in a year":               {365 * 24 * time.Hour, v1alpha1.ReviewNotDue, noon.Add(365*24*time.Hour - v1alpha1.ReviewNotice)},
+		"a moment before notice":  {v1alpha1.ReviewNotice + time.Second, v1alpha1.ReviewNotDue, noon.Add(time.Second)},
+		"in two weeks":            {v1alpha1.ReviewNotice, v1alpha1.ReviewSoon, noon.Add(v1alpha1.ReviewNotice)},
+		"a second before the end": {time.Second, v1alpha1.ReviewSoon, noon.Add(time.Second)},
+		"now":                     {0, v1alpha1.ReviewOverdue, time.Time{}},
+		"long ago":                {-1000 * time.Hour, v1alpha1.ReviewOverdue, time.Time{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := &newPolicy("p", reviewBy(test.in)).Spec
-			if got, next := ReviewOf(spec, noon); got != test.want || !next.Equal(test.next) {
+			if got, next := spec.Review(noon); got != test.want || !next.Equal(test.next) {
 				t.Errorf("got %s, next %s; want %s, %s", got, next, test.want, test.next)
 			}
-			if err := Overdue(spec, noon); (err != nil) != (test.want == ReviewOverdue) {
+			if err := Overdue(spec, noon); (err != nil) != (test.want == v1alpha1.ReviewOverdue) {
 				t.Error(err)
 			}
 		})
 	}
-	if got, next := ReviewOf(&newPolicy("p").Spec, noon); got != ReviewNotDue || !next.IsZero() {
+	if got, next := newPolicy("p").Spec.Review(noon); got != v1alpha1.ReviewNotDue || !next.IsZero() {
 		t.Errorf("without reviewBy: %s, %s", got, next)
 	}
 }
@@ -117,13 +117,13 @@ func TestNotConfirmed(t *testing.T) {
 	}
 }
 
-func TestAuthors(t *testing.T) {
+func TestChangedBy(t *testing.T) {
 	p := newPolicy("p")
-	if got := Authors(p); got != nil {
+	if got := p.ChangedBy(); got != nil {
 		t.Errorf("got %q", got)
 	}
 	p.Annotations = map[string]string{v1alpha1.AnnotationChangedBy: "anna\nsystem:serviceaccount:argocd:argocd"}
-	if diff := cmp.Diff(list("anna", "system:serviceaccount:argocd:argocd"), Authors(p)); diff != "" {
+	if diff := cmp.Diff(list("anna", "system:serviceaccount:argocd:argocd"), p.ChangedBy()); diff != "" {
 		t.Error(diff)
 	}
 }

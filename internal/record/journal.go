@@ -12,7 +12,6 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -32,15 +31,15 @@ func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
 		severity = severityOfEnd(ended.Reason)
 	}
 	j.event(r, severity, event, "Decide", note)
-	by := ""
+	policy := ""
 	if r.Status.Policy != nil {
-		by = r.Status.Policy.Name
+		policy = r.Status.Policy.Name
 	}
 	j.Audit.Info(event,
 		zap.String("kind", "AccessRequest"), zap.String("namespace", r.Namespace), zap.String("name", r.Name), zap.String("uid", string(r.UID)),
 		zap.String("phase", string(r.Status.Phase)), zap.String("note", note),
 		zap.String("requester", r.Spec.Requester.Username), zap.Strings("groups", r.Spec.Requester.Groups),
-		zap.String("role", text.Role(r.Spec.RoleRef)), zap.String("policy", by), zap.String("reason", text.Trim(r.Spec.Reason)), zap.String("ticket", text.Trim(r.Spec.Ticket)),
+		zap.String("role", text.Role(r.Spec.RoleRef)), zap.String("policy", policy), zap.String("reason", text.Trim(r.Spec.Reason)), zap.String("ticket", text.Trim(r.Spec.Ticket)),
 		zap.Strings("decisions", decisions(r.Status.Decisions)), zap.String("grant", r.Status.GrantName))
 }
 
@@ -106,7 +105,7 @@ func (j Journal) policy(was, is *metav1.Condition, p *v1alpha1.AccessPolicy) {
 	j.event(p, severity, event, "Review", note)
 	j.Audit.Info(event,
 		zap.String("kind", "AccessPolicy"), zap.String("name", p.Name), zap.String("uid", string(p.UID)), zap.Int64("generation", p.Generation),
-		zap.Strings("changedBy", policy.Authors(p)), zap.String("note", note))
+		zap.Strings("changedBy", p.ChangedBy()), zap.String("note", note))
 }
 
 // asWanted are the reasons for which a request or a grant ends as people meant

@@ -21,7 +21,6 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/access"
 	"github.com/accessbroker/accessbroker/internal/grant"
-	"github.com/accessbroker/accessbroker/internal/policy"
 )
 
 // Metrics of the broker. No label holds anything that a user chose.
@@ -289,16 +288,16 @@ func (c *census) countPolicies(ctx context.Context, ch chan<- prometheus.Metric)
 	if err := c.client.List(ctx, &policies, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("count policies: %w", err)
 	}
-	reviews, notReady, now := map[policy.Review]int{}, map[string]int{}, c.clock.Now()
+	reviews, notReady, now := map[v1alpha1.Review]int{}, map[string]int{}, c.clock.Now()
 	for i := range policies.Items {
 		p := &policies.Items[i]
-		review, _ := policy.ReviewOf(&p.Spec, now)
+		review, _ := p.Spec.Review(now)
 		reviews[review]++
 		if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Status == metav1.ConditionFalse {
 			notReady[c.Reason]++
 		}
 	}
-	for _, review := range []policy.Review{policy.ReviewSoon, policy.ReviewOverdue} {
+	for _, review := range []v1alpha1.Review{v1alpha1.ReviewSoon, v1alpha1.ReviewOverdue} {
 		ch <- prometheus.MustNewConstMetric(reviewsDesc, prometheus.GaugeValue, float64(reviews[review]), string(review))
 	}
 	for _, reason := range notReadyReasons {

@@ -3,6 +3,9 @@ package foureyes
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,8 +16,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
@@ -120,6 +125,22 @@ func TestConfirmations(t *testing.T) {
 	mustRefuse(t, "somebody without the role", `cannot patch resource "accesspolicies/status"`, confirm(t.Context(), mallory, p, "mallory"))
 	mustRefuse(t, "a generation that is not there yet", "the policy is not the one that you saw", confirmAs(t.Context(), boris, p, v1alpha1.PolicyConfirmation{Username: "boris", UID: p.UID, Generation: p.Generation + 1}))
 	mustRefuse(t, "another policy", "the policy is not the one that you saw", confirmAs(t.Context(), boris, p, v1alpha1.PolicyConfirmation{Username: "boris", UID: "another", Generation: p.Generation}))
+
+	// Whatever the way in which it is written.
+	whole := p.DeepCopy()
+	whole.Status.Confirmed = &v1alpha1.PolicyConfirmation{Username: "anna", UID: p.UID, Generation: p.Generation}
+	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+		t.Fatal(err)
+	}
+	whole.ResourceVersion, whole.Status.Conditions, whole.Status.Approvals = p.ResourceVersion, p.Status.Conditions, p.Status.Approvals
+	mustRefuse(t, "the author with a PUT", "somebody else must confirm it", anna.Status().Update(t.Context(), whole))
+	mustRefuse(t, "the author with a JSON patch", "somebody else must confirm it", anna.Status().Patch(t.Context(), p.DeepCopy(), client.RawPatch(types.JSONPatchType,
+		fmt.Appendf(nil, `[{"op":"add","path":"/status/confirmed","value":{"username":"anna","uid":%q,"generation":%d}}]`, p.UID, p.Generation))))
+	mustRefuse(t, "the author with an apply", "somebody else must confirm it", anna.Status().Patch(t.Context(), p.DeepCopy(), client.RawPatch(types.ApplyPatchType,
+		fmt.Appendf(nil, `{"apiVersion":"jit.accessbroker.dev/v1alpha1","kind":"AccessPolicy","metadata":{"name":%q},"status":{"confirmed":{"username":"anna","uid":%q,"generation":%d}}}`, p.Name, p.UID, p.Generation)),
+		client.FieldOwner("anna"), client.ForceOwnership))
+	own, _ := written(t, e.Admin, lab.AdminName)
+	mustRefuse(t, "an administrator of the cluster their own", "somebody else must confirm it", confirm(t.Context(), e.Admin, own, lab.AdminName))
 
 	stolen, err := e.AsBroker(t.Context())
 	if err != nil {
@@ -272,6 +293,48 @@ func TestPolicyFromBefore(t *testing.T) {
 func merge(t *testing.T, c client.Client, o client.Object, patch string) error {
 	t.Helper()
 	return c.Patch(t.Context(), o, client.RawPatch(types.MergePatchType, []byte(patch)))
+}
+
+// Tools that apply the same again, without what the API server has written, change
+// nothing: the policy stays confirmed.
+func TestTools(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	p := policyOf("alice", ns, "anna")
+	p.GenerateName, p.Name = "", "tools-"+ns
+	p.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AccessPolicy"}
+	manifest, err := yaml.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(file, manifest, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(line string) {
+		t.Helper()
+		if out, err := e.Run(t.Context(), "anna", line); err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, out)
+		}
+	}
+	run("kubectl create -f " + file)
+	remove(t, p)
+	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+		t.Fatal(err)
+	}
+	if err := confirm(t.Context(), boris, p, "boris"); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"kubectl apply -f ", "kubectl apply -f ", "kubectl replace -f ", "kubectl apply --server-side --force-conflicts -f ", "kubectl label apol/" + p.Name + " team=a #"} {
+		run(line + file)
+	}
+	if err := e.Admin.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+		t.Fatal(err)
+	}
+	if p.Generation != 1 || p.Annotations[v1alpha1.AnnotationChangedBy] != "anna" || p.Labels["team"] != "a" {
+		t.Errorf("generation %d, changed by %q, labels %v", p.Generation, p.Annotations[v1alpha1.AnnotationChangedBy], p.Labels)
+	}
+	ready(t, p, v1alpha1.ReasonCompiles, "")
 }
 
 // People confirm with the plugin, which shows what they confirm.

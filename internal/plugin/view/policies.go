@@ -34,7 +34,7 @@ func Policies(policies []v1alpha1.AccessPolicy, wide bool) Table {
 				cell{"TASK", string(p.Spec.Task)},
 				cell{"CONDITIONS", strings.Join(Each(p.Spec.Conditions, inWords), "; ")},
 				cell{"REVIEW BY", moment(p.Spec.ReviewBy)},
-				cell{"CHANGED BY", strings.Join(ChangedBy(p), ",")},
+				cell{"CHANGED BY", strings.Join(p.ChangedBy(), ",")},
 				cell{"CONFIRMED BY", confirmedBy(p)})
 		}
 		return row
@@ -56,10 +56,6 @@ func moment(t *metav1.Time) string {
 	return text.Moment(t.Time)
 }
 
-// ChangedBy are the users who changed a policy since it was last confirmed, where the
-// API server writes that down.
-func ChangedBy(p *v1alpha1.AccessPolicy) []string { return policy.Authors(p) }
-
 // Confirmed tells whether a policy as it is was confirmed by a second person.
 func Confirmed(p *v1alpha1.AccessPolicy) bool { return policy.NotConfirmed(p) == nil }
 
@@ -75,7 +71,7 @@ func confirmedBy(p *v1alpha1.AccessPolicy) string {
 // to confirm a policy, and a user is that.
 func WaitsToBeConfirmed(p *v1alpha1.AccessPolicy, username string) bool {
 	return conditionOf(p.Status.Conditions, v1alpha1.ConditionReady).Reason == v1alpha1.ReasonNotConfirmed &&
-		!slices.ContainsFunc(ChangedBy(p), func(author string) bool { return identity.SamePerson(author, username) })
+		!slices.ContainsFunc(p.ChangedBy(), func(author string) bool { return identity.SamePerson(author, username) })
 }
 
 func inWords(c v1alpha1.PolicyCondition) string {
