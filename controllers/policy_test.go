@@ -167,7 +167,7 @@ func TestUntilComesNear(t *testing.T) {
 	}
 	w.clock.SetTime(until.Add(time.Millisecond - time.Hour))
 	w.reconcileRequest(waits)
-	if s := w.request(waits).Status; s.Phase != v1alpha1.RequestDenied || !kit.HasMessage(s.Conditions, "which is for alice until "+until.UTC().Format(time.RFC3339)+", which leaves 59m59s at most") {
+	if s := w.request(waits).Status; s.Phase != v1alpha1.RequestDenied || !kit.HasMessage(s.Conditions, "is for alice until "+until.UTC().Format(time.RFC3339)+", which leaves 59m59s at most") {
 		t.Errorf("the request is %s: %s", s.Phase, kit.Describe(s.Conditions))
 	}
 }
