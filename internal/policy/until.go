@@ -31,12 +31,15 @@ func (p *Policy) checkRequester(m *miss, r Request, now time.Time, add addFunc) 
 		return
 	}
 	entry, found := p.entry(r.Requester)
-	perhaps := leftOut(p.Spec.RequesterSubjects(), r.Requester)
+	if found && entry.Until == nil {
+		return
+	}
+	subjects := p.Spec.RequesterSubjects()
+	perhaps := leftOut(subjects, r.Requester)
 	switch {
 	case !found:
 		m.stranger = perhaps == ""
-		add("is for %s%s", strings.Join(text.Subjects(p.Spec.RequesterSubjects()), ", "), perhaps)
-	case entry.Until == nil:
+		add("is for %s%s", strings.Join(text.Subjects(subjects), ", "), perhaps)
 	case !now.Before(entry.Until.Time):
 		add("was for %s until %s%s", text.Subject(entry.PolicySubject), text.Moment(entry.Until.Time), perhaps)
 	default:
