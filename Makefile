@@ -14,7 +14,7 @@ export CGO_ENABLED
 # The older versions of Kubernetes that `make test-versions` runs on besides the
 # newest, and the suites that depend on the version.
 OLDER ?= 1.36 1.34 1.30
-VERSIONED ?= ./test/e2e ./test/attacks ./test/install ./test/crd
+VERSIONED ?= ./test/e2e ./test/attacks ./test/foureyes ./test/install ./test/crd
 
 # More flags and packages for `go test`, or flags of the demo and the sandbox.
 ARGS ?=

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"time"
 
@@ -29,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	foureyes "github.com/accessbroker/accessbroker/config/components/four-eyes"
 	"github.com/accessbroker/accessbroker/controllers/expirer"
 	"github.com/accessbroker/accessbroker/controllers/grant"
 	"github.com/accessbroker/accessbroker/controllers/locks"
@@ -75,6 +77,9 @@ type Options struct {
 	Retention record.Retention
 	// Settle is how long a new request waits for objects that do not exist yet.
 	Settle time.Duration
+	// ConfirmedPolicies makes policies give nothing that a second person has not
+	// confirmed.
+	ConfirmedPolicies bool
 	// Version of the broker, for the metrics.
 	Version string
 	// AfterEnd, if there is one, hears of what is written on a grant after its end.
@@ -118,10 +123,14 @@ func newProcess(ctx context.Context, mgr manager.Manager, o Options) (*process, 
 	c, live := mgr.GetClient(), mgr.GetAPIReader()
 	p := &process{
 		Manager: mgr, wiring: wiring{cache: c}, clock: o.Clock, client: c, live: live,
-		backlog: queue.Starting(), policies: &resolve.Policies{Client: c, Live: live},
+		backlog: queue.Starting(), policies: &resolve.Policies{Client: c, Live: live, Confirmed: o.ConfirmedPolicies},
+	}
+	var components []fs.FS
+	if o.ConfirmedPolicies {
+		components = append(components, foureyes.Files)
 	}
 	var err error
-	if p.admission, err = admission.New(c); err != nil {
+	if p.admission, err = admission.New(c, components...); err != nil {
 		return nil, err
 	}
 	// The admission check and the metrics read these later; their caches fill with the

@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // ClusterScopeRule says whether a policy allows cluster-wide access.
@@ -365,7 +366,7 @@ type SuspiciousUse struct {
 	Action SuspiciousAction `json:"action,omitempty"`
 }
 
-// AccessPolicyStatus says whether the policy can be used.
+// AccessPolicyStatus says whether the policy can be used, and who confirmed it.
 type AccessPolicyStatus struct {
 	// approvals that are asked for in one line, for kubectl get, such as
 	// "owners 1, security 2", or none.
@@ -379,6 +380,31 @@ type AccessPolicyStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('2000-01-01T00:00:00Z') && c.lastTransitionTime < timestamp('3000-01-01T00:00:00Z'))",message="lastTransitionTime must be in the years 2000 to 2999"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// confirmed is the second person who saw the policy and agreed. Only people write
+	// it, with config/components/four-eyes, each in their own name.
+	// +optional
+	Confirmed *PolicyConfirmation `json:"confirmed,omitempty"`
+}
+
+// PolicyConfirmation says who agreed to a policy, and to which state of it.
+type PolicyConfirmation struct {
+	// username of the person who agreed. The API server checks that it is theirs, and
+	// that they did not change the policy themselves.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Username Name `json:"username"`
+	// uid of the policy that they saw.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	UID types.UID `json:"uid"`
+	// generation of the policy that they saw. It counts only while it is the policy's.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=9007199254740991
+	Generation int64 `json:"generation"`
 }
 
 // AccessPolicy says who may ask for what, and who decides. Policies are
@@ -391,6 +417,8 @@ type AccessPolicyStatus struct {
 // +kubebuilder:printcolumn:name="Max",type=string,JSONPath=`.spec.maxDuration`
 // +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.clusterScope`,priority=1
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Review by",type=string,JSONPath=`.spec.reviewBy`,priority=1
+// +kubebuilder:printcolumn:name="Confirmed by",type=string,JSONPath=`.status.confirmed.username`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AccessPolicy struct {

@@ -151,7 +151,18 @@ const (
 	// ReasonRoleNotGrantable: a role of the policy does not exist, or the broker
 	// may not bind it. The rest of what the policy allows can be granted.
 	ReasonRoleNotGrantable = "RoleNotGrantable"
+	// ReasonNotConfirmed: nobody but its authors has agreed to the policy as it is.
+	ReasonNotConfirmed = "NotConfirmed"
+	// ReasonPolicyReviewOverdue: the reviewBy of the policy has passed.
+	ReasonPolicyReviewOverdue = "ReviewOverdue"
+	// ReasonPolicyReviewSoon: the reviewBy of the policy is near; it can be used.
+	ReasonPolicyReviewSoon = "ReviewDueSoon"
 )
+
+// AnnotationChangedBy names the users who changed the spec of an AccessPolicy since
+// it was last confirmed, one a line. The API server stamps it where
+// config/components/four-eyes is installed.
+const AnnotationChangedBy = "jit.accessbroker.dev/changed-by"
 
 // LabelGrant marks every object that belongs to a grant; its value is the
 // grant's name.

@@ -83,6 +83,7 @@ func run() (code int, err error) {
 		settleTime       = flag.Duration("settle-time", request.DefaultSettle, "how long a new request waits for something that it names and that does not exist yet, such as a role or a policy; 0 ends it at once")
 		requestRetention = flag.Duration("request-retention", 7*24*time.Hour, "how long requests are kept after their end; 0 keeps them for ever")
 		grantRetention   = flag.Duration("grant-retention", 90*24*time.Hour, "how long grants are kept after their end; 0 keeps them for ever")
+		confirmed        = flag.Bool("require-confirmed-policies", false, "let policies give nothing until a second person has confirmed them as they are; see config/components/four-eyes")
 		notifications    = flag.String("notification-config", "", "file that names the sinks to notify of every transition; none by default")
 		logLevel         = zap.LevelFlag("log-level", zapcore.InfoLevel, "least severe level that is logged: debug, info, warn or error")
 		showVersion      = flag.Bool("version", false, "print the version and exit")
@@ -160,6 +161,7 @@ func run() (code int, err error) {
 	options := controllers.Options{
 		Clock: clock.RealClock{}, Audit: audit.Named("audit"), Version: version,
 		Settle: *settleTime, Retention: record.Retention{Requests: *requestRetention, Grants: *grantRetention},
+		ConfirmedPolicies: *confirmed,
 	}
 	if sinks != nil {
 		if options.AfterEnd, err = notify.Setup(ctx, mgr, sinks, *namespace, clock.RealClock{}); err != nil {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -17,19 +18,34 @@ import (
 //go:embed *.yaml
 var files embed.FS
 
-// Validating returns the validating policies and their bindings. The mutating
-// ones are a convenience that older clusters do without.
-func Validating() ([]admissionregistrationv1.ValidatingAdmissionPolicy, []admissionregistrationv1.ValidatingAdmissionPolicyBinding, error) {
+// Validating returns the validating policies and their bindings, and those in the
+// manifests of components that are installed too. The mutating ones are a convenience
+// that older clusters do without.
+func Validating(components ...fs.FS) ([]admissionregistrationv1.ValidatingAdmissionPolicy, []admissionregistrationv1.ValidatingAdmissionPolicyBinding, error) {
+	policies, bindings, err := validatingIn(files)
+	for _, component := range components {
+		if err != nil {
+			break
+		}
+		var more []admissionregistrationv1.ValidatingAdmissionPolicy
+		var moreBindings []admissionregistrationv1.ValidatingAdmissionPolicyBinding
+		more, moreBindings, err = validatingIn(component)
+		policies, bindings = append(policies, more...), append(bindings, moreBindings...)
+	}
+	return policies, bindings, err
+}
+
+func validatingIn(folder fs.FS) ([]admissionregistrationv1.ValidatingAdmissionPolicy, []admissionregistrationv1.ValidatingAdmissionPolicyBinding, error) {
 	var (
 		policies []admissionregistrationv1.ValidatingAdmissionPolicy
 		bindings []admissionregistrationv1.ValidatingAdmissionPolicyBinding
 	)
-	entries, err := files.ReadDir(".")
+	entries, err := fs.ReadDir(folder, ".")
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, entry := range entries {
-		content, err := files.ReadFile(entry.Name())
+		content, err := fs.ReadFile(folder, entry.Name())
 		if err != nil {
 			return nil, nil, err
 		}

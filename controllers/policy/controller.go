@@ -20,9 +20,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/record"
 	"github.com/accessbroker/accessbroker/internal/resolve"
+	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // +kubebuilder:rbac:groups=jit.accessbroker.dev,resources=accesspolicies/status,verbs=patch;update
@@ -56,22 +58,28 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Request) (reco
 	if err := r.Client.Get(ctx, key.NamespacedName, object); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	next := object.DeepCopy()
+	next, now := object.DeepCopy(), r.Clock.Now()
 	next.Status.Approvals = stages(&object.Spec)
-	status, reason, message := metav1.ConditionTrue, v1alpha1.ReasonCompiles, "the policy can be used"
+	p := r.Policies.Compile(object)
+	var missing []string
+	if p.Err() == nil {
+		var err error
+		if missing, err = r.notGrantable(ctx, object); err != nil {
+			return record.Again(err)
+		}
+	}
 	wait := grantableAgain
-	if err := r.Policies.Compile(object).Err(); err != nil {
-		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonDoesNotCompile, err.Error()
-	} else if missing, err := r.notGrantable(ctx, object); err != nil {
-		return record.Again(err)
-	} else if len(missing) > 0 {
-		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonRoleNotGrantable, told(missing, len(object.Spec.Roles))
+	if len(missing) > 0 {
 		wait = notGrantableAgain
 	}
+	if _, turns := object.Spec.Review(now); !turns.IsZero() {
+		wait = min(wait, max(turns.Sub(now), time.Millisecond))
+	}
+	status, reason, message := ready(p, missing, now)
 	if object.DeletionTimestamp != nil { // but a finalizer keeps it
 		status, reason, message = metav1.ConditionFalse, v1alpha1.ReasonDeleted, "the policy was deleted: it gives no more access, and what it gave has ended"
 	}
-	record.SetCondition(&next.Status.Conditions, r.Clock.Now(), v1alpha1.ConditionReady, status, reason, message)
+	record.SetCondition(&next.Status.Conditions, now, v1alpha1.ConditionReady, status, reason, message)
 	meta.FindStatusCondition(next.Status.Conditions, v1alpha1.ConditionReady).ObservedGeneration = object.Generation
 	if err := r.Status.Policy(ctx, object, next); err != nil {
 		return record.Again(err)
@@ -91,6 +99,29 @@ func stages(spec *v1alpha1.AccessPolicySpec) string {
 		return "none"
 	}
 	return strings.Join(asked, ", ")
+}
+
+// ready tells whether a policy can be used, with all its roles. missing are those that
+// cannot be granted.
+func ready(p *policy.Policy, missing []string, now time.Time) (status metav1.ConditionStatus, reason, message string) {
+	review, _ := p.Spec.Review(now)
+	soon := ""
+	if review == v1alpha1.ReviewSoon {
+		soon = "; its review is due by " + text.Moment(p.Spec.ReviewBy.Time) + ", and then it gives nothing until somebody has looked at it and moved reviewBy"
+	}
+	switch {
+	case p.Err() != nil:
+		return metav1.ConditionFalse, v1alpha1.ReasonDoesNotCompile, p.Err().Error()
+	case p.NotConfirmed() != nil:
+		return metav1.ConditionFalse, v1alpha1.ReasonNotConfirmed, p.NotConfirmed().Error()
+	case review == v1alpha1.ReviewOverdue:
+		return metav1.ConditionFalse, v1alpha1.ReasonPolicyReviewOverdue, policy.Overdue(&p.Spec, now).Error()
+	case len(missing) > 0:
+		return metav1.ConditionFalse, v1alpha1.ReasonRoleNotGrantable, told(missing, len(p.Spec.Roles)) + soon
+	case soon != "":
+		return metav1.ConditionTrue, v1alpha1.ReasonPolicyReviewSoon, "the policy can be used" + soon
+	}
+	return metav1.ConditionTrue, v1alpha1.ReasonCompiles, "the policy can be used"
 }
 
 // notGrantable says why roles of a policy cannot be granted: a role does not exist,
@@ -137,14 +168,14 @@ func (r *Reconciler) whyNotGrantable(ctx context.Context, namespace string, ref 
 
 // told is the message about roles that cannot be granted.
 func told(missing []string, roles int) string {
-	text := strings.Join(missing[:min(len(missing), maxRolesTold)], "; ")
+	message := strings.Join(missing[:min(len(missing), maxRolesTold)], "; ")
 	if more := len(missing) - maxRolesTold; more > 0 {
-		text += fmt.Sprintf("; and %d more", more)
+		message += fmt.Sprintf("; and %d more", more)
 	}
 	if roles > 1 {
-		text += "; everything else that the policy allows can be asked for"
+		message += "; everything else that the policy allows can be asked for"
 	}
-	return text
+	return message
 }
 
 // OfRole enqueues the policies that a role concerns: those that name it, or all of

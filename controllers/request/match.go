@@ -62,6 +62,9 @@ func (r *Reconciler) match(ctx context.Context, s *step, want *resolve.Resolved)
 	s.Status.Approvals = match.Stages
 	s.Status.Rules, s.Status.Pins, s.Status.RulesHash = want.Lines, want.Pins, want.RulesHash
 	s.Status.Risks = want.Risks
+	if !match.Latest.IsZero() {
+		s.until(match.Latest.Add(time.Millisecond)) // nobody is asked for what can no longer be given
+	}
 	s.set(v1alpha1.ConditionPolicyMatched, metav1.ConditionTrue, v1alpha1.ReasonMatched, match.Message)
 	return &match, nil
 }

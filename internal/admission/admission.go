@@ -5,6 +5,7 @@ package admission
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -35,9 +36,10 @@ type Check struct {
 	asInstalled map[string]string
 }
 
-// New makes a Check that reads with a client.
-func New(c client.Reader) (*Check, error) {
-	policies, bindings, err := installed.Validating()
+// New makes a Check that reads with a client. components are the manifests of the
+// components that are installed and bring admission policies of their own.
+func New(c client.Reader, components ...fs.FS) (*Check, error) {
+	policies, bindings, err := installed.Validating(components...)
 	if err != nil {
 		return nil, fmt.Errorf("admission policies: %w", err)
 	}

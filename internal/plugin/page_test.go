@@ -146,6 +146,7 @@ func TestRequestTable(t *testing.T) {
 }
 
 func TestPolicyTable(t *testing.T) {
+	day := func(day int) time.Time { return time.Date(2026, time.November, day, 22, 0, 0, 0, time.UTC) }
 	policies := []v1alpha1.AccessPolicy{
 		{
 			ObjectMeta: metav1.ObjectMeta{Name: "on-call"},
@@ -167,6 +168,17 @@ func TestPolicyTable(t *testing.T) {
 			Status: v1alpha1.AccessPolicyStatus{Conditions: []metav1.Condition{{Type: "Ready", Status: "False", Message: "does not compile"}}},
 		},
 		{ObjectMeta: metav1.ObjectMeta{Name: "new"}},
+		{
+			ObjectMeta: metav1.ObjectMeta{Name: "contractor", UID: "u", Generation: 2, Annotations: map[string]string{v1alpha1.AnnotationChangedBy: "anna\nboris"}},
+			Spec: v1alpha1.AccessPolicySpec{
+				Requesters: []v1alpha1.PolicyRequester{{PolicySubject: v1alpha1.PolicySubject{Kind: "User", Name: "chris"}, Until: &metav1.Time{Time: day(30)}}},
+				Approvals:  []v1alpha1.ApprovalStage{}, MaxDuration: metav1.Duration{Duration: time.Hour}, ReviewBy: &metav1.Time{Time: day(12)},
+			},
+			Status: v1alpha1.AccessPolicyStatus{
+				Conditions: []metav1.Condition{{Type: "Ready", Status: "True", Reason: v1alpha1.ReasonPolicyReviewSoon}},
+				Confirmed:  &v1alpha1.PolicyConfirmation{Username: "clara", UID: "u", Generation: 2},
+			},
+		},
 	}
 	var b strings.Builder
 	write(&b, view.Policies(policies, false), true)

@@ -72,6 +72,9 @@ type Match struct {
 	Duration time.Duration
 	// Stages of its approvals for this request, when Allowed.
 	Stages []v1alpha1.StageApproval
+	// Latest moment at which the access can begin, when Allowed: the requester may use
+	// the policy for no longer. Zero when nothing limits it.
+	Latest time.Time
 	// About is true, when NotAllowed, if there is a policy about this request, or the
 	// one that it names: the request is not refused because a policy is missing.
 	About bool
@@ -93,6 +96,9 @@ func Find(ctx context.Context, policies []*Policy, r Request, now time.Time) Mat
 			continue
 		}
 		m := p.check(ctx, r, now)
+		if len(m.why) == 0 && m.unknown == nil {
+			m.unknown = p.closed(now)
+		}
 		if len(m.why) == 0 && p.notReady == nil {
 			stages, why := p.stagesFor(r)
 			if why == "" {
@@ -108,7 +114,7 @@ func Find(ctx context.Context, policies []*Policy, r Request, now time.Time) Mat
 			unknown = append(unknown, fmt.Sprintf("policy %q cannot be used: %v", p.Name, m.unknown))
 		case len(m.why) == 0:
 			allowing = append(allowing, Match{
-				Answer: Allowed, Policy: p, Duration: p.duration(r), Stages: m.stages, Message: fmt.Sprintf("policy %q allows it", p.Name),
+				Answer: Allowed, Policy: p, Duration: p.duration(r), Stages: m.stages, Latest: p.latest(r), Message: fmt.Sprintf("policy %q allows it", p.Name),
 			})
 		case nearest == nil || m.before(nearest):
 			nearest = m
@@ -128,7 +134,8 @@ func Find(ctx context.Context, policies []*Policy, r Request, now time.Time) Mat
 
 // Allows tells whether a policy allows a request, and if not, why not. It is asked
 // again when the policy of an active grant changes; an error means that the answer
-// is not known now.
+// is not known now. A policy that gives nothing more, because its review is overdue or
+// nobody has confirmed it, still allows what it allows.
 func (p *Policy) Allows(ctx context.Context, r Request, now time.Time) (bool, string, error) {
 	m := p.check(ctx, r, now)
 	if m.unknown != nil {
@@ -176,7 +183,7 @@ type miss struct {
 	outside int
 	// otherRole is false when it allows a role of that name.
 	otherRole bool
-	// over is by how much the duration is longer than the maximum.
+	// over is by how much the duration is longer than the policy allows.
 	over time.Duration
 	// why in words that go after "which", none when the policy allows it.
 	why     []string
@@ -222,11 +229,7 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 	m := &miss{policy: p}
 	add := func(format string, args ...any) { m.why = append(m.why, fmt.Sprintf(format, args...)) }
 
-	if !p.unread && !identity.Among(p.Spec.RequesterSubjects(), r.Requester.Username, r.Requester.Groups) {
-		perhaps := leftOut(p.Spec.RequesterSubjects(), r.Requester)
-		m.stranger = perhaps == ""
-		add("is for %s%s", strings.Join(text.Subjects(p.Spec.RequesterSubjects()), ", "), perhaps)
-	}
+	p.checkRequester(m, r, now, add)
 	known := len(m.why)
 	p.checkRole(r, add)
 	p.checkScope(r, add)
@@ -234,7 +237,7 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 	m.elsewhere = len(m.why) - known
 	m.outside, m.otherRole = len(p.outside(r)), !p.names(r.RoleRef)
 	if d := p.duration(r); d > p.Spec.MaxDuration.Duration {
-		m.over = d - p.Spec.MaxDuration.Duration
+		m.over = max(m.over, d-p.Spec.MaxDuration.Duration)
 		add("allows at most %s", text.Duration(p.Spec.MaxDuration.Duration))
 	}
 	if p.Spec.Task == v1alpha1.TaskRequired && !r.HasTask {

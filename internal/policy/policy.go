@@ -28,6 +28,8 @@ type Policy struct {
 	notReady error
 	// inVain says why nobody who may ask could ever be approved; each of them is told.
 	inVain error
+	// notConfirmed is why a second person must confirm the policy, where that is needed.
+	notConfirmed error
 }
 
 type condition struct {

@@ -88,6 +88,26 @@ func (j Journal) grantPhase(g *v1alpha1.AccessGrant) {
 	}
 }
 
+// policyWarnings are the reasons of Ready for which somebody has to look at a policy.
+var policyWarnings = []string{v1alpha1.ReasonNotConfirmed, v1alpha1.ReasonPolicyReviewOverdue, v1alpha1.ReasonPolicyReviewSoon}
+
+// policy reports that somebody has to look at a policy, or that a second person has
+// confirmed it. was is nil for a policy that is new.
+func (j Journal) policy(was, is *metav1.Condition, p *v1alpha1.AccessPolicy) {
+	event, note, severity := is.Reason, is.Message, corev1.EventTypeWarning
+	switch {
+	case slices.Contains(policyWarnings, is.Reason):
+	case was != nil && was.Reason == v1alpha1.ReasonNotConfirmed && p.Status.Confirmed != nil:
+		event, note, severity = "Confirmed", "confirmed by "+p.Status.Confirmed.Username, corev1.EventTypeNormal
+	default:
+		return
+	}
+	j.event(p, severity, event, "Review", note)
+	j.Audit.Info(event,
+		zap.String("kind", "AccessPolicy"), zap.String("name", p.Name), zap.String("uid", string(p.UID)), zap.Int64("generation", p.Generation),
+		zap.Strings("changedBy", p.ChangedBy()), zap.String("note", note))
+}
+
 // asWanted are the reasons for which a request or a grant ends as people meant
 // it to: the time was up, the task was over, nobody used it, or somebody decided so.
 var asWanted = []string{

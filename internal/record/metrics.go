@@ -248,6 +248,8 @@ type census struct {
 }
 
 var (
+	reviewsDesc  = prometheus.NewDesc("access_broker_policy_reviews", "Policies whose reviewBy is near (Soon: within two weeks) or has passed (Overdue: they give nothing).", []string{"review"}, nil)
+	notReadyDesc = prometheus.NewDesc("access_broker_policies_not_ready", "Policies that are not Ready, by reason: what they do not give, people wait for.", []string{"reason"}, nil)
 	requestsDesc = prometheus.NewDesc("access_broker_requests", "Requests by phase.", []string{"phase"}, nil)
 	grantsDesc   = prometheus.NewDesc("access_broker_grants", "Grants by phase.", []string{"phase"}, nil)
 	unseenDesc   = prometheus.NewDesc("access_broker_usage_unobserved_seconds", "For how long the use of an active grant, whose use is observed, has not been observed: the longest. 0 when there is none.", nil, nil)
@@ -260,6 +262,8 @@ func (c *census) Describe(ch chan<- *prometheus.Desc) {
 	ch <- grantsDesc
 	ch <- overdueDesc
 	ch <- unseenDesc
+	ch <- reviewsDesc
+	ch <- notReadyDesc
 }
 
 // Collect implements prometheus.Collector. It leaves out what it cannot count
@@ -267,11 +271,39 @@ func (c *census) Describe(ch chan<- *prometheus.Desc) {
 func (c *census) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	for _, count := range []func(context.Context, chan<- prometheus.Metric) error{c.countRequests, c.countGrants, c.countUsages} {
+	for _, count := range []func(context.Context, chan<- prometheus.Metric) error{c.countRequests, c.countGrants, c.countUsages, c.countPolicies} {
 		if err := count(ctx, ch); err != nil {
 			logf.Log.WithName("metrics").Info("left out of a scrape", "error", err.Error())
 		}
 	}
+}
+
+// notReadyReasons are the reasons for which a policy is not Ready.
+var notReadyReasons = []string{
+	v1alpha1.ReasonDoesNotCompile, v1alpha1.ReasonRoleNotGrantable, v1alpha1.ReasonNotConfirmed, v1alpha1.ReasonPolicyReviewOverdue,
+}
+
+func (c *census) countPolicies(ctx context.Context, ch chan<- prometheus.Metric) error {
+	var policies v1alpha1.AccessPolicyList
+	if err := c.client.List(ctx, &policies, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("count policies: %w", err)
+	}
+	reviews, notReady, now := map[v1alpha1.Review]int{}, map[string]int{}, c.clock.Now()
+	for i := range policies.Items {
+		p := &policies.Items[i]
+		review, _ := p.Spec.Review(now)
+		reviews[review]++
+		if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Status == metav1.ConditionFalse {
+			notReady[c.Reason]++
+		}
+	}
+	for _, review := range []v1alpha1.Review{v1alpha1.ReviewSoon, v1alpha1.ReviewOverdue} {
+		ch <- prometheus.MustNewConstMetric(reviewsDesc, prometheus.GaugeValue, float64(reviews[review]), string(review))
+	}
+	for _, reason := range notReadyReasons {
+		ch <- prometheus.MustNewConstMetric(notReadyDesc, prometheus.GaugeValue, float64(notReady[reason]), reason)
+	}
+	return nil
 }
 
 func (c *census) countRequests(ctx context.Context, ch chan<- prometheus.Metric) error {

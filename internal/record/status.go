@@ -63,10 +63,18 @@ func (w *Writer) Grant(ctx context.Context, before, after *v1alpha1.AccessGrant)
 	return true, nil
 }
 
-// Policy writes the status of a policy, which no journal or metric reports.
+// Policy writes the status of a policy.
 func (w *Writer) Policy(ctx context.Context, before, after *v1alpha1.AccessPolicy) error {
-	_, err := w.patch(ctx, before, after)
-	return err
+	written, err := w.patch(ctx, before, after)
+	if !written {
+		return err
+	}
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
+	if is != nil && (was == nil || was.Reason != is.Reason || was.ObservedGeneration != is.ObservedGeneration) {
+		w.Journal.policy(was, is, after)
+	}
+	return nil
 }
 
 // patch writes what differs, under the resourceVersion that was read: the API server

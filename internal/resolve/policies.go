@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -16,6 +17,8 @@ import (
 type Policies struct {
 	Client client.Reader
 	Live   client.Reader
+	// Confirmed makes a policy give nothing that a second person has not confirmed.
+	Confirmed bool
 
 	mu       sync.Mutex
 	compiled map[types.UID]*policy.Policy
@@ -42,19 +45,29 @@ func (p *Policies) all(ctx context.Context, from client.Reader) ([]*policy.Polic
 	return out, nil
 }
 
-// Compile compiles a policy, unless this generation of it was compiled before.
+// Compile compiles a policy, unless this generation of it, as it was changed and
+// confirmed by the same people, was compiled before.
 func (p *Policies) Compile(object *v1alpha1.AccessPolicy) *policy.Policy {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c, ok := p.compiled[object.UID]; ok && c.Generation == object.Generation {
+	if c, ok := p.compiled[object.UID]; ok && c.Generation == object.Generation && (!p.Confirmed || sameConfirmation(c.AccessPolicy, object)) {
 		return c
 	}
 	if p.compiled == nil {
 		p.compiled = map[types.UID]*policy.Policy{}
 	}
 	c := policy.Compile(object.DeepCopy())
+	if p.Confirmed {
+		c.MustBeConfirmed()
+	}
 	p.compiled[object.UID] = c
 	return c
+}
+
+// sameConfirmation tells whether the same people changed and confirmed both.
+func sameConfirmation(a, b *v1alpha1.AccessPolicy) bool {
+	return a.Annotations[v1alpha1.AnnotationChangedBy] == b.Annotations[v1alpha1.AnnotationChangedBy] &&
+		ptr.Equal(a.Status.Confirmed, b.Status.Confirmed)
 }
 
 // forget drops what belongs to policies that are gone.

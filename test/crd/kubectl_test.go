@@ -45,8 +45,8 @@ func TestColumns(t *testing.T) {
 		{
 			policySpec,
 			[]string{"Name", "Approvals", "Max", "Ready", "Age"},
-			[]string{"Cluster", "Message"},
-			[]string{"stored", "sre 1, owners 1", "8h", "Forbidden", "True", "it is"},
+			[]string{"Cluster", "Review by", "Confirmed by", "Message"},
+			[]string{"stored", "sre 1, owners 1", "8h", "Forbidden", "True", "2026-12-31T22:00:00Z", "carol", "it is"},
 		},
 		{
 			grantSpec,

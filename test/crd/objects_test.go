@@ -147,7 +147,7 @@ spec:
   grantName: fix-1a2b3c
   expirationTime: "2026-10-01T08:30:00Z"
 ` + validCredential + validCondition
-	validPolicyStatus = "\n  approvals: sre 1, owners 1" + validCondition
+	validPolicyStatus = "\n  approvals: sre 1, owners 1\n  confirmed: {username: carol, uid: 819f, generation: 3}" + validCondition
 	validGrantStatus  = `
   phase: Ended
   bindings:

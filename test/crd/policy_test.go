@@ -246,5 +246,9 @@ func TestPolicyDefaults(t *testing.T) {
 }
 
 func TestAccessPolicyStatus(t *testing.T) {
-	policyStatus.check(t, cases(testCase{"empty", set("status", object{}), accepted}, bounded("status.approvals", 0, 1024), conditions("status.conditions", 8)))
+	policyStatus.check(t, cases(testCase{"empty", set("status", object{}), accepted}, bounded("status.approvals", 0, 1024), conditions("status.conditions", 8),
+		testCase{"nobody confirmed it", unset("status.confirmed"), accepted},
+		missing("status.confirmed.username"), missing("status.confirmed.uid"), missing("status.confirmed.generation"),
+		named("status.confirmed.username", 2048), no("status.confirmed.username", "", "should be at least"),
+		bounded("status.confirmed.uid", 1, 64), number("status.confirmed.generation", 1, 1<<53-1)))
 }

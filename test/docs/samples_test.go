@@ -138,6 +138,8 @@ func TestSamples(t *testing.T) {
 		{name: "change ticket", who: "alice", groups: []string{"release-engineers"}, ns: "shop", edit: change, approve: []client.Client{machine, sre1}, want: v1alpha1.RequestActive},
 		{name: "change ticket, no machine", who: "alice", groups: []string{"release-engineers"}, ns: "shop", edit: change, approve: []client.Client{sre1}, want: v1alpha1.RequestPending, says: "1 more of sa:access-broker-system/access-checker"},
 		{name: "change ticket, none", who: "alice", groups: []string{"release-engineers"}, ns: "shop", edit: ticket, want: v1alpha1.RequestDenied, says: "name the change"},
+		{name: "contractor", who: "chris@contractor.example", groups: []string{"outside"}, ns: "payments", edit: role("view", nil), approve: []client.Client{colleague}, want: v1alpha1.RequestActive},
+		{name: "contractor, somebody else", who: "alice", groups: []string{"outside"}, ns: "payments", edit: role("view", func(s *v1alpha1.AccessRequestSpec) { s.PolicyName = "contractor" }), want: v1alpha1.RequestDenied, says: "is for chris@contractor.example"},
 
 		{name: "issued", who: "alice", groups: []string{"developers"}, ns: "shop", edit: func(s *v1alpha1.AccessRequestSpec) { s.CredentialKey = kit.NewKey(t).Public() }, approve: []client.Client{sre1}, want: v1alpha1.RequestActive},
 		{name: "workloads", who: deployer, groups: trusted, ns: "payments", approve: []client.Client{gate}, want: v1alpha1.RequestActive},

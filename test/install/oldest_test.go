@@ -29,7 +29,7 @@ func TestRulesCompileOnTheOldestKubernetes(t *testing.T) {
 		t.Fatal("it knows what came later: this shows nothing")
 	}
 	compiled := 0
-	for key, o := range kustomize(t, "config/variants/no-mutating-admission") {
+	for key, o := range kustomize(t, withComponents(t, "four-eyes", "no-mutating-admission")) {
 		if gvk := o.GroupVersionKind(); gvk.Group == "admissionregistration.k8s.io" && (gvk.Version != "v1" || !strings.HasPrefix(gvk.Kind, "Validating")) {
 			t.Errorf("%s %s is not served by %s", gvk.Version, key, oldest)
 		}

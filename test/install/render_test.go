@@ -53,6 +53,8 @@ func TestChartIsKustomization(t *testing.T) {
 		},
 		"look back":              {withComponents(t, "look-back"), []string{"--set", "lookBack.enabled=true"}},
 		"eviction of sessions":   {withComponents(t, "look-back", "evict-sessions"), []string{"--set", "lookBack.enabled=true", "--set", "evictSessions.enabled=true"}},
+		"four eyes":              {withComponents(t, "four-eyes"), []string{"--set", "fourEyes.enabled=true"}},
+		"four eyes before 1.36":  {withComponents(t, "four-eyes", "no-mutating-admission"), []string{"--set", "fourEyes.enabled=true,admission.mutating=false"}},
 		"CRDs that do not stay":  {"config/default", []string{"--set", "crds.keep=false"}},
 		"whatever the namespace": {"config/default", []string{"--namespace", "elsewhere"}},
 	} {

@@ -4,6 +4,7 @@ package cluster
 import (
 	"context"
 	"strings"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -136,7 +137,7 @@ func (c *Client) Policies(ctx context.Context) ([]v1alpha1.AccessPolicy, error) 
 	return list.Items, err
 }
 
-// PoliciesForMe are those that let me ask.
+// PoliciesForMe are those that let me ask now.
 func (c *Client) PoliciesForMe(ctx context.Context) ([]v1alpha1.AccessPolicy, error) {
 	me, err := c.Me(ctx)
 	if err != nil {
@@ -145,7 +146,7 @@ func (c *Client) PoliciesForMe(ctx context.Context) ([]v1alpha1.AccessPolicy, er
 	policies, err := c.Policies(ctx)
 	var mine []v1alpha1.AccessPolicy
 	for _, p := range policies {
-		if identity.Among(p.Spec.RequesterSubjects(), me.Username, me.Groups) {
+		if identity.Among(p.Spec.RequestersAt(time.Now()), me.Username, me.Groups) {
 			mine = append(mine, p)
 		}
 	}

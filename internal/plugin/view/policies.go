@@ -9,6 +9,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -26,14 +28,50 @@ func Policies(policies []v1alpha1.AccessPolicy, wide bool) Table {
 		}
 		if wide {
 			row = append(row,
-				cell{"REQUESTERS", strings.Join(text.Subjects(p.Spec.RequesterSubjects()), ",")},
+				cell{"REQUESTERS", strings.Join(Each(p.Spec.Requesters, requester), ",")},
 				cell{"FOR WHOM", string(p.Spec.Subjects)},
 				cell{"CREDENTIAL", string(p.Spec.Credential)},
 				cell{"TASK", string(p.Spec.Task)},
-				cell{"CONDITIONS", strings.Join(Each(p.Spec.Conditions, inWords), "; ")})
+				cell{"CONDITIONS", strings.Join(Each(p.Spec.Conditions, inWords), "; ")},
+				cell{"REVIEW BY", moment(p.Spec.ReviewBy)},
+				cell{"CHANGED BY", strings.Join(p.ChangedBy(), ",")},
+				cell{"CONFIRMED BY", confirmedBy(p)})
 		}
 		return row
 	})
+}
+
+// requester is who may ask, and until when.
+func requester(r v1alpha1.PolicyRequester) string {
+	if r.Until == nil {
+		return text.Subject(r.PolicySubject)
+	}
+	return text.Subject(r.PolicySubject) + " until " + text.Moment(r.Until.Time)
+}
+
+func moment(t *metav1.Time) string {
+	if t == nil {
+		return ""
+	}
+	return text.Moment(t.Time)
+}
+
+// Confirmed tells whether a policy as it is was confirmed by a second person.
+func Confirmed(p *v1alpha1.AccessPolicy) bool { return policy.NotConfirmed(p) == nil }
+
+// confirmedBy is who confirmed a policy as it is.
+func confirmedBy(p *v1alpha1.AccessPolicy) string {
+	if !Confirmed(p) {
+		return ""
+	}
+	return p.Status.Confirmed.Username
+}
+
+// WaitsToBeConfirmed tells whether the broker waits for somebody else than its authors
+// to confirm a policy, and a user is that.
+func WaitsToBeConfirmed(p *v1alpha1.AccessPolicy, username string) bool {
+	return conditionOf(p.Status.Conditions, v1alpha1.ConditionReady).Reason == v1alpha1.ReasonNotConfirmed &&
+		!slices.ContainsFunc(p.ChangedBy(), func(author string) bool { return identity.SamePerson(author, username) })
 }
 
 func inWords(c v1alpha1.PolicyCondition) string {
@@ -106,6 +144,9 @@ func readiness(p *v1alpha1.AccessPolicy) string {
 	case "":
 		return "Unknown"
 	case metav1.ConditionTrue:
+		if c.Reason == v1alpha1.ReasonPolicyReviewSoon {
+			return "True until " + moment(p.Spec.ReviewBy) + ", when its review is due"
+		}
 		return "True"
 	}
 	return string(c.Status) + ": " + c.Message

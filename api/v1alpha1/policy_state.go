@@ -1,0 +1,60 @@
+package v1alpha1
+
+import (
+	"strings"
+	"time"
+)
+
+// ReviewNotice is how long before the review of a policy is due the policy says so.
+const ReviewNotice = 14 * 24 * time.Hour
+
+// Review tells how far a policy is from its reviewBy.
+//
+// +kubebuilder:object:generate=false
+type Review string
+
+const (
+	// ReviewNotDue: it is more than ReviewNotice away, or there is none.
+	ReviewNotDue Review = "NotDue"
+	// ReviewSoon: it is near.
+	ReviewSoon Review = "Soon"
+	// ReviewOverdue: it has passed.
+	ReviewOverdue Review = "Overdue"
+)
+
+// Review tells how far the policy is from its reviewBy, and when that changes next:
+// zero for never.
+func (s *AccessPolicySpec) Review(now time.Time) (Review, time.Time) {
+	if s.ReviewBy == nil {
+		return ReviewNotDue, time.Time{}
+	}
+	due := s.ReviewBy.Time
+	switch notice := due.Add(-ReviewNotice); {
+	case now.Before(notice):
+		return ReviewNotDue, notice
+	case now.Before(due):
+		return ReviewSoon, due
+	}
+	return ReviewOverdue, time.Time{}
+}
+
+// ChangedBy are the users who changed the policy since it was last confirmed, as the
+// API server stamped them; none when nobody stamped them.
+func (p *AccessPolicy) ChangedBy() []string {
+	stamped := p.Annotations[AnnotationChangedBy]
+	if stamped == "" {
+		return nil
+	}
+	return strings.Split(stamped, "\n")
+}
+
+// RequestersAt are the requesters who may use the policy at a moment.
+func (s *AccessPolicySpec) RequestersAt(now time.Time) []PolicySubject {
+	var subjects []PolicySubject
+	for _, r := range s.Requesters {
+		if r.Until == nil || now.Before(r.Until.Time) {
+			subjects = append(subjects, r.PolicySubject)
+		}
+	}
+	return subjects
+}
