@@ -96,10 +96,10 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 		Phase:     t.phase,
 		Request:   Ref{Namespace: r.Namespace, Name: r.Name, UID: string(r.UID)},
 		Requester: r.Spec.Requester.Username,
-		Subjects:  strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ","),
-		Role:      text.Role(r.Spec.RoleRef),
-		Rules:     r.Spec.Rules,
-		Scope:     text.Scope(r.Namespace, r.Spec.Scope),
+		Subjects:  strings.Join(text.Subjects(identity.Subjects(r.Asked())), ","),
+		Role:      text.Role(r.Asked().RoleRef),
+		Rules:     r.Asked().Rules,
+		Scope:     text.Scope(r.Namespace, r.Asked().Scope),
 		StartTime: r.Spec.StartTime,
 		Reason:    text.Trim(r.Spec.Reason), Ticket: text.Trim(r.Spec.Ticket),
 		Policy:    ptr.Deref(r.Status.Policy, v1alpha1.PolicyRef{}).Name,
@@ -121,7 +121,7 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 	case v1alpha1.RequestPending:
 		say(v1alpha1.ConditionApproved, metav1.ConditionFalse)
 		for _, stage := range r.Status.Approvals {
-			from := text.Subjects(identity.Deciders(stage.From, r.Spec.Requester.Username, identity.Subjects(&r.Spec)))
+			from := text.Subjects(identity.Deciders(stage.From, r.Spec.Requester.Username, identity.Subjects(r.Asked())))
 			d.Approvals = append(d.Approvals, Stage{Name: stage.Name, From: from, Count: ptr.Deref(stage.Count, 1), Approved: stage.Approved})
 			d.Approvers = append(d.Approvers, from...)
 		}

@@ -45,11 +45,11 @@ func PageOf(r *v1alpha1.AccessRequest, now time.Time) Page {
 	risks := Each(knownRisks(r), func(risk v1alpha1.Risk) Item { return Item{Text: risk.Message, Danger: true} })
 	p.fact("State", Progress(r, now))
 	p.fact("Who asks", person(r.Spec.Requester.Username, r.Spec.Requester.Groups)+", "+ago(r.CreationTimestamp.Time, now)+" ago")
-	subjects := identity.Subjects(&r.Spec)
-	if len(r.Spec.Subjects) > 0 {
+	subjects := identity.Subjects(r.Asked())
+	if len(r.Asked().Subjects) > 0 {
 		p.fact("For whom", strings.Join(text.Subjects(subjects), ", "))
 	}
-	p.fact("What", text.Role(r.Spec.RoleRef))
+	p.fact("What", roleOf(r))
 	p.fact("Where", whereOf(r))
 	p.fact("How long", howLong(r, now))
 	p.fact("Credential", credentialOf(r, now))
@@ -91,8 +91,8 @@ func person(username string, groups []string) string {
 }
 
 func whereOf(r *v1alpha1.AccessRequest) string {
-	scope := text.Scope(r.Namespace, r.Spec.Scope)
-	switch of := r.Spec.Scope; {
+	scope := scopeOf(r)
+	switch of := r.Asked().Scope; {
 	case scope == text.WholeCluster:
 		return "the whole cluster"
 	case of != nil && of.NamespaceSelector != nil:
@@ -126,7 +126,7 @@ func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
 	if start := r.Spec.StartTime; start != nil {
 		parts = append(parts, "not before "+text.Moment(start.Time))
 	}
-	if task := r.Spec.Task; task != nil {
+	if task := r.Asked().Task; task != nil {
 		until := "no longer than " + task.Kind + " " + task.Name + " runs"
 		if task.CompleteWhen != "" {
 			until += " (complete when " + task.CompleteWhen + ")"
@@ -141,7 +141,7 @@ func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
 
 func policyOf(r *v1alpha1.AccessRequest) string {
 	if r.Status.Policy == nil {
-		return r.Spec.PolicyName
+		return r.Asked().PolicyName
 	}
 	return r.Status.Policy.Name + ", which asks for " + approvals(r.Status.Required())
 }
@@ -208,7 +208,7 @@ func rulesOf(r *v1alpha1.AccessRequest) []string {
 	if len(r.Status.Rules) > 0 {
 		return r.Status.Rules
 	}
-	return rules.Show(v1alpha1.RBACRules(r.Spec.Rules), ownLimit).Stored("spec.rules has all of them")
+	return rules.Show(v1alpha1.RBACRules(r.Asked().Rules), ownLimit).Stored("spec.rules has all of them")
 }
 
 func allowed(r *v1alpha1.AccessRequest) []Item { return allowedBy(rulesOf(r)) }
@@ -265,8 +265,8 @@ func Question(r *v1alpha1.AccessRequest, now time.Time) string {
 	if kinds := Each(knownRisks(r), func(risk v1alpha1.Risk) string { return risk.Kind }); len(kinds) > 0 {
 		risks = "with these risks: " + text.List(kinds, maxConfirmed)
 	}
-	return fmt.Sprintf("Approve %s in %s for %s, %s, %s?", text.Role(r.Spec.RoleRef), whereOf(r),
-		strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ", "), howLong(r, now), risks)
+	return fmt.Sprintf("Approve %s in %s for %s, %s, %s?", roleOf(r), whereOf(r),
+		strings.Join(text.Subjects(identity.Subjects(r.Asked())), ", "), howLong(r, now), risks)
 }
 
 // maxConfirmed is how many risks the question names, the most dangerous first.

@@ -12,7 +12,7 @@ import (
 
 // Mine tells whether I asked for the access or get it.
 func Mine(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
-	return identity.Benefits(me.Username, me.Groups, r.Spec.Requester.Username, identity.Subjects(&r.Spec))
+	return identity.Benefits(me.Username, me.Groups, r.Spec.Requester.Username, identity.Subjects(r.Asked()))
 }
 
 // mayDecide tells whether the policy names me as an approver and I do not benefit.
