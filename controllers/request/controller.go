@@ -156,7 +156,7 @@ func (r *Reconciler) advance(ctx context.Context, s *step) error {
 	if err != nil || match == nil || !sameAsBefore(s, want, match) {
 		return err
 	}
-	outcome := weigh(s, match.Duration)
+	outcome := weigh(s, want, match.Duration)
 	if s.Status.Phase.Ended() || !outcome.Approved || s.found || !started(s) || !taskIsThere(s, want) {
 		return nil
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/record"
 	"github.com/accessbroker/accessbroker/internal/resolve"
-	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // write writes the AccessGrant: the intent, with its deadline, before any binding.
@@ -30,11 +29,6 @@ func (r *Reconciler) write(ctx context.Context, s *step, want *resolve.Resolved,
 		return nil
 	}
 	g := resolve.NewGrant(s.AccessRequest, want, match, outcome, s.now)
-	if before := want.Before; before != nil && !g.Spec.ExpirationTime.After(before.Spec.ExpirationTime.Time) {
-		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonDenied, fmt.Sprintf("%s gave no more time: the access is given until %s anyway",
-			g.Spec.ShortenedBy, text.Moment(before.Spec.ExpirationTime.Time)))
-		return nil
-	}
 	r.Backlog.Begin(g.Name, s.now)
 	takeBack := r.Wrote(g, s.now)
 	if err := r.Client.Create(ctx, g); err != nil {

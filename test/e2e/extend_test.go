@@ -181,7 +181,7 @@ func TestExtensionIsCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	denied := e.WaitFor(t, again, v1alpha1.RequestDenied)
-	if !kit.HasMessage(denied.Status.Conditions, "bob gave no more time") {
+	if !kit.HasMessage(denied.Status.Conditions, "and the access is given until") {
 		t.Errorf("nobody can tell why: %s", kit.Describe(denied.Status.Conditions))
 	}
 	if g := e.GrantOf(t, more); g.Status.Phase != v1alpha1.GrantActive || !kit.Can(t, alice, ns) {
