@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -247,5 +248,59 @@ func TestWarningIsWaitedFor(t *testing.T) {
 	result, err := w.grants.Judge(context.Background(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(g)})
 	if err != nil || result.RequeueAfter > 7*time.Second || result.RequeueAfter <= 0 {
 		t.Errorf("it looks again in %s, %v", result.RequeueAfter, err)
+	}
+}
+
+// Sessions of the first grant and what was created with it belong to the access, which
+// goes on: they are told when the last grant of the chain ends, and not before.
+func TestUseOfWhatIsExtended(t *testing.T) {
+	w := newWatched(t, func(s *v1alpha1.AccessPolicySpec) {
+		extendable(s)
+		evicting(s)
+	})
+	w.install("evict-sessions")
+	w.install("look-back")
+	w.mayEvict(true)
+	w.mayGetPods(true)
+	first, was := w.active()
+	debug := pod(w.namespace, "debug")
+	w.running(debug)
+	w.running(pod(w.namespace, "shell"))
+	w.pass(time.Minute)
+	w.observe(was, func(s *v1alpha1.AccessUsageStatus) {
+		s.Calls = 2
+		s.Sessions = []v1alpha1.UsageSession{w.session("1", "exec", "shell")}
+		s.Created = []v1alpha1.UsageObject{w.made("pods", "debug", string(debug.UID))}
+	})
+	second, now := w.extending(first)
+	w.reconcileGrant(now)
+	w.fresh(now)
+	w.reconcileGrant(was)
+	w.pass(2 * time.Second)
+	w.observe(was, func(s *v1alpha1.AccessUsageStatus) { s.Until = w.moment() })
+	again := w.reconcileUsage(was)
+	if again <= 0 || again > 10*time.Second {
+		t.Errorf("it looks again after %s", again)
+	}
+	w.want(was, v1alpha1.ConditionUsed, metav1.ConditionTrue, v1alpha1.ReasonUsed, "2 calls")
+	w.want(was, v1alpha1.ConditionLeftBehind, metav1.ConditionUnknown, v1alpha1.ReasonExtended, "(now 1)", "at the end of the last extension")
+	if c := meta.FindStatusCondition(w.stored(was).Status.Conditions, v1alpha1.ConditionSessionsOpen); c != nil || !w.exists("shell") {
+		t.Errorf("a session of access that is held was ended or reported: %v", c)
+	}
+	if got := append(w.events("SessionsOpen"), w.events("LeftBehind")...); len(got) != 0 {
+		t.Errorf("it is told: %q", got)
+	}
+	w.observe(now, func(s *v1alpha1.AccessUsageStatus) { s.Calls = 1 })
+	w.pass(time.Minute)
+	w.end(second, now)
+	w.pass(2 * time.Second)
+	w.observe(now, func(s *v1alpha1.AccessUsageStatus) { s.Until = w.moment() })
+	w.reconcileUsage(now)
+	w.want(now, v1alpha1.ConditionLeftBehind, metav1.ConditionTrue, v1alpha1.ReasonObjectsExist, "Pod "+w.namespace+"/debug (created ")
+	w.pass(again)
+	w.reconcileUsage(was)
+	w.want(was, v1alpha1.ConditionSessionsOpen, metav1.ConditionTrue, v1alpha1.ReasonEvicted, "the Pod is evicted")
+	if w.exists("shell") {
+		t.Error("the session outlives the access")
 	}
 }

@@ -132,7 +132,7 @@ func (w *waitFor) askOnce(ctx context.Context, cmd *cobra.Command) (*cluster.Cli
 		return nil, nil, err
 	}
 	if request.Name == "" {
-		if request.Name, err = onceName(&request.Spec, w.uid); err != nil {
+		if request.Name, err = onceName(request.Asked(), w.uid); err != nil {
 			return nil, nil, err
 		}
 		request.GenerateName = ""
