@@ -243,6 +243,10 @@ type Extended struct {
 	// grant of that request, which holds the access.
 	// +required
 	Grant ObjectRef `json:"grant"`
+	// expirationTime of that grant. The time that is asked for begins there.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="expirationTime must be in the years 2000 to 2999"
+	ExpirationTime metav1.Time `json:"expirationTime"`
 	// policyName of the policy that decided there. It decides here too.
 	// +required
 	// +kubebuilder:validation:MinLength=1

@@ -50,7 +50,7 @@ var askedFields = map[string]bool{"Subjects": true, "RoleRef": true, "Rules": tr
 // writers make requests, and so write their spec; none of them reads the requests of
 // others by it.
 var writers = map[string]bool{
-	"internal/plugin/request.go": true, "internal/plugin/for.go": true, "internal/lab/people.go": true,
+	"internal/plugin/request.go": true, "internal/plugin/extend.go": true, "internal/plugin/for.go": true, "internal/lab/people.go": true,
 	"hack/bench/usage.go": true, "internal/cached/intern.go": true, "pkg/accessclient/ask.go": true,
 	"api/v1alpha1/accessrequest_types.go": true,
 }

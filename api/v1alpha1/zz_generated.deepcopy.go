@@ -886,6 +886,7 @@ func (in *Decision) DeepCopy() *Decision {
 func (in *Extended) DeepCopyInto(out *Extended) {
 	*out = *in
 	out.Grant = in.Grant
+	in.ExpirationTime.DeepCopyInto(&out.ExpirationTime)
 	if in.Subjects != nil {
 		in, out := &in.Subjects, &out.Subjects
 		*out = make([]Subject, len(*in))

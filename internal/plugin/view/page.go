@@ -51,6 +51,7 @@ func PageOf(r *v1alpha1.AccessRequest, now time.Time) Page {
 	}
 	p.fact("What", roleOf(r))
 	p.fact("Where", whereOf(r))
+	p.fact("Extends", extends(r))
 	p.fact("How long", howLong(r, now))
 	p.fact("Credential", credentialOf(r, now))
 	p.fact("Why", r.Spec.Reason)
@@ -118,6 +119,8 @@ func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
 		parts = append(parts, "at most until "+text.Moment(until.Time))
 	case until != nil:
 		parts = append(parts, "until "+text.Moment(until.Time)+", "+left(until.Time, now))
+	case r.Spec.Extends != "":
+		parts = append(parts, moreTime(r))
 	case r.Spec.Duration != nil:
 		parts = append(parts, text.Duration(r.Spec.Duration.Duration)+" from the grant on")
 	default:
@@ -137,6 +140,26 @@ func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
 		parts = append(parts, until)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// extends says which access a request asks more time of.
+func extends(r *v1alpha1.AccessRequest) string {
+	if r.Spec.Extends == "" || r.Status.Extended == nil {
+		return r.Spec.Extends
+	}
+	return r.Spec.Extends + ", until " + text.Moment(r.Status.Extended.ExpirationTime.Time)
+}
+
+// moreTime is how much longer than that it asks for.
+func moreTime(r *v1alpha1.AccessRequest) string {
+	from := r.Status.Extended
+	switch {
+	case r.Spec.Duration == nil:
+		return "more time, as long as the policy says"
+	case from == nil:
+		return text.Duration(r.Spec.Duration.Duration) + " more"
+	}
+	return text.Duration(r.Spec.Duration.Duration) + " more, until " + text.Moment(from.ExpirationTime.Add(r.Spec.Duration.Duration))
 }
 
 func policyOf(r *v1alpha1.AccessRequest) string {

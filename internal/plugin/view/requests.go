@@ -36,6 +36,7 @@ func Requests(requests []v1alpha1.AccessRequest, now time.Time, everywhere, toAp
 		add(toApprove, "REASON", r.Spec.Reason)
 		add(!toApprove, "EXPIRES", expiresOf(r, now))
 		add(wide, "SUBJECTS", strings.Join(text.Subjects(identity.Subjects(r.Asked())), ","))
+		add(wide, "EXTENDS", r.Spec.Extends)
 		add(wide, "POLICY", ptr.Deref(r.Status.Policy, v1alpha1.PolicyRef{}).Name)
 		add(wide, "TICKET", r.Spec.Ticket)
 		add(wide && !toApprove, "REASON", r.Spec.Reason)
@@ -51,7 +52,11 @@ func phaseOf(r *v1alpha1.AccessRequest) string {
 func durationOf(spec *v1alpha1.AccessRequestSpec) string {
 	var parts []string
 	if spec.Duration != nil {
-		parts = append(parts, text.Duration(spec.Duration.Duration))
+		long := text.Duration(spec.Duration.Duration)
+		if spec.Extends != "" {
+			long += " more"
+		}
+		parts = append(parts, long)
 	}
 	if spec.Task != nil {
 		parts = append(parts, strings.ToLower(spec.Task.Kind)+"/"+spec.Task.Name)

@@ -42,6 +42,11 @@ func Revocable(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	return approved && mayDecide(r, me)
 }
 
+// Extendable tells whether I may ask for more time of it.
+func Extendable(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+	return r.Status.Phase == v1alpha1.RequestActive && r.Spec.Requester.Username == me.Username && r.Spec.CredentialKey == ""
+}
+
 // Next is what I can do about a request: why, and by which decisions of mine.
 func Next(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) (why string, verdicts []v1alpha1.Verdict) {
 	switch {
