@@ -97,7 +97,7 @@ func TestTakingComesFirst(t *testing.T) {
 	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Name: "fix", Namespace: "payments", UID: "1", ResourceVersion: "1"}}
 	revoked := request.DeepCopy()
 	revoked.ResourceVersion = "2"
-	queue.Urgent(grantOfRequest).Update(ctx, event.UpdateEvent{ObjectOld: request, ObjectNew: revoked}, q)
+	queue.Urgent(wiring{cache: broker.GetClient()}.grantsOfRequest).Update(ctx, event.UpdateEvent{ObjectOld: request, ObjectNew: revoked}, q)
 	queue.Urgent(ownerOf).Delete(ctx, event.DeleteEvent{Object: &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.LabelGrant: "touched"}}}}, q)
 	// The queue hands out what is ready, so all must be before the first is taken.
 	var got []string

@@ -179,7 +179,7 @@ func (p *process) setupRequest(granting *granting, settle time.Duration) error {
 		Watches(&v1alpha1.AccessRequest{}, r.InTurn()).
 		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(p.openRequests)).
 		Watches(&v1alpha1.AccessLock{}, handler.EnqueueRequestsFromMapFunc(p.openRequests)).
-		Watches(&v1alpha1.AccessGrant{}, handler.EnqueueRequestsFromMapFunc(requestOfGrant)).
+		Watches(&v1alpha1.AccessGrant{}, handler.EnqueueRequestsFromMapFunc(p.requestsOfGrant)).
 		Watches(&rbacv1.ClusterRole{}, handler.EnqueueRequestsFromMapFunc(p.requestsOfRole)).
 		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(p.requestsOfRole)).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(p.requestsAwaiting)).
@@ -221,7 +221,8 @@ func (p *process) setupGrant(g *granting) error {
 
 func (p *process) setupJudge(g *granting) error {
 	return watchOwned(builder.ControllerManagedBy(p).Named("judge").For(&v1alpha1.AccessGrant{})).
-		Watches(&v1alpha1.AccessRequest{}, queue.Urgent(grantOfRequest)).
+		Watches(&v1alpha1.AccessRequest{}, queue.Urgent(p.grantsOfRequest)).
+		Watches(&v1alpha1.AccessGrant{}, queue.Urgent(p.grantsOfChain)).
 		Watches(&v1alpha1.AccessPolicy{}, queue.Urgent(p.grantsOfPolicy)).
 		Watches(&v1alpha1.AccessUsage{}, queue.Urgent(p.grantOfUsage)).
 		Watches(&v1alpha1.AccessLock{}, queue.Urgent(p.grantsOfLock)).

@@ -50,13 +50,27 @@ func keyOf(o client.Object) reconcile.Request {
 	return reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}
 }
 
-func requestOfGrant(_ context.Context, o client.Object) []reconcile.Request {
+// requestsOfGrant returns the request of a grant, and those that ask for more of it.
+func (w wiring) requestsOfGrant(ctx context.Context, o client.Object) []reconcile.Request {
 	ref := o.(*v1alpha1.AccessGrant).Spec.RequestRef
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}}}
+	of := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}}
+	return append(w.requestsBy(cached.ByExtended)(ctx, o.GetName()), of)
 }
 
-func grantOfRequest(_ context.Context, o client.Object) []reconcile.Request {
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: grant.Name(o.GetName(), o.GetUID())}}}
+// grantsOfRequest returns the grant of a request and those that extend it: whoever
+// decides on the one means them too.
+func (w wiring) grantsOfRequest(ctx context.Context, o client.Object) []reconcile.Request {
+	name := grant.Name(o.GetName(), o.GetUID())
+	return append(w.grantsBy(cached.ByExtended)(ctx, name), reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})
+}
+
+// grantsOfChain returns the grants that extend a grant, and the one that it extends.
+func (w wiring) grantsOfChain(ctx context.Context, o client.Object) []reconcile.Request {
+	of := w.grantsBy(cached.ByExtended)(ctx, o.GetName())
+	if e := o.(*v1alpha1.AccessGrant).Spec.Extends; e != nil {
+		of = append(of, reconcile.Request{NamespacedName: types.NamespacedName{Name: e.Name}})
+	}
+	return of
 }
 
 // ownerOf returns the grant whose label an object carries.

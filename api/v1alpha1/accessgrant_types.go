@@ -115,6 +115,16 @@ type GrantExtended struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
 	Extensions int32 `json:"extensions"`
+	// first is the grant that the first extension gave more time to.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	First string `json:"first"`
+	// expirationTime of the grant that this one gives more time to. The time that is
+	// added begins there.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="expirationTime must be in the years 2000 to 2999"
+	ExpirationTime metav1.Time `json:"expirationTime"`
 }
 
 // RequestRef pins an AccessRequest.
@@ -280,7 +290,7 @@ type AccessGrantStatus struct {
 	// +optional
 	Usage *GrantUsage `json:"usage,omitempty"`
 	// conditions: AccessGiven, AccessRemoved, StandingAccess, AdmissionEnforced,
-	// TaskWatched, and of observed usage Suspicious, Used, LeftBehind, SessionsOpen.
+	// TaskWatched, ExpiresSoon, and of observed usage Suspicious, Used, LeftBehind, SessionsOpen.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -357,6 +367,7 @@ type BindingRef struct {
 // +kubebuilder:printcolumn:name="Ended",type=string,JSONPath=`.status.endedTime`
 // +kubebuilder:printcolumn:name="Why",type=string,JSONPath=`.status.endReason`
 // +kubebuilder:printcolumn:name="Calls",type=integer,JSONPath=`.status.usage.calls`,priority=1
+// +kubebuilder:printcolumn:name="Extends",type=string,JSONPath=`.spec.extends.name`,priority=1
 // +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.spec.policyRef.name`,priority=1
 // +kubebuilder:printcolumn:name="Approvers",type=string,JSONPath=`.spec.summary.approvers`,priority=1
 // +kubebuilder:printcolumn:name="Ticket",type=string,JSONPath=`.spec.ticket`,priority=1

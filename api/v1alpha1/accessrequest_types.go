@@ -173,6 +173,10 @@ type AccessRequestStatus struct {
 	// policy that decides the request.
 	// +optional
 	Policy *PolicyRef `json:"policy,omitempty"`
+	// extended is the access that a request with spec.extends asks more time of, and
+	// what was asked for there.
+	// +optional
+	Extended *Extended `json:"extended,omitempty"`
 	// approvals that the policy asks for, stage by stage: from whom, how many, and who
 	// has given one that counts. A stage whose group follows from a label of the
 	// namespace is there once for each group.
@@ -218,13 +222,69 @@ type AccessRequestStatus struct {
 	// +optional
 	Credential *SealedCredential `json:"credential,omitempty"`
 	// conditions: PolicyMatched, Approved, Granted, Ended, StandingAccess,
-	// TaskWatched.
+	// TaskWatched, ExpiresSoon.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('2000-01-01T00:00:00Z') && c.lastTransitionTime < timestamp('3000-01-01T00:00:00Z'))",message="lastTransitionTime must be in the years 2000 to 2999"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Extended is the access of which a request asks for more time, and all that was
+// asked for there but the reason and the time.
+type Extended struct {
+	// requestUID of the request that spec.extends named when the broker looked.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	RequestUID types.UID `json:"requestUID"`
+	// grant of that request, which holds the access.
+	// +required
+	Grant ObjectRef `json:"grant"`
+	// expirationTime of that grant. The time that is asked for begins there.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="expirationTime must be in the years 2000 to 2999"
+	ExpirationTime metav1.Time `json:"expirationTime"`
+	// policyName of the policy that decided there. It decides here too.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	PolicyName string `json:"policyName"`
+	// subjects who get the access; by default the requester does.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Subjects []Subject `json:"subjects,omitempty"`
+	// roleRef is the role that was asked for.
+	// +optional
+	RoleRef *RoleRef `json:"roleRef,omitempty"`
+	// rules that were asked for instead of a role.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Rules []PolicyRule `json:"rules,omitempty"`
+	// scope is where the access holds; by default the request's namespace.
+	// +optional
+	Scope *Scope `json:"scope,omitempty"`
+	// task that ends the access.
+	// +optional
+	Task *TaskRef `json:"task,omitempty"`
+}
+
+// Asked is what a request asks for: its spec and, when that extends another request,
+// what the broker found to be asked for there. It shares memory with the request.
+// Whoever wants to know of the subjects, role, rules, scope, task or policy of a
+// request reads it here: the spec alone does not tell.
+func (r *AccessRequest) Asked() *AccessRequestSpec {
+	from := r.Status.Extended
+	if r.Spec.Extends == "" || from == nil {
+		return &r.Spec
+	}
+	asked := r.Spec
+	asked.Subjects, asked.RoleRef, asked.Rules, asked.Scope, asked.Task, asked.PolicyName = from.Subjects, from.RoleRef, from.Rules, from.Scope, from.Task, from.PolicyName
+	return &asked
 }
 
 // StageApproval is a stage of the approvals of one request.
@@ -332,6 +392,7 @@ func (p *Pins) HashBefore() string {
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expirationTime`
 // +kubebuilder:printcolumn:name="Rules",type=string,JSONPath=`.spec.rules`,priority=1
+// +kubebuilder:printcolumn:name="Extends",type=string,JSONPath=`.spec.extends`,priority=1
 // +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.status.policy.name`,priority=1
 // +kubebuilder:printcolumn:name="Ticket",type=string,JSONPath=`.spec.ticket`,priority=1
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.spec.reason`,priority=1

@@ -30,6 +30,9 @@ const (
 	// task is over: completeWhen errs, or the broker cannot read the task. The
 	// access then lasts to its deadline. An AccessRequest carries it too.
 	ConditionTaskWatched = "TaskWatched"
+	// ConditionExpiresSoon is there, and True, in the last minutes before the deadline
+	// of access that is held. An AccessRequest carries it too.
+	ConditionExpiresSoon = "ExpiresSoon"
 	// ConditionSuspicious is there, and True, when the access was used in a way that
 	// its policy calls suspicious.
 	ConditionSuspicious = "Suspicious"
@@ -80,6 +83,14 @@ const (
 	ReasonWaitingForPermission = "WaitingForPermission"
 	// ReasonWaitingForKind: the API server does not know the kind of the task.
 	ReasonWaitingForKind = "WaitingForKind"
+	// ReasonNotExtendable: the access that a request asks more time of is not held, or
+	// not by its requester, or cannot be extended.
+	ReasonNotExtendable = "NotExtendable"
+	// ReasonDeadline: the deadline comes.
+	ReasonDeadline = "Deadline"
+	// ReasonExtended: another grant has taken the place of this one, and its end is
+	// the moment to look back.
+	ReasonExtended = "Extended"
 	// ReasonTooManyPending: the requester has too many requests waiting for
 	// decisions.
 	ReasonTooManyPending = "TooManyPending"

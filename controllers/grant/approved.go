@@ -54,14 +54,14 @@ func (r *Reconciler) notApprovedIn(ctx context.Context, names resolve.Names, s *
 		return nil, err
 	}
 	p := r.Policies.Compile(object)
-	approval := grant.Approval{Request: request, PolicyUID: object.UID, Match: policy.Find(ctx, []*policy.Policy{p}, want.Ask, s.Spec.NotBefore.Time)}
+	approval := grant.Approval{Request: request, PolicyUID: object.UID, Before: want.Before, Match: policy.Find(ctx, []*policy.Policy{p}, want.Ask, s.Spec.NotBefore.Time)}
 	switch approval.Match.Answer {
 	case policy.Unknown:
 		return nil, errors.New(approval.Match.Message)
 	case policy.Allowed:
 		approval.Outcome = policy.Weigh(policy.Ballot{
 			RequestUID: request.UID, RulesHash: s.Spec.RulesHash, HashBefore: want.Pins.HashBefore(),
-			Requester: request.Spec.Requester, Subjects: identity.Subjects(&request.Spec),
+			Requester: request.Spec.Requester, Subjects: identity.Subjects(request.Asked()),
 			Stages: approval.Match.Stages, Decisions: request.Status.Decisions,
 		})
 		approval.Grant = resolve.NewGrant(request, want, &approval.Match, approval.Outcome, s.Spec.NotBefore.Time)

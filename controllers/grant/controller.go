@@ -54,6 +54,7 @@ type Reconciler struct {
 
 	memory  memory
 	written written
+	claims  claims
 }
 
 // step is a grant on its way to its next status.
@@ -191,4 +192,5 @@ func (r *Reconciler) forget(name string) {
 	r.Metrics.Forget(name)
 	r.memory.forget(name)
 	r.written.drop(name)
+	r.claims.drop(name)
 }

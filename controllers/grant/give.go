@@ -24,6 +24,9 @@ func (r *Reconciler) give(ctx context.Context, s *step) (*ending, error) {
 	if err != nil {
 		return nil, err
 	}
+	if second, err := r.secondToExtend(ctx, s); err != nil || second != nil {
+		return second, err
+	}
 	status := s.Status.DeepCopy()
 	record.SetCondition(&status.Conditions, s.now, v1alpha1.ConditionAdmissionEnforced, enforced, reason, message)
 	status.Bindings = nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -55,19 +56,27 @@ func (r *Reconciler) Judge(ctx context.Context, key reconcile.Request) (reconcil
 const lookAtAll = 2 * time.Minute
 
 // watched records why the broker cannot tell whether the task of an active grant is
-// over, if it cannot, and says when to look again.
+// over, if it cannot, and near the deadline that it comes; and says when to look again.
 func (r *Reconciler) watched(ctx context.Context, s *step, untold *task.Untold) (reconcile.Result, error) {
 	look := min(s.Spec.ExpirationTime.Sub(s.now)+overdueGrace, lookAtAll)
-	if s.Spec.Task == nil {
-		return reconcile.Result{RequeueAfter: look}, nil
+	if warn := grant.WarnAt(s.AccessGrant).Sub(s.now); warn > 0 {
+		look = min(look, warn)
 	}
 	if s.seen.Status.Phase == v1alpha1.GrantActive { // otherwise the write that was made just now brings another look
-		record.SetTaskWatched(&s.Status.Conditions, s.now, untold)
+		if s.Spec.Task != nil {
+			record.SetTaskWatched(&s.Status.Conditions, s.now, untold)
+		}
+		if meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionExpiresSoon) == nil {
+			record.SetExpiresSoon(&s.Status.Conditions, s.now, grant.ExpiresSoon(s.AccessGrant, r.policyNow(ctx, s.AccessGrant), s.now))
+		}
 		if _, err := r.Status.Grant(ctx, s.seen, s.AccessGrant); err != nil {
 			return record.Again(err)
 		}
 	}
-	return reconcile.Result{RequeueAfter: min(look, resolve.LookAgain)}, nil
+	if s.Spec.Task != nil {
+		look = min(look, resolve.LookAgain)
+	}
+	return reconcile.Result{RequeueAfter: look}, nil
 }
 
 // judge looks up the facts and tells whether a grant is over.

@@ -28,7 +28,7 @@ func (r *Reconciler) facts(ctx context.Context, g *v1alpha1.AccessGrant) *grant.
 	l.request = sync.OnceValues(l.readRequest)
 	l.policy = sync.OnceValues(l.readPolicy)
 	return &grant.Facts{
-		Request: l.request, Policy: l.policy, Refusal: l.refusal, Usage: sync.OnceValues(l.usage), Lock: l.lock, Task: l.task, Roles: l.roles,
+		Request: l.request, Policy: l.policy, Refusal: l.refusal, Usage: sync.OnceValues(l.usage), Lock: l.lock, Before: l.before, Successor: l.successor, Task: l.task, Roles: l.roles,
 		ServiceAccount: func(namespace, name string) (types.UID, error) {
 			return l.uid(client.ObjectKey{Namespace: namespace, Name: name}, resolve.ServiceAccountMetadata())
 		},
@@ -178,7 +178,7 @@ func (l *look) requestAsMap() (map[string]any, error) {
 	if request == nil {
 		return nil, errors.New("read request: there is none")
 	}
-	return resolve.AsMap(request)
+	return resolve.RequestAsMap(request)
 }
 
 // ask returns what was asked for, as the grant records it, without the namespaces.
@@ -188,11 +188,14 @@ func (l *look) ask() (*policy.Request, error) {
 		return nil, err
 	}
 	g := l.g
-	duration := g.Spec.ExpirationTime.Sub(g.Spec.NotBefore.Time)
+	duration := g.Spec.ExpirationTime.Sub(grant.Begin(g))
 	ask := &policy.Request{
 		Object: object, Namespace: g.Spec.RequestRef.Namespace, Requester: g.Spec.Requester,
 		RoleRef: g.Spec.RoleRef, Rules: g.Spec.Rules, Cluster: g.Spec.Cluster, Duration: &duration, HasTask: g.Spec.Task != nil,
 		Issued: grant.Issued(g),
+	}
+	if g.Spec.Extends != nil {
+		ask.Extends = grant.ExtensionOf(g.Spec.Extends, g)
 	}
 	for _, s := range g.Spec.Subjects {
 		ask.Subjects = append(ask.Subjects, s.Subject)

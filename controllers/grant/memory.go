@@ -29,6 +29,9 @@ type remembered struct {
 	// struck is why the access was struck, until that is recorded: the cause may be
 	// gone by then.
 	struck *ending
+	// settled is true when nothing can come any more from the grant that this one
+	// extends.
+	settled bool
 	// weighed has the versions of the policy and namespaces that last allowed the
 	// grant.
 	weighed string
@@ -139,4 +142,37 @@ func (w *written) drop(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.grants, name)
+}
+
+// claims are the grants that give, or have given, more time to others, by the UID of
+// what they extend: two requests must not extend one access, each with a grant of its
+// own. What was given before a restart the cache shows.
+type claims struct {
+	mu     sync.Mutex
+	grants map[types.UID]string
+}
+
+// take claims what a grant extends, unless another grant has.
+func (c *claims) take(g *v1alpha1.AccessGrant) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.grants == nil {
+		c.grants = map[types.UID]string{}
+	}
+	by, taken := c.grants[g.Spec.Extends.UID]
+	if !taken {
+		c.grants[g.Spec.Extends.UID] = g.Name
+	}
+	return !taken || by == g.Name
+}
+
+// drop lets go of what a grant claimed.
+func (c *claims) drop(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for of, by := range c.grants {
+		if by == name {
+			delete(c.grants, of)
+		}
+	}
 }

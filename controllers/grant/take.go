@@ -49,6 +49,7 @@ func (r *Reconciler) take(ctx context.Context, s *step, end *ending) (reconcile.
 	status.EndedTime = &metav1.Time{Time: gone}
 	status.EndReason, status.EndedBy = end.Reason, end.By
 	record.SetCondition(&status.Conditions, gone, v1alpha1.ConditionAccessGiven, metav1.ConditionFalse, string(end.Reason), end.Message+late(s.AccessGrant, gone))
+	meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionExpiresSoon) // it did
 	status.Credential = record.Unsealed(status.Credential)
 	record.Removed(&status.Conditions, remaining, left, gone)
 	if err := r.write(ctx, s); err != nil {

@@ -87,6 +87,9 @@ type step struct {
 	wait time.Duration
 	// taskWaits says what the task waits for before it runs.
 	taskWaits string
+	// found is true when it was found just now what the request extends. That is
+	// recorded before a grant is written, which is checked against it.
+	found bool
 }
 
 func (s *step) set(kind string, status metav1.ConditionStatus, reason, message string) {
@@ -133,9 +136,12 @@ func (r *Reconciler) advance(ctx context.Context, s *step) error {
 		s.end(v1alpha1.RequestCompleted, v1alpha1.ReasonWithdrawn, out.Message)
 		return nil
 	}
+	if err := r.extends(ctx, s); err != nil || s.Status.Phase.Ended() {
+		return err
+	}
 	if locks, err := resolve.Locks(ctx, r.Client); err != nil {
 		return err
-	} else if l := lock.On(lock.OfRequest(&s.Spec), locks, s.now); l != nil {
+	} else if l := lock.On(lock.OfRequest(s.Asked()), locks, s.now); l != nil {
 		s.end(v1alpha1.RequestDenied, string(v1alpha1.EndLocked), lock.Why(l)+"; ask again when the lock is gone")
 		return nil
 	}
@@ -147,11 +153,11 @@ func (r *Reconciler) advance(ctx context.Context, s *step) error {
 		return nil
 	}
 	match, err := r.match(ctx, s, want)
-	if err != nil || match == nil {
+	if err != nil || match == nil || !sameAsBefore(s, want, match) {
 		return err
 	}
-	outcome := weigh(s, match.Duration)
-	if s.Status.Phase.Ended() || !outcome.Approved || !started(s) || !taskIsThere(s, want) {
+	outcome := weigh(s, want, match.Duration)
+	if s.Status.Phase.Ended() || !outcome.Approved || s.found || !started(s) || !taskIsThere(s, want) {
 		return nil
 	}
 	return r.write(ctx, s, want, match, outcome)
@@ -216,7 +222,7 @@ func (r *Reconciler) lapse(ctx context.Context, s *step) error {
 	}
 	since := s.CreationTimestamp.Time
 	if s.Status.Phase == v1alpha1.RequestApproved {
-		if s.Spec.Task == nil {
+		if s.Asked().Task == nil {
 			return nil
 		}
 		if s.Spec.StartTime != nil && s.Spec.StartTime.After(since) {
@@ -230,7 +236,7 @@ func (r *Reconciler) lapse(ctx context.Context, s *step) error {
 	}
 	message := fmt.Sprintf("not decided within %s; ask again", text.Duration(timeout))
 	if c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionApproved); c != nil && c.Reason == v1alpha1.ReasonWaitingForTask {
-		message = fmt.Sprintf("%s %s did not begin within %s (%s); ask again", s.Spec.Task.Kind, s.Spec.Task.Name, text.Duration(timeout), c.Message)
+		message = fmt.Sprintf("%s %s did not begin within %s (%s); ask again", s.Asked().Task.Kind, s.Asked().Task.Name, text.Duration(timeout), c.Message)
 	}
 	s.end(v1alpha1.RequestLapsed, v1alpha1.ReasonLapsed, message)
 	return nil
@@ -244,7 +250,7 @@ func started(s *step) bool {
 	s.Status.Phase = v1alpha1.RequestApproved
 	s.wait = 0
 	s.until(s.Spec.StartTime.Time)
-	if s.Spec.Task != nil {
+	if s.Asked().Task != nil {
 		s.until(s.now.Add(resolve.LookAgain))
 	}
 	s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonWaitingForStart, "approved; waits for "+text.Moment(s.Spec.StartTime.Time))

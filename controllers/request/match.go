@@ -71,7 +71,7 @@ func (r *Reconciler) match(ctx context.Context, s *step, want *resolve.Resolved)
 
 // weigh counts the decisions. It ends the request when somebody decided to end it,
 // and otherwise says whose approval is missing.
-func weigh(s *step, duration time.Duration) policy.Outcome {
+func weigh(s *step, want *resolve.Resolved, duration time.Duration) policy.Outcome {
 	outcome := policy.Weigh(policy.BallotOf(s.AccessRequest))
 	s.Status.Approvals = outcome.Stages
 	switch {
@@ -81,7 +81,7 @@ func weigh(s *step, duration time.Duration) policy.Outcome {
 		s.end(v1alpha1.RequestRevoked, string(v1alpha1.EndRevoked), outcome.Message)
 	case outcome.Withdrawn:
 		s.end(v1alpha1.RequestCompleted, v1alpha1.ReasonWithdrawn, outcome.Message)
-	case s.over(outcome.Caps, duration):
+	case s.over(outcome.Caps, want.Before, duration):
 	case !outcome.Approved:
 		s.Status.Phase = v1alpha1.RequestPending
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionFalse, v1alpha1.ReasonWaitingForApproval, outcome.Message)
@@ -91,12 +91,19 @@ func weigh(s *step, duration time.Duration) policy.Outcome {
 
 // over ends a request of which an approver allowed so little that nothing is left of it:
 // nobody else is asked in vain.
-func (s *step) over(caps []policy.Cap, duration time.Duration) bool {
+func (s *step) over(caps []policy.Cap, before *v1alpha1.AccessGrant, duration time.Duration) bool {
 	begin := s.now
 	if s.Spec.StartTime != nil && s.Spec.StartTime.After(begin) {
 		begin = s.Spec.StartTime.Time
 	}
+	if before != nil {
+		begin = before.Spec.ExpirationTime.Time
+	}
 	end, by := policy.Capped(begin, begin.Add(duration), caps)
+	if before != nil && !end.Truncate(time.Second).After(begin) {
+		s.end(v1alpha1.RequestDenied, v1alpha1.ReasonDenied, fmt.Sprintf("%s approved it until %s, and the access is given until %s anyway", by, text.Moment(end), text.Moment(begin)))
+		return true
+	}
 	if !end.Truncate(time.Second).After(begin) {
 		s.end(v1alpha1.RequestLapsed, v1alpha1.ReasonLapsed, fmt.Sprintf("%s approved it until %s, and it could not begin before that; ask again", by, text.Moment(end)))
 		return true

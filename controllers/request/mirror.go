@@ -41,6 +41,9 @@ func mirror(s *step, g *v1alpha1.AccessGrant) {
 		s.Status.Phase = v1alpha1.RequestActive
 		s.Status.Credential = g.Status.Credential.DeepCopy()
 		mirrorTask(s, g)
+		if soon := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionExpiresSoon); soon != nil {
+			meta.SetStatusCondition(&s.Status.Conditions, *soon)
+		}
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonApproved, approvedBy(g))
 		reason, message := v1alpha1.ReasonGranted, fmt.Sprintf("%s in %s for %s until %s",
 			g.Spec.Summary.Role, g.Spec.Summary.Scope, g.Spec.Summary.Subjects, text.Moment(g.Spec.ExpirationTime.Time))

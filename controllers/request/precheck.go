@@ -66,7 +66,7 @@ func (r *Reconciler) precheck(ctx context.Context, s *step, match *policy.Match,
 // grantedBefore refuses a request that repeats a granted one that the broker deleted
 // after its retention.
 func (r *Reconciler) grantedBefore(ctx context.Context, request *v1alpha1.AccessRequest) error {
-	if request.Spec.Task != nil {
+	if !grant.Repeats(request) {
 		return nil
 	}
 	g, err := record.Forgotten(ctx, r.Live, grant.Likeness(request))

@@ -14,7 +14,7 @@ import (
 // taskNotOver fails a request whose task is over already, before anyone is asked and
 // again at the grant, and reports a completeWhen that errs.
 func taskNotOver(s *step, want *resolve.Resolved) bool {
-	if s.Spec.Task == nil {
+	if s.Asked().Task == nil {
 		return true
 	}
 	s.until(s.now.Add(resolve.LookAgain))
@@ -24,7 +24,7 @@ func taskNotOver(s *step, want *resolve.Resolved) bool {
 	}
 	state, why, err := task.Evaluate(want.Task, want.CompleteWhen, task.Access{Request: want.Ask.Object, Granted: s.now})
 	if state.Over() {
-		s.end(v1alpha1.RequestFailed, v1alpha1.ReasonTaskOver, fmt.Sprintf("the task is over already: %s; %s", why, task.Another(resolve.KindOf(*s.Spec.Task).GroupKind())))
+		s.end(v1alpha1.RequestFailed, v1alpha1.ReasonTaskOver, fmt.Sprintf("the task is over already: %s; %s", why, task.Another(resolve.KindOf(*s.Asked().Task).GroupKind())))
 		return false
 	}
 	var untold *task.Untold
@@ -40,7 +40,7 @@ func taskNotOver(s *step, want *resolve.Resolved) bool {
 
 // taskIsThere holds an approved request back until its task exists and runs.
 func taskIsThere(s *step, want *resolve.Resolved) bool {
-	ref := s.Spec.Task
+	ref := s.Asked().Task
 	switch {
 	case ref == nil:
 		return true
@@ -62,6 +62,6 @@ func (s *step) lostItsTask(want *resolve.Resolved) bool {
 		return false
 	}
 	s.end(v1alpha1.RequestFailed, string(v1alpha1.EndTaskGone),
-		fmt.Sprintf("%s %s was deleted or replaced before the access was given: ask again", s.Spec.Task.Kind, s.Spec.Task.Name))
+		fmt.Sprintf("%s %s was deleted or replaced before the access was given: ask again", s.Asked().Task.Kind, s.Asked().Task.Name))
 	return true
 }

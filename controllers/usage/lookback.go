@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/record"
@@ -54,7 +55,11 @@ func (r *Reconciler) lookBack(ctx context.Context, g *v1alpha1.AccessGrant, u *v
 		}
 		u, toTheEnd = whole, whole.Status.Until != nil && whole.Status.Until.After(g.Status.EndedTime.Time)
 		window := grant.WindowOf(g, u)
-		left, err := r.leftOf(ctx, g, u)
+		var left record.Left
+		created, seen, err := r.usedBefore(ctx, g, u)
+		if err == nil {
+			left, err = r.leftOf(ctx, g, created)
+		}
 		if err != nil && now.Before(g.Status.EndedTime.Add(readPatience)) {
 			return reconcile.Result{}, fmt.Errorf("look for what was created: %w", err)
 		}
@@ -62,7 +67,26 @@ func (r *Reconciler) lookBack(ctx context.Context, g *v1alpha1.AccessGrant, u *v
 		found = record.Found{Findings: record.NewFindings(g, u), LeftBehind: len(left.Exist)}
 		record.SetSuspicious(conditions, now, u, found)
 		record.SetUsed(conditions, now, u, window, toTheEnd)
-		record.SetLeftBehind(conditions, now, left, window, toTheEnd)
+		record.SetLeftBehind(conditions, now, left, window, toTheEnd && seen)
+		if g.Status.EndReason == v1alpha1.EndExtended {
+			found.LeftBehind = 0
+			record.SetLeftToExtension(conditions, now, len(left.Exist))
+		}
+	}
+	if held, err := r.heldOn(ctx, g); err != nil {
+		return reconcile.Result{}, err
+	} else if held {
+		// Its sessions are within the access of its extension: none is reported or ended.
+		if err := r.Status.Usage(ctx, g, next, found); err != nil {
+			return record.Again(err)
+		}
+		r.memory.note(u, func(m *remembered) {
+			m.lookedBack, m.sessions, m.again = true, sessionsOf(u), time.Time{}
+			if len(u.Status.Sessions) > 0 {
+				m.again = now.Add(chainAgain)
+			}
+		})
+		return later(cmp.Or(r.memory.settled(u, now), never)), nil
 	}
 	evictions, tried := r.evict(ctx, g, u)
 	open := record.SetSessionsOpen(conditions, now, u, evictions, grant.WindowOf(g, u), toTheEnd)
@@ -82,6 +106,52 @@ func (r *Reconciler) lookBack(ctx context.Context, g *v1alpha1.AccessGrant, u *v
 		m.tries++
 	})
 	return later(cmp.Or(r.memory.settled(u, now), never)), nil
+}
+
+// chainAgain is how often to look whether an extension still holds the access of a
+// grant that has ended with sessions open.
+const chainAgain = 5 * time.Second
+
+// heldOn tells whether the access of a grant that was extended is held on, by its
+// extension or by one of that.
+func (r *Reconciler) heldOn(ctx context.Context, g *v1alpha1.AccessGrant) (bool, error) {
+	if g.Status.EndReason != v1alpha1.EndExtended {
+		return false, nil
+	}
+	chain := &v1alpha1.AccessGrantList{}
+	if err := r.Client.List(ctx, chain, client.MatchingFields{cached.ByFirst: grant.FirstOf(g)}, client.UnsafeDisableDeepCopy); err != nil {
+		return false, fmt.Errorf("list extensions: %w", err)
+	}
+	for i := range chain.Items {
+		if chain.Items[i].UID != g.UID {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// usedBefore adds what was created with the grants that a grant extends: what is left
+// behind is told at the end of the last of them. seen is false when one of them was not
+// observed, or its record is gone.
+func (r *Reconciler) usedBefore(ctx context.Context, g *v1alpha1.AccessGrant, u *v1alpha1.AccessUsage) (all *v1alpha1.AccessUsage, seen bool, err error) {
+	if g.Spec.Extends == nil || g.Status.EndReason == v1alpha1.EndExtended {
+		return u, true, nil
+	}
+	all = u.DeepCopy()
+	for e := g.Spec.Extends; e != nil; {
+		was, used := &v1alpha1.AccessGrant{}, &v1alpha1.AccessUsage{}
+		err := errors.Join(r.Live.Get(ctx, client.ObjectKey{Name: e.Name}, was), r.Live.Get(ctx, client.ObjectKey{Name: e.Name}, used))
+		if apierrors.IsNotFound(err) || err == nil && (was.UID != e.UID || !grant.HasUsage(was, used)) {
+			return all, false, nil
+		}
+		if err != nil {
+			return nil, false, fmt.Errorf("read the use of the grant that it extends: %w", err)
+		}
+		all.Status.Created = append(all.Status.Created, used.Status.Created...)
+		all.Status.More.Created += used.Status.More.Created
+		e = was.Spec.Extends
+	}
+	return all, true, nil
 }
 
 // comesAndGoes tells what is created all the time and is nothing to leave behind:

@@ -22,6 +22,8 @@ const (
 	ByPolicy    = "policy"    // grants, by the name of their policy
 	ByObject    = "object"    // grants, by ObjectKey of their namespaces and ServiceAccounts
 	ByGrant     = "grant"     // what grants own, by the name of the grant
+	ByExtended  = "extended"  // requests and grants, by the name of the grant that they extend
+	ByFirst     = "first"     // grants that extend others, by the name of the first grant
 
 	// Open is the one value of ByOpen.
 	Open = "true"
@@ -55,8 +57,8 @@ func Index(ctx context.Context, indexer client.FieldIndexer, owned ...client.Obj
 			return only(AsksPeople(r), r.Spec.Requester.Username)
 		})},
 		{&v1alpha1.AccessRequest{}, ByOpen, ofOpenRequest(func(*v1alpha1.AccessRequest) []string { return []string{Open} })},
-		{&v1alpha1.AccessRequest{}, ByRole, ofOpenRequest(func(r *v1alpha1.AccessRequest) []string { return roleKeys(r.Spec.RoleRef) })},
-		{&v1alpha1.AccessRequest{}, ByTask, ofOpenRequest(func(r *v1alpha1.AccessRequest) []string { return taskKeys(r.Spec.Task, r.Namespace) })},
+		{&v1alpha1.AccessRequest{}, ByRole, ofOpenRequest(func(r *v1alpha1.AccessRequest) []string { return roleKeys(r.Asked().RoleRef) })},
+		{&v1alpha1.AccessRequest{}, ByTask, ofOpenRequest(func(r *v1alpha1.AccessRequest) []string { return taskKeys(r.Asked().Task, r.Namespace) })},
 		{&v1alpha1.AccessRequest{}, ByAwaited, ofOpenRequest(awaitedObjects)},
 		{&v1alpha1.AccessGrant{}, ByRole, ofLiveGrant(func(g *v1alpha1.AccessGrant) []string { return roleKeys(g.Spec.RoleRef) })},
 		{&v1alpha1.AccessGrant{}, ByPolicy, ofLiveGrant(func(g *v1alpha1.AccessGrant) []string { return []string{g.Spec.PolicyRef.Name} })},
@@ -68,6 +70,16 @@ func Index(ctx context.Context, indexer client.FieldIndexer, owned ...client.Obj
 		})},
 		{&v1alpha1.AccessGrant{}, ByObject, ofLiveGrant(pinnedObjects)},
 	}
+	indexes = append(indexes,
+		index{&v1alpha1.AccessRequest{}, ByExtended, ofOpenRequest(func(r *v1alpha1.AccessRequest) []string {
+			if r.Status.Extended == nil {
+				return nil
+			}
+			return []string{r.Status.Extended.Grant.Name}
+		})},
+		index{&v1alpha1.AccessGrant{}, ByExtended, ofExtension(func(e *v1alpha1.GrantExtended) string { return e.Name })},
+		index{&v1alpha1.AccessGrant{}, ByFirst, ofExtension(func(e *v1alpha1.GrantExtended) string { return e.First })},
+	)
 	for _, o := range owned {
 		indexes = append(indexes, index{o, ByGrant, func(o client.Object) []string {
 			name := o.GetLabels()[v1alpha1.LabelGrant]
@@ -105,6 +117,15 @@ func ofLiveGrant(keys func(*v1alpha1.AccessGrant) []string) func(client.Object) 
 		}
 		return keys(o.(*v1alpha1.AccessGrant))
 	}
+}
+
+func ofExtension(key func(*v1alpha1.GrantExtended) string) func(client.Object) []string {
+	return ofLiveGrant(func(g *v1alpha1.AccessGrant) []string {
+		if g.Spec.Extends == nil {
+			return nil
+		}
+		return []string{key(g.Spec.Extends)}
+	})
 }
 
 func roleKeys(ref *v1alpha1.RoleRef) []string {
@@ -161,7 +182,7 @@ func awaitedObjects(request *v1alpha1.AccessRequest) []string {
 		}
 		return keys
 	}
-	if scope := request.Spec.Scope; scope != nil {
+	if scope := request.Asked().Scope; scope != nil {
 		for _, name := range scope.Namespaces {
 			keys = append(keys, ObjectKey("", name))
 		}
@@ -169,7 +190,7 @@ func awaitedObjects(request *v1alpha1.AccessRequest) []string {
 			keys = append(keys, AnyNamespace)
 		}
 	}
-	for _, s := range request.Spec.Subjects {
+	for _, s := range request.Asked().Subjects {
 		if s.Kind == v1alpha1.ServiceAccountKind {
 			keys = append(keys, ObjectKey(s.Namespace, s.Name))
 		}

@@ -65,6 +65,10 @@ func (in *interner) request(r *v1alpha1.AccessRequest) {
 	intern(&r.Kind, &r.APIVersion, &r.Namespace, &r.GenerateName, &r.Spec.Reason, &r.Spec.Ticket, &r.Status.RulesHash)
 	r.Spec.Requester = share(&in.requesters, r.Spec.Requester.Username, r.Spec.Requester)
 	in.role(&r.Spec.RoleRef)
+	if of := r.Status.Extended; of != nil {
+		in.role(&of.RoleRef)
+		of.Rules = share(&in.rules, r.Status.RulesHash, of.Rules)
+	}
 	status := &r.Status
 	if status.Policy != nil {
 		for i := range status.Approvals {

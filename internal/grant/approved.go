@@ -25,6 +25,8 @@ type Approval struct {
 	// Outcome of the decisions; Grant is the grant that follows from them.
 	Outcome policy.Outcome
 	Grant   *v1alpha1.AccessGrant
+	// Before is the grant that it extends, nil when it extends none.
+	Before *v1alpha1.AccessGrant
 }
 
 // NotApproved returns an end when a grant is not what was approved; it is asked
@@ -56,7 +58,7 @@ func NotApproved(g *v1alpha1.AccessGrant, a Approval, now time.Time) *End {
 		return no("it begins before the startTime of the request")
 	case request.CreationTimestamp.Sub(g.Spec.NotBefore.Time) > maxClockSkew, g.Spec.ExpirationTime.After(approved.Spec.ExpirationTime.Time), g.Spec.NotBefore.Sub(now) > maxClockSkew:
 		return no("it lasts from %s until %s", text.Moment(g.Spec.NotBefore.Time), text.Moment(g.Spec.ExpirationTime.Time))
-	case request.Spec.Task != nil && approved.Spec.Task == nil:
+	case request.Asked().Task != nil && approved.Spec.Task == nil:
 		return no("its task does not exist")
 	case !same(g.Spec.Requester, approved.Spec.Requester), !same(g.Spec.Subjects, approved.Spec.Subjects), !same(g.Spec.Task, approved.Spec.Task):
 		return no("requester, subjects or task differ from the request's")
@@ -68,6 +70,13 @@ func NotApproved(g *v1alpha1.AccessGrant, a Approval, now time.Time) *End {
 		return !slices.Contains(approved.Spec.Namespaces, ns)
 	}):
 		return no("its scope is not the request's")
+	case !same(g.Spec.Extends, approved.Spec.Extends):
+		return no("it extends another grant than its request does")
+	}
+	if a.Before != nil {
+		if why := NotTheSame(g, a.Before); why != "" {
+			return no("%s", why)
+		}
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ func whole(changes ...ofGrant) *v1alpha1.AccessGrant {
 		s.PolicyRef = v1alpha1.PolicyRef{ObjectRef: v1alpha1.ObjectRef{Name: "prod", UID: "policy"}, Generation: 1}
 		s.Task = &v1alpha1.GrantTask{TaskRef: v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}, UID: "job"}
 		s.RoleUID, s.RulesHash = "role", "as approved"
+		s.Extends = &v1alpha1.GrantExtended{ObjectRef: v1alpha1.ObjectRef{Name: "first", UID: "first"}, Extensions: 1, First: "first", ExpirationTime: given}
 		s.RoleRules = []string{"get,list pods"}
 	}}, changes...)...)
 	for _, o := range Objects(g) {
@@ -55,7 +56,11 @@ func fine() *Facts {
 		Refusal: func() (string, error) { return "", nil },
 		Usage:   func() (*v1alpha1.AccessUsage, error) { return nil, nil },
 		Lock:    func(bool) (*v1alpha1.AccessLock, error) { return nil, nil },
-		Task:    func() (TaskNow, error) { return TaskNow{State: task.Running}, nil },
+		Before: func() (*Before, error) {
+			return &Before{Grant: &v1alpha1.AccessGrant{}, Request: &v1alpha1.AccessRequest{}, End: func() (*End, error) { return nil, nil }}, nil
+		},
+		Successor: func() (*v1alpha1.AccessGrant, error) { return nil, nil },
+		Task:      func() (TaskNow, error) { return TaskNow{State: task.Running}, nil },
 		Roles: func() RolesNow {
 			return RolesNow{Each: []RoleNow{{UID: "role", Approved: "role"}}, Fingerprint: "as approved"}
 		},
@@ -159,6 +164,24 @@ func lockIs(cached bool) change {
 	}
 }
 
+// beforeIs changes the grant that is extended.
+func beforeIs(edit func(*Before)) change {
+	return func(f, rest *Facts) {
+		f.Before = func() (*Before, error) {
+			b, err := rest.Before()
+			edit(b)
+			return b, err
+		}
+	}
+}
+
+// endedBefore is that it ended, for a reason.
+func endedBefore(reason v1alpha1.EndReason) change {
+	return beforeIs(func(b *Before) {
+		b.Grant.Status.Phase, b.Grant.Status.EndReason, b.Grant.Status.EndedBy = v1alpha1.GrantEnded, reason, "bob"
+	})
+}
+
 func taskIs(now TaskNow, err error) change {
 	return func(f, _ *Facts) { f.Task = func() (TaskNow, error) { return now, err } }
 }
@@ -200,6 +223,28 @@ var over = map[string]map[string]struct {
 			lockIs(false)(f, rest)
 			f.Intact = func(Object) (bool, error) { return false, nil }
 		}, v1alpha1.EndLocked, ""},
+	},
+	"before": {
+		"is revoked": {beforeIs(func(b *Before) {
+			b.Request.Spec.Requester.Username = "alice"
+			b.Request.Status.Approvals = []v1alpha1.StageApproval{{Name: "sre", From: []v1alpha1.PolicySubject{{Kind: "User", Name: "bob"}}}}
+			b.Request.Status.Decisions = []v1alpha1.Decision{{Username: "bob", Verdict: v1alpha1.VerdictRevoke}}
+		}), v1alpha1.EndRevoked, "AccessGrant first, which it extends, ended: revoked by bob"},
+		"is to end": {beforeIs(func(b *Before) {
+			b.End = func() (*End, error) { return endf(v1alpha1.EndPolicyGone, "AccessPolicy prod was deleted"), nil }
+		}), v1alpha1.EndPolicyGone, "which it extends, ended: AccessPolicy prod was deleted"},
+		"ended otherwise":        {endedBefore(v1alpha1.EndSuspicious), v1alpha1.EndSuspicious, "which it extends, ended: Suspicious"},
+		"is extended by another": {endedBefore(v1alpha1.EndExtended), v1alpha1.EndNotGrantable, "another request extended the access of AccessGrant first first"},
+		"is gone":                {beforeIs(func(b *Before) { b.Grant, b.Request = nil, nil }), v1alpha1.EndGrantDeleted, "is gone"},
+	},
+	"extended": {
+		"has a successor": {func(f, _ *Facts) {
+			f.Successor = func() (*v1alpha1.AccessGrant, error) {
+				next := whole()
+				next.Name, next.Spec.RequestRef.Name = "more-1", "more"
+				return next, nil
+			}
+		}, v1alpha1.EndExtended, "extended by AccessRequest payments/more until 2026-07-15T12:00:00Z: AccessGrant more-1 holds the access now"},
 	},
 	"policy": {
 		"is gone":          {func(f, _ *Facts) { f.Policy = func() (*v1alpha1.AccessPolicy, error) { return nil, nil } }, v1alpha1.EndPolicyGone, "prod was deleted"},
@@ -276,6 +321,13 @@ var unknown = map[string]func(*Facts){
 	"policy":          func(f *Facts) { f.Policy = func() (*v1alpha1.AccessPolicy, error) { return nil, errUnknown } },
 	"refusal":         func(f *Facts) { f.Refusal = func() (string, error) { return "", errUnknown } },
 	"usage":           func(f *Facts) { f.Usage = func() (*v1alpha1.AccessUsage, error) { return nil, errUnknown } },
+	"what it extends": func(f *Facts) { f.Before = func() (*Before, error) { return nil, errUnknown } },
+	"the end of that": func(f *Facts) {
+		f.Before = func() (*Before, error) {
+			return &Before{Grant: &v1alpha1.AccessGrant{}, End: func() (*End, error) { return nil, errUnknown }}, nil
+		}
+	},
+	"the successor":   func(f *Facts) { f.Successor = func() (*v1alpha1.AccessGrant, error) { return nil, errUnknown } },
 	"lock":            func(f *Facts) { f.Lock = func(bool) (*v1alpha1.AccessLock, error) { return nil, errUnknown } },
 	"task":            func(f *Facts) { f.Task = func() (TaskNow, error) { return TaskNow{}, errUnknown } },
 	"a role":          func(f *Facts) { rolesAre("as approved", RoleNow{Err: errUnknown})(f, nil) },

@@ -26,6 +26,12 @@ type Facts struct {
 	// there is none. Live asks the API server, which may know of one that the cache does
 	// not show yet.
 	Lock func(live bool) (*v1alpha1.AccessLock, error)
+	// Before is the grant that this one gives more time to, nil when nothing can come
+	// from there any more. It is asked only of an extension.
+	Before func() (*Before, error)
+	// Successor is the grant that holds the access in place of this one, nil when there
+	// is none.
+	Successor func() (*v1alpha1.AccessGrant, error)
 	// Task of the grant; asked only when it has one.
 	Task func() (TaskNow, error)
 	// Roles that the grant binds; asked only when it binds roles that exist.

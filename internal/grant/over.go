@@ -47,6 +47,11 @@ func Over(g *v1alpha1.AccessGrant, facts *Facts, now time.Time) (*End, error) {
 	if end := Expired(g, now); end != nil {
 		return end, nil
 	}
+	return OverEarly(g, facts, now)
+}
+
+// OverEarly is Over without the deadline: whether somebody or something ended it.
+func OverEarly(g *v1alpha1.AccessGrant, facts *Facts, now time.Time) (*End, error) {
 	var errs []error
 	for _, row := range ends {
 		end, err := row.over(g, facts, now)
@@ -67,6 +72,8 @@ var ends = []struct {
 	{"deleted", deleted},
 	{"request", requestOver},
 	{"locked", locked},
+	{"before", beforeOver},
+	{"extended", extendedOver},
 	{"policy", policyOver},
 	{"suspicious", suspiciousOver},
 	{"idle", idleOver},

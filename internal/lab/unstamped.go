@@ -100,7 +100,7 @@ func decideAsOneself(ctx context.Context, c client.Client, resource string, o cl
 	decisions := current.Status.Decisions
 	for _, d := range sent.Status.Decisions {
 		d.Username = me.Username
-		d.Groups, d.OmittedGroups = identity.StoredGroups(me.Groups, d.Verdict, current.Status.Approvers(), current.Spec.Subjects)
+		d.Groups, d.OmittedGroups = identity.StoredGroups(me.Groups, d.Verdict, current.Status.Approvers(), current.Asked().Subjects)
 		if d.RulesHash == "" {
 			d.RulesHash = current.Status.RulesHash
 		}

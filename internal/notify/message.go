@@ -35,6 +35,9 @@ type Data struct {
 	Rules []v1alpha1.PolicyRule `json:"rules,omitempty"`
 	// Scope is the namespaces, the selector, or * for the cluster.
 	Scope string `json:"scope"`
+	// Extends is the request or, in an event of a grant, the grant that this one gives
+	// more time to.
+	Extends string `json:"extends,omitempty"`
 	// Duration and StartTime that were asked for.
 	Duration  string       `json:"duration,omitempty"`
 	StartTime *metav1.Time `json:"startTime,omitempty"`
@@ -96,10 +99,11 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 		Phase:     t.phase,
 		Request:   Ref{Namespace: r.Namespace, Name: r.Name, UID: string(r.UID)},
 		Requester: r.Spec.Requester.Username,
-		Subjects:  strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ","),
-		Role:      text.Role(r.Spec.RoleRef),
-		Rules:     r.Spec.Rules,
-		Scope:     text.Scope(r.Namespace, r.Spec.Scope),
+		Subjects:  strings.Join(text.Subjects(identity.Subjects(r.Asked())), ","),
+		Role:      text.Role(r.Asked().RoleRef),
+		Rules:     r.Asked().Rules,
+		Scope:     text.Scope(r.Namespace, r.Asked().Scope),
+		Extends:   r.Spec.Extends,
 		StartTime: r.Spec.StartTime,
 		Reason:    text.Trim(r.Spec.Reason), Ticket: text.Trim(r.Spec.Ticket),
 		Policy:    ptr.Deref(r.Status.Policy, v1alpha1.PolicyRef{}).Name,
@@ -121,7 +125,7 @@ func requestData(r *v1alpha1.AccessRequest, t transition) Data {
 	case v1alpha1.RequestPending:
 		say(v1alpha1.ConditionApproved, metav1.ConditionFalse)
 		for _, stage := range r.Status.Approvals {
-			from := text.Subjects(identity.Deciders(stage.From, r.Spec.Requester.Username, identity.Subjects(&r.Spec)))
+			from := text.Subjects(identity.Deciders(stage.From, r.Spec.Requester.Username, identity.Subjects(r.Asked())))
 			d.Approvals = append(d.Approvals, Stage{Name: stage.Name, From: from, Count: ptr.Deref(stage.Count, 1), Approved: stage.Approved})
 			d.Approvers = append(d.Approvers, from...)
 		}
@@ -155,14 +159,19 @@ func grantData(g *v1alpha1.AccessGrant, t transition) Data {
 	if g.Spec.RoleRef == nil {
 		d.Rules = g.Spec.Rules
 	}
+	if g.Spec.Extends != nil {
+		d.Extends = g.Spec.Extends.Name
+	}
 	says := t.phase
 	switch t.phase {
 	case string(v1alpha1.GrantActive):
 		return d
+	case string(expiring):
+		says = v1alpha1.ConditionExpiresSoon
 	case string(v1alpha1.GrantEnded), string(v1alpha1.EndIdle):
 		says = v1alpha1.ConditionAccessGiven
 	}
-	if says != v1alpha1.ConditionSuspicious { // that comes before the end
+	if says != v1alpha1.ConditionSuspicious && says != v1alpha1.ConditionExpiresSoon { // that comes before the end
 		d.EndReason, d.EndedBy = string(g.Status.EndReason), g.Status.EndedBy
 	}
 	d.Message = ptr.Deref(meta.FindStatusCondition(g.Status.Conditions, says), metav1.Condition{}).Message
@@ -231,10 +240,14 @@ func slackText(o client.Object, t transition) string {
 	}
 	pending := t.eventType == requestType(v1alpha1.RequestPending)
 	switch {
+	case pending && d.Extends != "":
+		line("*%s* asks for more time of *%s* in *%s*%s", who, what, d.Scope, howLong(d))
 	case pending:
 		line("*%s* asks for *%s* in *%s*%s", who, what, d.Scope, howLong(d))
 	case t.eventType == grantType(v1alpha1.GrantActive):
 		line("*Access given*: %s has %s in %s until %s", who, what, d.Scope, text.Moment(d.ExpirationTime.Time))
+	case t.eventType == grantType(expiring):
+		line("*Access ends soon*: %s, %s in %s", who, what, d.Scope)
 	case t.eventType == usageType(v1alpha1.ConditionSuspicious):
 		line("*Suspicious use* of %s in %s by %s", what, d.Scope, who)
 	case t.eventType == usageType(v1alpha1.ConditionLeftBehind):

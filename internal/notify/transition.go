@@ -26,10 +26,13 @@ var Types = []string{
 	requestType(v1alpha1.RequestPending), requestType(v1alpha1.RequestApproved), requestType(v1alpha1.RequestActive),
 	requestType(v1alpha1.RequestCompleted), requestType(v1alpha1.RequestExpired), requestType(v1alpha1.RequestRevoked),
 	requestType(v1alpha1.RequestDenied), requestType(v1alpha1.RequestLapsed), requestType(v1alpha1.RequestFailed),
-	grantType(v1alpha1.GrantActive), grantType(v1alpha1.GrantEnded),
+	grantType(v1alpha1.GrantActive), grantType(expiring), grantType(v1alpha1.GrantEnded),
 	usageType(v1alpha1.ConditionSuspicious), usageType(string(v1alpha1.EndIdle)),
 	usageType(v1alpha1.ConditionLeftBehind), usageType(v1alpha1.ConditionSessionsOpen),
 }
+
+// expiring is the phase of an event in the last minutes of a grant.
+const expiring v1alpha1.GrantPhase = "Expiring"
 
 func requestType(phase v1alpha1.RequestPhase) string {
 	return requestPrefix + strings.ToLower(string(phase))
@@ -124,6 +127,9 @@ func ofGrant(g *v1alpha1.AccessGrant) []transition {
 		if c := meta.FindStatusCondition(g.Status.Conditions, kind); c != nil && c.Status == metav1.ConditionTrue {
 			observed(kind, c.LastTransitionTime)
 		}
+	}
+	if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionExpiresSoon); c != nil {
+		add(expiring, &c.LastTransitionTime)
 	}
 	found(v1alpha1.ConditionSuspicious)
 	if g.Status.Phase == v1alpha1.GrantEnded && g.Status.EndedTime != nil {

@@ -112,6 +112,11 @@ func TestOfGrant(t *testing.T) {
 	if got := steps(); !slices.Equal(got, []string{"dev.accessbroker.grant.active"}) {
 		t.Errorf("active: %v", got)
 	}
+	g.Status.Conditions = []metav1.Condition{is(v1alpha1.ConditionExpiresSoon, metav1.ConditionTrue, 2)}
+	if got := steps(); !slices.Equal(got, []string{"dev.accessbroker.grant.active", "dev.accessbroker.grant.expiring"}) {
+		t.Errorf("expires soon: %v", got)
+	}
+	g.Status.Conditions = nil
 	g.Status.Phase, g.Status.EndedTime = v1alpha1.GrantEnded, &ended
 	if got := steps(); !slices.Equal(got, []string{"dev.accessbroker.grant.active", "dev.accessbroker.grant.ended"}) {
 		t.Errorf("ended: %v", got)

@@ -79,6 +79,9 @@ when the time is up, the task is done, or somebody says stop.`,
   kubectl access show edit-x7k2p -n payments
   kubectl access approve edit-x7k2p -n payments -m "go ahead"
 
+  # It takes longer
+  kubectl access extend edit-x7k2p -n payments --for 30m --reason "the restore is at 80 %"
+
   # Give it back
   kubectl access release edit-x7k2p -n payments`,
 		Version:       version,
@@ -97,6 +100,7 @@ when the time is up, the task is done, or somebody says stop.`,
 	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = !slices.Contains(shown, f.Name) })
 	root.AddCommand(
 		o.newRequestCommand(),
+		o.newExtendCommand(),
 		o.newRunCommand(),
 		o.newForCommand(),
 		o.newWaitForCommand(),

@@ -132,7 +132,7 @@ func (w *waitFor) askOnce(ctx context.Context, cmd *cobra.Command) (*cluster.Cli
 		return nil, nil, err
 	}
 	if request.Name == "" {
-		if request.Name, err = onceName(&request.Spec, w.uid); err != nil {
+		if request.Name, err = onceName(request.Asked(), w.uid); err != nil {
 			return nil, nil, err
 		}
 		request.GenerateName = ""
@@ -237,7 +237,8 @@ func (w *waitFor) newest(all []v1alpha1.AccessRequest, task *v1alpha1.TaskRef, m
 
 // names tells whether a request is for a task of that UID, as far as it is known.
 func names(r *v1alpha1.AccessRequest, task *v1alpha1.TaskRef, uid types.UID) bool {
-	if r.Spec.Task == nil || r.Spec.Task.Kind != task.Kind || r.Spec.Task.Name != task.Name || groupOf(r.Spec.Task) != groupOf(task) {
+	of := r.Asked().Task
+	if of == nil || of.Kind != task.Kind || of.Name != task.Name || groupOf(of) != groupOf(task) {
 		return false
 	}
 	pins := r.Status.Pins

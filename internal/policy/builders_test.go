@@ -5,6 +5,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -62,7 +63,7 @@ func newPolicy(name string, changes ...ofPolicy) *v1alpha1.AccessPolicy {
 		Namespaces:  &v1alpha1.PolicyNamespaces{Names: list("payments")},
 		MaxDuration: metav1.Duration{Duration: time.Hour},
 	}}
-	p.Name = name
+	p.Name, p.UID = name, types.UID(name)
 	for _, change := range changes {
 		change(&p.Spec)
 	}
@@ -219,6 +220,16 @@ func subjects(subjects ...v1alpha1.Subject) ofRequest {
 }
 
 func lasting(d time.Duration) ofRequest { return func(r *Request) { r.Duration = &d } }
+
+// extendable lets access be extended some times.
+func extendable(times int32) ofPolicy {
+	return func(s *v1alpha1.AccessPolicySpec) { s.MaxExtensions = times }
+}
+
+// extending asks for more of access that a policy of this UID gave.
+func extending(policy types.UID, number int32) ofRequest {
+	return func(r *Request) { r.Extends = &Extension{Policy: policy, Number: number} }
+}
 
 func under(policy string) ofRequest { return func(r *Request) { r.PolicyName = policy } }
 

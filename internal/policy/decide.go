@@ -57,7 +57,7 @@ func BallotOf(request *v1alpha1.AccessRequest) Ballot {
 		RulesHash:  request.Status.RulesHash,
 		HashBefore: request.Status.Pins.HashBefore(),
 		Requester:  request.Spec.Requester,
-		Subjects:   identity.Subjects(&request.Spec),
+		Subjects:   identity.Subjects(request.Asked()),
 		Stages:     request.Status.Approvals,
 		Decisions:  request.Status.Decisions,
 	}

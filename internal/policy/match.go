@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/expression"
@@ -41,6 +42,18 @@ type Request struct {
 	Task map[string]any
 	// Version of the cluster, if a condition reads it.
 	Version Version
+	// Extends is set when the request asks for more time of access that is held.
+	Extends *Extension
+}
+
+// Extension of access that is held.
+type Extension struct {
+	// Policy that decided on that access: it alone decides on more time.
+	Policy types.UID
+	// Number of extensions that there would be with this one.
+	Number int32
+	// From is the deadline of that access: what is asked for begins there.
+	From time.Time
 }
 
 // Namespace is a namespace that access is asked in.
@@ -244,6 +257,7 @@ func (p *Policy) check(ctx context.Context, r Request, now time.Time) *miss {
 		add("requires a task")
 	}
 	p.checkCredential(r, add)
+	p.checkExtension(r, add)
 	if len(m.why) > 0 {
 		return m
 	}
@@ -341,6 +355,20 @@ func (p *Policy) checkCredential(r Request, add addFunc) {
 		add("issues a credential: ask with --credential")
 	case !issues && r.Issued:
 		add("gives the access to the requester's own identity: ask without --credential")
+	}
+}
+
+// checkExtension compares how often access was extended with what the policy allows.
+func (p *Policy) checkExtension(r Request, add addFunc) {
+	most := p.Spec.MaxExtensions
+	switch e := r.Extends; {
+	case e == nil:
+	case e.Policy != p.UID:
+		add("is not the policy that gave the access, only one of its name")
+	case most == 0:
+		add("allows no extensions: ask for new access")
+	case e.Number > most:
+		add("has maxExtensions %d, and this would be extension number %d: ask for new access", most, e.Number)
 	}
 }
 

@@ -184,6 +184,12 @@ func TestFindOne(t *testing.T) {
 		"none, where it issues one":       {list(issues), nil, but("issues a credential: ask with --credential")},
 		"none, where it says Own":         {list(ownOnly), nil, allowed("prod-edit", time.Hour)},
 
+		"extension, where none is allowed": {nil, list(extending("prod-edit", 1)), but("allows no extensions: ask for new access")},
+		"extension":                        {list(extendable(2)), list(extending("prod-edit", 2)), allowed("prod-edit", time.Hour)},
+		"one extension too many":           {list(extendable(2)), list(extending("prod-edit", 3)), but("has maxExtensions 2, and this would be extension number 3: ask for new access")},
+		"extension under another policy":   {list(extendable(2)), list(extending("another", 1)), but("is not the policy that gave the access, only one of its name")},
+		"extension for too long":           {list(extendable(2)), list(extending("prod-edit", 1), lasting(2*time.Hour)), but("allows at most 1h")},
+
 		"condition that holds":             {list(onlyIf("ticket", "request.spec.ticket.startsWith('INC-')", "")), nil, allowed("prod-edit", time.Hour)},
 		"condition that does not":          {list(onlyIf("ticket", "request.spec.ticket.startsWith('CHG-')", "name a change")), nil, but(`has the condition "ticket" (name a change), which does not hold`)},
 		"condition without a message":      {list(onlyIf("ticket", "request.spec.ticket == ''", "")), nil, but(`has the condition "ticket" (request.spec.ticket == ''), which does not hold`)},

@@ -17,12 +17,12 @@ import (
 // over, though nobody asks for access. So when the broker deletes a request, its
 // grant remembers it, and another request of that name and content is not granted. A
 // request that people deleted may be made again. One with a task is bound to what
-// runs now, and may always be made again.
+// runs now, one for more time to what is held now: they may always be made again.
 
 // remember marks the grant of a request that is about to be deleted. It returns true
 // when Forgotten can find the mark, or when there is nothing to remember.
 func (a *Archive) remember(ctx context.Context, request *v1alpha1.AccessRequest) (bool, error) {
-	if request.Status.GrantName == "" || request.Spec.Task != nil {
+	if request.Status.GrantName == "" || !grant.Repeats(request) {
 		return true, nil
 	}
 	likeness := grant.Likeness(request)

@@ -39,7 +39,7 @@ func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
 		zap.String("kind", "AccessRequest"), zap.String("namespace", r.Namespace), zap.String("name", r.Name), zap.String("uid", string(r.UID)),
 		zap.String("phase", string(r.Status.Phase)), zap.String("note", note),
 		zap.String("requester", r.Spec.Requester.Username), zap.Strings("groups", r.Spec.Requester.Groups),
-		zap.String("role", text.Role(r.Spec.RoleRef)), zap.String("policy", policy), zap.String("reason", text.Trim(r.Spec.Reason)), zap.String("ticket", text.Trim(r.Spec.Ticket)),
+		zap.String("role", text.Role(r.Asked().RoleRef)), zap.String("policy", policy), zap.String("reason", text.Trim(r.Spec.Reason)), zap.String("ticket", text.Trim(r.Spec.Ticket)),
 		zap.Strings("decisions", decisions(r.Status.Decisions)), zap.String("grant", r.Status.GrantName))
 }
 
@@ -113,7 +113,7 @@ func (j Journal) policy(was, is *metav1.Condition, p *v1alpha1.AccessPolicy) {
 var asWanted = []string{
 	string(v1alpha1.EndExpired), string(v1alpha1.EndTaskCompleted), string(v1alpha1.EndTaskFailed), string(v1alpha1.EndTaskGone),
 	string(v1alpha1.EndReleased), string(v1alpha1.EndRevoked), string(v1alpha1.EndDenied), string(v1alpha1.EndRequestDeleted),
-	string(v1alpha1.EndIdle),
+	string(v1alpha1.EndIdle), string(v1alpha1.EndExtended),
 	v1alpha1.ReasonWithdrawn,
 }
 

@@ -38,6 +38,9 @@ func (w *Writer) Request(ctx context.Context, before, after *v1alpha1.AccessRequ
 	}
 	w.Metrics.wroteRequest(before, after, now)
 	w.Journal.task(after, before.Status.Conditions, after.Status.Conditions)
+	if c := expiresSoon(before.Status.Conditions, after.Status.Conditions); c != nil {
+		w.Journal.request(v1alpha1.ConditionExpiresSoon, c.Message, after)
+	}
 	if before.Status.Phase != after.Status.Phase {
 		w.Journal.request(string(after.Status.Phase), lastWord(after.Status.Conditions), after)
 	}
@@ -55,6 +58,9 @@ func (w *Writer) Grant(ctx context.Context, before, after *v1alpha1.AccessGrant)
 	if before.Status.Phase != after.Status.Phase {
 		w.Metrics.ended(after)
 		w.Journal.grantPhase(after)
+	}
+	if c := expiresSoon(before.Status.Conditions, after.Status.Conditions); c != nil {
+		w.Journal.grant(v1alpha1.ConditionExpiresSoon, "Watch", c.Message, after)
 	}
 	refused := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionAccessRemoved)
 	if refused != nil && refused.Status == metav1.ConditionFalse && meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionAccessRemoved) == nil {
@@ -123,9 +129,25 @@ func EndRequest(r *v1alpha1.AccessRequest, now time.Time, phase v1alpha1.Request
 		meta.RemoveStatusCondition(&r.Status.Conditions, v1alpha1.ConditionPolicyMatched)
 	}
 	SetCondition(&r.Status.Conditions, now, v1alpha1.ConditionEnded, metav1.ConditionTrue, reason, message)
+	meta.RemoveStatusCondition(&r.Status.Conditions, v1alpha1.ConditionExpiresSoon)
 	if meta.IsStatusConditionTrue(r.Status.Conditions, v1alpha1.ConditionGranted) {
 		SetCondition(&r.Status.Conditions, now, v1alpha1.ConditionGranted, metav1.ConditionFalse, reason, message)
 	}
+}
+
+// SetExpiresSoon says that access ends soon; an empty message says nothing.
+func SetExpiresSoon(conditions *[]metav1.Condition, now time.Time, message string) {
+	if message != "" {
+		SetCondition(conditions, now, v1alpha1.ConditionExpiresSoon, metav1.ConditionTrue, v1alpha1.ReasonDeadline, message)
+	}
+}
+
+// expiresSoon is the condition that says so for the first time, nil when there is none.
+func expiresSoon(before, after []metav1.Condition) *metav1.Condition {
+	if meta.FindStatusCondition(before, v1alpha1.ConditionExpiresSoon) != nil {
+		return nil
+	}
+	return meta.FindStatusCondition(after, v1alpha1.ConditionExpiresSoon)
 }
 
 // lastWord is the message of the last condition that a request has reached.

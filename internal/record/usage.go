@@ -149,6 +149,14 @@ type Left struct {
 	More int64
 }
 
+// SetLeftToExtension sets the condition LeftBehind of a grant whose access another one
+// holds on: exist of what was created with it are there, and the look back at the last
+// of the chain tells of them.
+func SetLeftToExtension(conditions *[]metav1.Condition, now time.Time, exist int) {
+	SetCondition(conditions, now, v1alpha1.ConditionLeftBehind, metav1.ConditionUnknown, v1alpha1.ReasonExtended,
+		fmt.Sprintf("the access was extended: what is left of the objects that were created with it (now %d) is told at the end of the last extension", exist))
+}
+
 // SetLeftBehind sets the condition LeftBehind of a grant that has ended.
 func SetLeftBehind(conditions *[]metav1.Condition, now time.Time, left Left, window grant.Window, toTheEnd bool) {
 	unknown := int64(len(left.Unknown)) + left.More

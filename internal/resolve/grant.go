@@ -15,9 +15,14 @@ import (
 
 // NewGrant is the record of what was approved, complete with its deadline. The
 // deadline is cut to whole seconds, as the API stores it: never later than what was
-// approved. It records only the decisions that counted.
+// approved. It records only the decisions that counted. More time of access that is
+// held begins at the deadline of that access.
 func NewGrant(request *v1alpha1.AccessRequest, want *Resolved, match *policy.Match, outcome policy.Outcome, now time.Time) *v1alpha1.AccessGrant {
-	end, shortenedBy := policy.Capped(now, now.Add(match.Duration), outcome.Caps)
+	begin := now
+	if want.Before != nil {
+		begin = want.Before.Spec.ExpirationTime.Time
+	}
+	end, shortenedBy := policy.Capped(begin, begin.Add(match.Duration), outcome.Caps)
 	g := &v1alpha1.AccessGrant{}
 	g.Name = grant.Name(request.Name, request.UID)
 	controllerutil.AddFinalizer(g, v1alpha1.FinalizerRevoke)
@@ -25,7 +30,7 @@ func NewGrant(request *v1alpha1.AccessRequest, want *Resolved, match *policy.Mat
 		RequestRef:     v1alpha1.RequestRef{Namespace: request.Namespace, ObjectRef: v1alpha1.ObjectRef{Name: request.Name, UID: request.UID}},
 		Requester:      request.Spec.Requester,
 		Subjects:       want.Subjects,
-		RoleRef:        request.Spec.RoleRef,
+		RoleRef:        request.Asked().RoleRef,
 		RoleUID:        want.RoleUID,
 		Namespaces:     want.Namespaces,
 		Cluster:        want.Ask.Cluster,
@@ -45,11 +50,14 @@ func NewGrant(request *v1alpha1.AccessRequest, want *Resolved, match *policy.Mat
 			g.Spec.Decisions = append(g.Spec.Decisions, d)
 		}
 	}
-	if request.Spec.RoleRef == nil {
+	if request.Asked().RoleRef == nil {
 		g.Spec.Rules, g.Spec.RoleRules = want.Rules, nil
 	}
 	if want.Task != nil {
-		g.Spec.Task = &v1alpha1.GrantTask{TaskRef: *request.Spec.Task, UID: want.Task.GetUID()}
+		g.Spec.Task = &v1alpha1.GrantTask{TaskRef: *request.Asked().Task, UID: want.Task.GetUID()}
+	}
+	if want.Before != nil {
+		g.Spec.Extends = grant.Extends(want.Before)
 	}
 	g.Spec.Summary = grant.Summarize(&g.Spec)
 	return g

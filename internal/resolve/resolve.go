@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/grant"
 	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/task"
@@ -53,6 +54,9 @@ type Resolved struct {
 	// it is over.
 	Task         *unstructured.Unstructured
 	CompleteWhen *task.CompleteWhen
+	// Before is the grant of which more time is asked, whether or not it has ended; nil
+	// when none is.
+	Before *v1alpha1.AccessGrant
 }
 
 // Names looks names up in the cache, and what the cache does not have on the API
@@ -85,15 +89,19 @@ func (n Names) Get(ctx context.Context, key client.ObjectKey, object client.Obje
 // Resolve looks up what a request names. Its error is *Impossible when the request
 // can never be granted; any other error means that this is not known now.
 func (n Names) Resolve(ctx context.Context, request *v1alpha1.AccessRequest) (*Resolved, error) {
-	spec := &request.Spec
+	spec := request.Asked()
 	if spec.StartTime != nil && spec.StartTime.Sub(request.CreationTimestamp.Time) > maxStartAhead {
 		return nil, Impossiblef(v1alpha1.ReasonInvalid, "startTime is more than %s after the request: ask again nearer to it", text.Duration(maxStartAhead))
 	}
-	object, err := AsMap(request)
+	object, err := RequestAsMap(request)
 	if err != nil {
 		return nil, err
 	}
-	out := &Resolved{Ask: policy.Request{
+	before, err := n.extended(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	out := &Resolved{Before: before, Ask: policy.Request{
 		Object:     object,
 		Namespace:  request.Namespace,
 		Requester:  spec.Requester,
@@ -104,6 +112,9 @@ func (n Names) Resolve(ctx context.Context, request *v1alpha1.AccessRequest) (*R
 		HasTask:    spec.Task != nil,
 		Issued:     spec.CredentialKey != "",
 	}}
+	if before != nil {
+		out.Ask.Extends = grant.ExtensionOf(grant.Extends(before), before)
+	}
 	if spec.Duration != nil {
 		out.Ask.Duration = &spec.Duration.Duration
 	}
@@ -139,7 +150,7 @@ func withUID(subjects []v1alpha1.GrantSubject) []v1alpha1.GrantSubject {
 }
 
 func (n Names) resolveScope(ctx context.Context, request *v1alpha1.AccessRequest, out *Resolved) error {
-	scope := request.Spec.Scope
+	scope := request.Asked().Scope
 	names := []string{request.Namespace}
 	switch {
 	case scope == nil:
@@ -230,7 +241,7 @@ func (n Names) resolveSubjects(ctx context.Context, out *Resolved) error {
 
 // resolveTask checks whether the object may be a task, and reads it.
 func (n Names) resolveTask(ctx context.Context, request *v1alpha1.AccessRequest, out *Resolved) error {
-	ref := request.Spec.Task
+	ref := request.Asked().Task
 	if ref == nil {
 		return nil
 	}
@@ -245,6 +256,35 @@ func (n Names) resolveTask(ctx context.Context, request *v1alpha1.AccessRequest,
 	}
 	out.Task, out.Ask.Task, out.CompleteWhen = object, object.Object, completeWhen
 	return nil
+}
+
+// extended reads the grant of which a request asks more time, nil when it asks for none.
+func (n Names) extended(ctx context.Context, request *v1alpha1.AccessRequest) (*v1alpha1.AccessGrant, error) {
+	if request.Spec.Extends == "" {
+		return nil, nil
+	}
+	gone := Impossiblef(v1alpha1.ReasonNotExtendable, "the access of AccessRequest %s, which it extends, is not there", request.Spec.Extends)
+	from := request.Status.Extended
+	if from == nil {
+		return nil, gone
+	}
+	before := &v1alpha1.AccessGrant{}
+	err := n.Get(ctx, client.ObjectKey{Name: from.Grant.Name}, before)
+	if apierrors.IsNotFound(err) || (err == nil && before.UID != from.Grant.UID) {
+		return nil, gone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the grant that is to be extended: %w", err)
+	}
+	return before, nil
+}
+
+// RequestAsMap is a request as CEL expressions see it: one for more time has the role,
+// scope and all else of the access that it extends in its spec.
+func RequestAsMap(request *v1alpha1.AccessRequest) (map[string]any, error) {
+	seen := *request
+	seen.Spec = *request.Asked()
+	return AsMap(&seen)
 }
 
 // AsMap is an object as CEL expressions see it.

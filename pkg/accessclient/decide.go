@@ -49,7 +49,7 @@ func (c *Client) Decide(ctx context.Context, shown *v1alpha1.AccessRequest, me v
 	current := shown
 	for {
 		// Stamped from 1.36 on, whatever is written here; before that, checked.
-		decision.Groups, decision.OmittedGroups = identity.StoredGroups(me.Groups, verdict, current.Status.Approvers(), current.Spec.Subjects)
+		decision.Groups, decision.OmittedGroups = identity.StoredGroups(me.Groups, verdict, current.Status.Approvers(), current.Asked().Subjects)
 		patch, err := decisionPatch(current, decision)
 		if err != nil {
 			return nil, false, err

@@ -312,6 +312,34 @@ func TestUnguarded(t *testing.T) {
 		e.WaitFor(t, request, v1alpha1.RequestRevoked)
 		mustNot(t, alice, ns)
 	})
+	attack(t, "forged extension of another role", func(t *testing.T) {
+		ns := e.NewNamespace(t, nil)
+		newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { s.MaxExtensions = 1 })
+		request := e.WaitMatched(t, asks(t, ns, func(s *v1alpha1.AccessRequestSpec) { s.RoleRef.Name = "view" }))
+		decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
+		e.WaitFor(t, request, v1alpha1.RequestActive)
+		more := e.WaitMatched(t, asks(t, ns, moreOf(request.Name)))
+		writes(t, more, func(s *v1alpha1.AccessRequestStatus) { s.Extended.RoleRef.Name = "edit" })
+		mustEnd(t, more, v1alpha1.RequestFailed, "the role would not be the same as in the access that it extends")
+		mustNot(t, alice, ns)
+	})
+	attack(t, "forged extension of somebody else's access", func(t *testing.T) {
+		ns, request := pending(t, func(s *v1alpha1.AccessPolicySpec) { s.MaxExtensions = 1 })
+		decides(t, request, by(request, "bob", v1alpha1.VerdictApprove))
+		request = e.WaitFor(t, request, v1alpha1.RequestActive)
+		g := e.GrantOf(t, request)
+		more := e.Ask(t, dave, ns, func(s *v1alpha1.AccessRequestSpec) {
+			s.Requester = v1alpha1.UserInfo{Username: "dave", Groups: []string{"dev", "system:authenticated"}}
+			moreOf("nothing")(s)
+		})
+		e.WaitFor(t, more, v1alpha1.RequestFailed)
+		writes(t, more, func(s *v1alpha1.AccessRequestStatus) {
+			s.Phase, s.Conditions = v1alpha1.RequestPending, nil
+			s.Extended = &v1alpha1.Extended{RequestUID: request.UID, Grant: v1alpha1.ObjectRef{Name: g.Name, UID: g.UID}, PolicyName: g.Spec.PolicyRef.Name, RoleRef: g.Spec.RoleRef}
+		})
+		mustEnd(t, more, v1alpha1.RequestFailed, "the requester would not be the same")
+		mustNot(t, dave, ns)
+	})
 	attack(t, "forged phase", func(t *testing.T) {
 		ns, request := pending(t, nil)
 		writes(t, request, func(s *v1alpha1.AccessRequestStatus) { s.Phase = v1alpha1.RequestActive })

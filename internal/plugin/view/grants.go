@@ -74,10 +74,19 @@ func Grants(grants []v1alpha1.AccessGrant, used map[string]Use, now time.Time, w
 				cell{"POLICY", g.Spec.PolicyRef.Name},
 				cell{"TICKET", g.Spec.Ticket},
 				cell{"REASON", g.Spec.Reason},
-				cell{"GRANT", g.Name})
+				cell{"GRANT", g.Name},
+				cell{"EXTENDS", extended(g)})
 		}
 		return row
 	})
+}
+
+// extended is the grant that a grant gives more time to, if it does.
+func extended(g *v1alpha1.AccessGrant) string {
+	if g.Spec.Extends == nil {
+		return ""
+	}
+	return g.Spec.Extends.Name
 }
 
 // counted is a number, and nothing where nobody counted.
@@ -119,6 +128,8 @@ type Record struct {
 	Reason     string   `json:"reason"`
 	Request    string   `json:"request"`
 	Grant      string   `json:"grant"`
+	// Extends is the grant that this one gives more time to.
+	Extends string `json:"extends,omitempty"`
 
 	// What it was used for. Nothing is there, not even 0, where nobody observed it:
 	// nothing is known then.
@@ -136,7 +147,7 @@ type Record struct {
 // RecordColumns are the headers of a row.
 var RecordColumns = []string{
 	"given", "requester", "subjects", "role", "cluster", "namespaces", "phase", "expires", "ended", "endReason", "endedBy",
-	"accessRemoved", "standingAccess", "approvedBy", "policy", "ticket", "reason", "request", "grant",
+	"accessRemoved", "standingAccess", "approvedBy", "policy", "ticket", "reason", "request", "grant", "extends",
 	"calls", "refusedCalls", "lastCall", "suspicious", "leftBehind", "openSessions", "observedSince", "observedUntil", "gaps",
 }
 
@@ -151,7 +162,7 @@ func RecordOf(g *v1alpha1.AccessGrant, u Use, observed bool) Record {
 		EndReason: string(g.Status.EndReason), EndedBy: g.Status.EndedBy,
 		Removed: string(conditionOf(g.Status.Conditions, v1alpha1.ConditionAccessRemoved).Status),
 		Policy:  g.Spec.PolicyRef.Name, Ticket: g.Spec.Ticket, Reason: g.Spec.Reason,
-		Request: g.Spec.RequestRef.Namespace + "/" + g.Spec.RequestRef.Name, Grant: g.Name,
+		Request: g.Spec.RequestRef.Namespace + "/" + g.Spec.RequestRef.Name, Grant: g.Name, Extends: extended(g),
 	}
 	if g.Status.EndedTime != nil {
 		r.Ended = text.Moment(g.Status.EndedTime.Time)
@@ -172,7 +183,7 @@ func (r Record) Row() []string {
 	return []string{
 		r.Given, r.Requester, strings.Join(r.Subjects, "; "), r.Role, fmt.Sprint(r.Cluster), strings.Join(r.Namespaces, "; "),
 		r.Phase, r.Expires, r.Ended, r.EndReason, r.EndedBy, r.Removed, r.Standing, strings.Join(r.ApprovedBy, "; "),
-		r.Policy, r.Ticket, r.Reason, r.Request, r.Grant,
+		r.Policy, r.Ticket, r.Reason, r.Request, r.Grant, r.Extends,
 		number(r.Calls), number(r.Refused), r.LastCall, strings.Join(r.Suspicious, "; "), r.LeftBehind, number(r.OpenSessions),
 		r.ObservedSince, r.ObservedUntil, number(r.Gaps),
 	}

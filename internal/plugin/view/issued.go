@@ -75,7 +75,7 @@ func CredentialExpiry(r *v1alpha1.AccessRequest) time.Time {
 // LoginNamespace is the namespace that a context for the access begins in: the one
 // that it holds in, where that is a single one.
 func LoginNamespace(r *v1alpha1.AccessRequest) string {
-	if s := r.Spec.Scope; s != nil && len(s.Namespaces) == 1 {
+	if s := r.Asked().Scope; s != nil && len(s.Namespaces) == 1 {
 		return s.Namespaces[0]
 	}
 	return r.Namespace

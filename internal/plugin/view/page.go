@@ -45,12 +45,13 @@ func PageOf(r *v1alpha1.AccessRequest, now time.Time) Page {
 	risks := Each(knownRisks(r), func(risk v1alpha1.Risk) Item { return Item{Text: risk.Message, Danger: true} })
 	p.fact("State", Progress(r, now))
 	p.fact("Who asks", person(r.Spec.Requester.Username, r.Spec.Requester.Groups)+", "+ago(r.CreationTimestamp.Time, now)+" ago")
-	subjects := identity.Subjects(&r.Spec)
-	if len(r.Spec.Subjects) > 0 {
+	subjects := identity.Subjects(r.Asked())
+	if len(r.Asked().Subjects) > 0 {
 		p.fact("For whom", strings.Join(text.Subjects(subjects), ", "))
 	}
-	p.fact("What", text.Role(r.Spec.RoleRef))
+	p.fact("What", roleOf(r))
 	p.fact("Where", whereOf(r))
+	p.fact("Extends", extends(r))
 	p.fact("How long", howLong(r, now))
 	p.fact("Credential", credentialOf(r, now))
 	p.fact("Why", r.Spec.Reason)
@@ -91,8 +92,8 @@ func person(username string, groups []string) string {
 }
 
 func whereOf(r *v1alpha1.AccessRequest) string {
-	scope := text.Scope(r.Namespace, r.Spec.Scope)
-	switch of := r.Spec.Scope; {
+	scope := scopeOf(r)
+	switch of := r.Asked().Scope; {
 	case scope == text.WholeCluster:
 		return "the whole cluster"
 	case of != nil && of.NamespaceSelector != nil:
@@ -118,6 +119,8 @@ func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
 		parts = append(parts, "at most until "+text.Moment(until.Time))
 	case until != nil:
 		parts = append(parts, "until "+text.Moment(until.Time)+", "+left(until.Time, now))
+	case r.Spec.Extends != "":
+		parts = append(parts, moreTime(r))
 	case r.Spec.Duration != nil:
 		parts = append(parts, text.Duration(r.Spec.Duration.Duration)+" from the grant on")
 	default:
@@ -126,7 +129,7 @@ func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
 	if start := r.Spec.StartTime; start != nil {
 		parts = append(parts, "not before "+text.Moment(start.Time))
 	}
-	if task := r.Spec.Task; task != nil {
+	if task := r.Asked().Task; task != nil {
 		until := "no longer than " + task.Kind + " " + task.Name + " runs"
 		if task.CompleteWhen != "" {
 			until += " (complete when " + task.CompleteWhen + ")"
@@ -139,9 +142,29 @@ func howLong(r *v1alpha1.AccessRequest, now time.Time) string {
 	return strings.Join(parts, "; ")
 }
 
+// extends says which access a request asks more time of.
+func extends(r *v1alpha1.AccessRequest) string {
+	if r.Spec.Extends == "" || r.Status.Extended == nil {
+		return r.Spec.Extends
+	}
+	return r.Spec.Extends + ", until " + text.Moment(r.Status.Extended.ExpirationTime.Time)
+}
+
+// moreTime is how much longer than that it asks for.
+func moreTime(r *v1alpha1.AccessRequest) string {
+	from := r.Status.Extended
+	switch {
+	case r.Spec.Duration == nil:
+		return "more time, as long as the policy says"
+	case from == nil:
+		return text.Duration(r.Spec.Duration.Duration) + " more"
+	}
+	return text.Duration(r.Spec.Duration.Duration) + " more, until " + text.Moment(from.ExpirationTime.Add(r.Spec.Duration.Duration))
+}
+
 func policyOf(r *v1alpha1.AccessRequest) string {
 	if r.Status.Policy == nil {
-		return r.Spec.PolicyName
+		return r.Asked().PolicyName
 	}
 	return r.Status.Policy.Name + ", which asks for " + approvals(r.Status.Required())
 }
@@ -208,7 +231,7 @@ func rulesOf(r *v1alpha1.AccessRequest) []string {
 	if len(r.Status.Rules) > 0 {
 		return r.Status.Rules
 	}
-	return rules.Show(v1alpha1.RBACRules(r.Spec.Rules), ownLimit).Stored("spec.rules has all of them")
+	return rules.Show(v1alpha1.RBACRules(r.Asked().Rules), ownLimit).Stored("spec.rules has all of them")
 }
 
 func allowed(r *v1alpha1.AccessRequest) []Item { return allowedBy(rulesOf(r)) }
@@ -265,8 +288,8 @@ func Question(r *v1alpha1.AccessRequest, now time.Time) string {
 	if kinds := Each(knownRisks(r), func(risk v1alpha1.Risk) string { return risk.Kind }); len(kinds) > 0 {
 		risks = "with these risks: " + text.List(kinds, maxConfirmed)
 	}
-	return fmt.Sprintf("Approve %s in %s for %s, %s, %s?", text.Role(r.Spec.RoleRef), whereOf(r),
-		strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ", "), howLong(r, now), risks)
+	return fmt.Sprintf("Approve %s in %s for %s, %s, %s?", roleOf(r), whereOf(r),
+		strings.Join(text.Subjects(identity.Subjects(r.Asked())), ", "), howLong(r, now), risks)
 }
 
 // maxConfirmed is how many risks the question names, the most dangerous first.

@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,6 +33,7 @@ func Policies(policies []v1alpha1.AccessPolicy, wide bool) Table {
 				cell{"FOR WHOM", string(p.Spec.Subjects)},
 				cell{"CREDENTIAL", string(p.Spec.Credential)},
 				cell{"TASK", string(p.Spec.Task)},
+				cell{"EXTENSIONS", strconv.Itoa(int(p.Spec.MaxExtensions))},
 				cell{"CONDITIONS", strings.Join(Each(p.Spec.Conditions, inWords), "; ")},
 				cell{"REVIEW BY", moment(p.Spec.ReviewBy)},
 				cell{"CHANGED BY", strings.Join(p.ChangedBy(), ",")},

@@ -28,14 +28,15 @@ func Requests(requests []v1alpha1.AccessRequest, now time.Time, everywhere, toAp
 		add(everywhere, "NAMESPACE", r.Namespace)
 		add(true, "NAME", r.Name)
 		add(true, "REQUESTER", r.Spec.Requester.Username)
-		add(true, "ROLE", text.Role(r.Spec.RoleRef))
-		add(true, "SCOPE", text.Scope(r.Namespace, r.Spec.Scope))
-		add(true, "FOR", durationOf(&r.Spec))
+		add(true, "ROLE", roleOf(r))
+		add(true, "SCOPE", scopeOf(r))
+		add(true, "FOR", durationOf(r.Asked()))
 		add(true, "PHASE", phaseOf(r))
 		add(true, "AGE", ago(r.CreationTimestamp.Time, now))
 		add(toApprove, "REASON", r.Spec.Reason)
 		add(!toApprove, "EXPIRES", expiresOf(r, now))
-		add(wide, "SUBJECTS", strings.Join(text.Subjects(identity.Subjects(&r.Spec)), ","))
+		add(wide, "SUBJECTS", strings.Join(text.Subjects(identity.Subjects(r.Asked())), ","))
+		add(wide, "EXTENDS", r.Spec.Extends)
 		add(wide, "POLICY", ptr.Deref(r.Status.Policy, v1alpha1.PolicyRef{}).Name)
 		add(wide, "TICKET", r.Spec.Ticket)
 		add(wide && !toApprove, "REASON", r.Spec.Reason)
@@ -51,7 +52,11 @@ func phaseOf(r *v1alpha1.AccessRequest) string {
 func durationOf(spec *v1alpha1.AccessRequestSpec) string {
 	var parts []string
 	if spec.Duration != nil {
-		parts = append(parts, text.Duration(spec.Duration.Duration))
+		long := text.Duration(spec.Duration.Duration)
+		if spec.Extends != "" {
+			long += " more"
+		}
+		parts = append(parts, long)
 	}
 	if spec.Task != nil {
 		parts = append(parts, strings.ToLower(spec.Task.Kind)+"/"+spec.Task.Name)
@@ -71,5 +76,16 @@ func expiresOf(r *v1alpha1.AccessRequest, now time.Time) string {
 
 // RequestLine says in one line what a request is for.
 func RequestLine(r *v1alpha1.AccessRequest) string {
-	return r.Spec.Requester.Username + ", " + text.Role(r.Spec.RoleRef) + " in " + text.Scope(r.Namespace, r.Spec.Scope) + ", " + phaseOf(r)
+	return r.Spec.Requester.Username + ", " + roleOf(r) + " in " + scopeOf(r) + ", " + phaseOf(r)
 }
+
+// roleOf is what a request asks for. Until the broker has looked, one for more time
+// says only whose.
+func roleOf(r *v1alpha1.AccessRequest) string {
+	if r.Spec.Extends != "" && r.Status.Extended == nil {
+		return "more of " + r.Spec.Extends
+	}
+	return text.Role(r.Asked().RoleRef)
+}
+
+func scopeOf(r *v1alpha1.AccessRequest) string { return text.Scope(r.Namespace, r.Asked().Scope) }

@@ -12,7 +12,7 @@ import (
 
 // Mine tells whether I asked for the access or get it.
 func Mine(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
-	return identity.Benefits(me.Username, me.Groups, r.Spec.Requester.Username, identity.Subjects(&r.Spec))
+	return identity.Benefits(me.Username, me.Groups, r.Spec.Requester.Username, identity.Subjects(r.Asked()))
 }
 
 // mayDecide tells whether the policy names me as an approver and I do not benefit.
@@ -40,6 +40,11 @@ func Deniable(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 func Revocable(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
 	approved := r.Status.Phase == v1alpha1.RequestActive || r.Status.Phase == v1alpha1.RequestApproved
 	return approved && mayDecide(r, me)
+}
+
+// Extendable tells whether I may ask for more time of it.
+func Extendable(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
+	return r.Status.Phase == v1alpha1.RequestActive && r.Spec.Requester.Username == me.Username && r.Spec.CredentialKey == ""
 }
 
 // Next is what I can do about a request: why, and by which decisions of mine.
