@@ -51,6 +51,7 @@ func (r *Reconciler) take(ctx context.Context, s *step, end *ending) (reconcile.
 	record.SetCondition(&status.Conditions, gone, v1alpha1.ConditionAccessGiven, metav1.ConditionFalse, string(end.Reason), end.Message+late(s.AccessGrant, gone))
 	status.Credential = record.Unsealed(status.Credential)
 	record.Removed(&status.Conditions, remaining, left, gone)
+	record.SetReviewed(s.AccessGrant, gone, record.Reviewed{})
 	if err := r.write(ctx, s); err != nil {
 		return record.Again(err)
 	}

@@ -56,6 +56,7 @@ func (w *Writer) Grant(ctx context.Context, before, after *v1alpha1.AccessGrant)
 		w.Metrics.ended(after)
 		w.Journal.grantPhase(after)
 	}
+	w.Journal.review(before, after)
 	refused := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionAccessRemoved)
 	if refused != nil && refused.Status == metav1.ConditionFalse && meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionAccessRemoved) == nil {
 		w.Journal.grant(v1alpha1.ReasonRemovalRefused, "Take", refused.Message, after)
