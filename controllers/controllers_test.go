@@ -143,7 +143,7 @@ func (w *world) use(c client.Client, live client.Reader) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	metrics, err := record.NewMetrics(prometheus.NewRegistry(), broker.GetClient(), w.clock, "test")
+	metrics, err := record.NewMetrics(prometheus.NewRegistry(), broker.GetClient(), reviews, w.clock, "test")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -143,7 +143,7 @@ func newProcess(ctx context.Context, mgr manager.Manager, o Options) (*process, 
 	if err != nil {
 		return nil, err
 	}
-	if p.metrics, err = record.NewMetrics(metrics.Registry, c, o.Clock, o.Version); err != nil {
+	if p.metrics, err = record.NewMetrics(metrics.Registry, c, p.reviews, o.Clock, o.Version); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	p.status = &record.Writer{Client: c, Journal: record.Journal{Recorder: recorder, Audit: o.Audit}, Metrics: p.metrics, AfterEnd: o.AfterEnd}

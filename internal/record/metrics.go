@@ -45,8 +45,9 @@ type Metrics struct {
 }
 
 // NewMetrics makes and registers the metrics. It counts what is in the cache at each
-// scrape, so that the numbers are right after a restart.
-func NewMetrics(registry prometheus.Registerer, c client.Reader, clk clock.PassiveClock, version string) (*Metrics, error) {
+// scrape, so that the numbers are right after a restart. reviews is the cache of what
+// waits for a review.
+func NewMetrics(registry prometheus.Registerer, c, reviews client.Reader, clk clock.PassiveClock, version string) (*Metrics, error) {
 	m := &Metrics{
 		timeToDecision: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "access_broker_request_decision_seconds", Help: "Time from the creation of a request to its decision: approved, denied by an approver, refused by the broker, or lapsed.",
@@ -95,7 +96,7 @@ func NewMetrics(registry prometheus.Registerer, c client.Reader, clk clock.Passi
 		Name: "access_broker_oldest_pending_end_seconds", Help: "For how long the oldest end before the deadline, a Revoke say, has waited to be carried out: the other one to page on. 0 when none waits.",
 	}, func() float64 { return m.oldestPendingEnd(clk.Now()).Seconds() })
 	for _, collector := range []prometheus.Collector{
-		m.timeToDecision, m.approvalToActive, m.revocationLag, m.revocationErrors, m.usageEnds, m.findings, m.leftBehind, m.outlived, build, pendingEnd, &census{client: c, clock: clk, ended: m},
+		m.timeToDecision, m.approvalToActive, m.revocationLag, m.revocationErrors, m.usageEnds, m.findings, m.leftBehind, m.outlived, build, pendingEnd, &census{client: c, clock: clk, ended: m}, &reviewCensus{client: reviews, clock: clk},
 	} {
 		if err := registry.Register(collector); err != nil {
 			return nil, err

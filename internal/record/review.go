@@ -6,8 +6,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
@@ -26,6 +30,9 @@ type Reviewed struct {
 	RequestGone bool
 }
 
+// maxReviewers bounds how many of those who may look back are named.
+const maxReviewers = 8
+
 // SetReviewed sets how the review of a grant that has ended stands, where there has to
 // be one. Each state is a new moment.
 func SetReviewed(g *v1alpha1.AccessGrant, now time.Time, r Reviewed) {
@@ -40,7 +47,7 @@ func SetReviewed(g *v1alpha1.AccessGrant, now time.Time, r Reviewed) {
 	}
 	who := ""
 	if len(r.Reviewers) > 0 {
-		who = " by one of " + strings.Join(r.Reviewers, ", ")
+		who = " by one of " + text.List(r.Reviewers, maxReviewers)
 	}
 	ref := g.Spec.RequestRef
 	how := fmt.Sprintf("kubectl access review %s -n %s --comment …", ref.Name, ref.Namespace)
@@ -107,4 +114,35 @@ func (j Journal) review(before, after *v1alpha1.AccessGrant) {
 func keepsForReview(review v1alpha1.ReviewState, conditions []metav1.Condition) bool {
 	c := meta.FindStatusCondition(conditions, v1alpha1.ConditionReviewed)
 	return review.Open() && (c == nil || c.Reason != v1alpha1.ReasonRequestGone)
+}
+
+// reviewCensus counts what waits for a review, in a cache of its own: a scrape has
+// everything else, too, while that is not filled.
+type reviewCensus struct {
+	client client.Reader
+	clock  clock.PassiveClock
+}
+
+var reviewsDesc = prometheus.NewDesc("access_broker_reviews", "Grants that have ended and that nobody has looked back at: waiting, or overdue, which stops their requesters.", []string{"state"}, nil)
+
+// Describe implements prometheus.Collector.
+func (c *reviewCensus) Describe(ch chan<- *prometheus.Desc) { ch <- reviewsDesc }
+
+// Collect implements prometheus.Collector.
+func (c *reviewCensus) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var grants v1alpha1.AccessGrantList
+	if err := c.client.List(ctx, &grants, client.UnsafeDisableDeepCopy); err != nil {
+		logf.Log.WithName("metrics").Info("reviews are left out of a scrape", "error", err.Error())
+		return
+	}
+	overdue, now := 0, c.clock.Now()
+	for i := range grants.Items {
+		if grant.ReviewOverdue(&grants.Items[i], now) {
+			overdue++
+		}
+	}
+	ch <- prometheus.MustNewConstMetric(reviewsDesc, prometheus.GaugeValue, float64(len(grants.Items)-overdue), "waiting")
+	ch <- prometheus.MustNewConstMetric(reviewsDesc, prometheus.GaugeValue, float64(overdue), "overdue")
 }

@@ -30,6 +30,7 @@ func Policies(policies []v1alpha1.AccessPolicy, wide bool) Table {
 				cell{"FOR WHOM", string(p.Spec.Subjects)},
 				cell{"CREDENTIAL", string(p.Spec.Credential)},
 				cell{"TASK", string(p.Spec.Task)},
+				cell{"REVIEW WITHIN", reviewWithin(&p.Spec)},
 				cell{"CONDITIONS", strings.Join(Each(p.Spec.Conditions, inWords), "; ")})
 		}
 		return row
@@ -98,6 +99,13 @@ func stageFrom(stage v1alpha1.ApprovalStage) string {
 		return fmt.Sprintf("group:%s<label %s>%s", label.Prefix, label.Key, label.Suffix)
 	}
 	return strings.Join(text.Subjects(stage.From), ",")
+}
+
+func reviewWithin(spec *v1alpha1.AccessPolicySpec) string {
+	if spec.ReviewWithin == nil {
+		return ""
+	}
+	return text.Duration(spec.ReviewWithin.Duration)
 }
 
 func readiness(p *v1alpha1.AccessPolicy) string {
