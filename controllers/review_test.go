@@ -7,15 +7,20 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/lab"
+	"github.com/accessbroker/accessbroker/internal/queue"
+	"github.com/accessbroker/accessbroker/internal/record"
 )
 
 // reviewIn lets a policy ask for a review within an hour.
@@ -255,4 +260,122 @@ func TestReviewOfAnAutomaticPolicy(t *testing.T) {
 	}
 	w.reviewed(request, g)
 	w.wantReview(request, g, v1alpha1.ReviewDone, v1alpha1.ReasonReviewed, "bob")
+}
+
+// Requests and grants that are to be reviewed outlive their retention, and go with the
+// next look after the review. Where nobody can review, the grant goes with its retention.
+func TestRetentionWaitsForTheReview(t *testing.T) {
+	w := newWorld(t, reviewIn)
+	request, g := w.ended()
+	late := g.Status.EndedTime.Add(48 * time.Hour)
+	look := func() {
+		t.Helper()
+		archive := &record.Archive{
+			Client: broker.GetClient(), Live: broker.GetAPIReader(), Clock: clocktesting.NewFakeClock(late),
+			Journal: w.requests.Status.Journal, Backlog: &queue.Backlog{}, Metrics: w.requests.Metrics, Retention: record.Retention{Requests: time.Hour, Grants: 24 * time.Hour},
+		}
+		if err := archive.Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := func(o client.Object) bool {
+		return apierrors.IsNotFound(e.Admin.Get(t.Context(), client.ObjectKeyFromObject(o), o.DeepCopyObject().(client.Object)))
+	}
+	for range 2 { // the first look only marks the grant of a request that it deletes next
+		look()
+	}
+	if gone(request) || gone(g) {
+		t.Fatal("the record went before anybody looked back")
+	}
+	w.clock.SetTime(late)
+	w.reviewed(request, g)
+	for range 2 {
+		look()
+	}
+	if gone(request) || gone(g) {
+		t.Fatal("the record went while the review was overdue")
+	}
+	if err := w.look(bob, request, "better late than never"); err != nil {
+		t.Fatal(err)
+	}
+	w.reviewed(request, g)
+	err := lab.Until(t.Context(), 10*time.Second, func(context.Context) (bool, error) {
+		look()
+		return gone(request) && gone(g), nil
+	})
+	if err != nil {
+		t.Errorf("after the review the record is kept: request gone %v, grant gone %v", gone(request), gone(g))
+	}
+
+	w = newWorld(t, reviewIn)
+	request, g = w.ended()
+	w.followed(request)
+	if err := watching.Delete(t.Context(), w.request(request)); err != nil {
+		t.Fatal(err)
+	}
+	w.reviewed(request, g)
+	late = g.Status.EndedTime.Add(24*time.Hour - time.Second)
+	if look(); gone(g) {
+		t.Error("a grant that nobody can review went before its time")
+	}
+	late = g.Status.EndedTime.Add(24 * time.Hour)
+	if look(); !gone(g) {
+		t.Error("a grant that nobody can review is kept for ever")
+	}
+}
+
+// The metric counts what waits and what is overdue, and each state is told once, as an
+// Event of its own.
+func TestReviewIsCountedAndTold(t *testing.T) {
+	w := newWorld(t, reviewIn)
+	registry := w.measure()
+	told := w.reviews.Status.Journal.Recorder.(*events.FakeRecorder)
+	count := func(state string) float64 {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			for _, m := range family.GetMetric() {
+				if family.GetName() == "access_broker_reviews" && m.GetLabel()[0].GetValue() == state {
+					return m.GetGauge().GetValue()
+				}
+			}
+		}
+		t.Fatalf("nothing counts what is %s", state)
+		return 0
+	}
+	request, g := w.active()
+	waits, overdue := count("waiting"), count("overdue") // of other tests
+	w.clock.SetTime(g.Spec.ExpirationTime.Time)
+	w.reconcileGrant(g)
+	w.reconcileRequest(request)
+	g = w.wantEnded(g, v1alpha1.EndExpired)
+	w.reviewed(request, g)
+	w.reviewed(request, g)
+	if n := count("waiting") + count("overdue"); n != waits+overdue+1 {
+		t.Errorf("%v are counted, %v before", n, waits+overdue)
+	}
+	before := count("overdue")
+	w.clock.SetTime(g.Status.EndedTime.Add(time.Hour))
+	w.reviewed(request, g)
+	w.reviewed(request, g)
+	if n := count("overdue"); n <= before {
+		t.Errorf("%v are overdue, %v before", n, before)
+	}
+	if err := w.look(bob, request, "fine"); err != nil {
+		t.Fatal(err)
+	}
+	w.reviewed(request, g)
+	w.followed(g)
+	var got []string
+	for len(told.Events) > 0 {
+		if event := <-told.Events; strings.Contains(event, "Review") {
+			got = append(got, strings.Join(strings.Fields(event)[:2], " "))
+		}
+	}
+	if want := "Normal WaitingForReview, Warning ReviewOverdue, Normal Reviewed"; strings.Join(got, ", ") != want {
+		t.Errorf("told are %q, want %s", got, want)
+	}
 }
