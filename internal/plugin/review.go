@@ -40,9 +40,7 @@ more under the same policy.`,
   kubectl access review night-x7k2p -n payments -m "restarted the consumers, nothing else"`,
 		Annotations: map[string]string{roleAnnotation: "access-approver"},
 		Args:        oneName("request", 0),
-		ValidArgsFunction: o.completeRequests(func(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) bool {
-			return view.ToReview(r, me)
-		}),
+		ValidArgsFunction: o.completeRequests(view.ToReview),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		named := len(args) > 0
