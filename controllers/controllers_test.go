@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
@@ -30,6 +31,7 @@ import (
 	"github.com/accessbroker/accessbroker/controllers/expirer"
 	grantcontroller "github.com/accessbroker/accessbroker/controllers/grant"
 	requestcontroller "github.com/accessbroker/accessbroker/controllers/request"
+	"github.com/accessbroker/accessbroker/controllers/review"
 	"github.com/accessbroker/accessbroker/internal/access"
 	"github.com/accessbroker/accessbroker/internal/admission"
 	"github.com/accessbroker/accessbroker/internal/cached"
@@ -48,6 +50,7 @@ var (
 	broker     cluster.Cluster
 	watching   client.WithWatch // the broker's client, for failing
 	alice, bob client.Client
+	reviews    *cached.Reviews
 )
 
 func TestMain(m *testing.M) {
@@ -76,8 +79,12 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
+	if reviews, err = cached.NewReviews(ctx, config, cache.Options{Scheme: e.Admin.Scheme()}); err != nil {
+		return 1, err
+	}
 	go func() { _ = broker.Start(ctx) }()
-	if !broker.GetCache().WaitForCacheSync(ctx) {
+	go func() { _ = reviews.Start(ctx) }()
+	if !broker.GetCache().WaitForCacheSync(ctx) || !reviews.WaitForCacheSync(ctx) {
 		return 1, errors.New("the cache does not sync")
 	}
 	if err := errors.Join(
@@ -98,6 +105,7 @@ type world struct {
 	requests  *requestcontroller.Reconciler
 	grants    *grantcontroller.Reconciler
 	expirer   *expirer.Reconciler
+	reviews   *review.Reconciler
 }
 
 // newWorld has a policy for alice, approved by one of sre.
@@ -135,7 +143,7 @@ func (w *world) use(c client.Client, live client.Reader) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	metrics, err := record.NewMetrics(prometheus.NewRegistry(), broker.GetClient(), w.clock, "test")
+	metrics, err := record.NewMetrics(prometheus.NewRegistry(), broker.GetClient(), reviews, w.clock, "test")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -151,10 +159,11 @@ func (w *world) use(c client.Client, live client.Reader) {
 		Backlog: &queue.Backlog{}, Metrics: metrics, HandOver: func(context.Context, *v1alpha1.AccessGrant) {},
 	}
 	w.requests = &requestcontroller.Reconciler{
-		Client: c, Live: live, Clock: w.clock, Status: status, Policies: policies, Names: names,
+		Client: c, Live: live, Clock: w.clock, Status: status, Policies: policies, Names: names, Reviews: reviews,
 		Backlog: &queue.Backlog{}, Metrics: metrics, Wrote: func(*v1alpha1.AccessGrant, time.Time) func() { return func() {} }, // as after a restart
 	}
 	w.grants.Tell = w.requests.Tell
+	w.reviews = &review.Reconciler{Reviews: reviews, Live: live, Clock: w.clock, Status: status, Backlog: &queue.Backlog{}}
 	w.expirer = &expirer.Reconciler{Client: c, Live: live, Clock: w.clock, Backlog: &queue.Backlog{}, Metrics: metrics}
 }
 

@@ -25,7 +25,7 @@ import (
 func (w *world) measure() *prometheus.Registry {
 	w.t.Helper()
 	registry := prometheus.NewRegistry()
-	metrics, err := record.NewMetrics(registry, broker.GetClient(), w.clock, "test")
+	metrics, err := record.NewMetrics(registry, broker.GetClient(), reviews, w.clock, "test")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func TestScrapeWithoutACache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := record.NewMetrics(registry, stranger, newWorld(t, nil).clock, "test"); err != nil {
+	if _, err := record.NewMetrics(registry, stranger, stranger, newWorld(t, nil).clock, "test"); err != nil {
 		t.Fatal(err)
 	}
 	families, err := registry.Gather()

@@ -36,6 +36,7 @@ import (
 	"github.com/accessbroker/accessbroker/controllers/locks"
 	"github.com/accessbroker/accessbroker/controllers/policy"
 	"github.com/accessbroker/accessbroker/controllers/request"
+	"github.com/accessbroker/accessbroker/controllers/review"
 	"github.com/accessbroker/accessbroker/controllers/usage"
 	"github.com/accessbroker/accessbroker/internal/access"
 	"github.com/accessbroker/accessbroker/internal/admission"
@@ -97,6 +98,7 @@ type process struct {
 	metrics   *record.Metrics
 	backlog   *queue.Backlog
 	policies  *resolve.Policies
+	reviews   *cached.Reviews
 	names     resolve.Names
 	admission *admission.Check
 }
@@ -108,7 +110,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return err
 	}
 	granting := p.newGranting()
-	if err := errors.Join(p.setupPolicy(), p.setupRequest(granting, o.Settle), p.setupGrant(granting), p.setupJudge(granting), p.setupUsage(), p.setupLocks(), p.setupExpirer()); err != nil {
+	if err := errors.Join(p.setupPolicy(), p.setupRequest(granting, o.Settle), p.setupGrant(granting), p.setupJudge(granting), p.setupUsage(), p.setupReview(), p.setupLocks(), p.setupExpirer()); err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
 	return mgr.Add(&record.Archive{
@@ -140,11 +142,17 @@ func newProcess(ctx context.Context, mgr manager.Manager, o Options) (*process, 
 			return nil, fmt.Errorf("watch %T: %w", o, err)
 		}
 	}
+	if p.reviews, err = cached.NewReviews(ctx, mgr.GetConfig(), cache.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()}); err != nil {
+		return nil, err
+	}
+	if err := mgr.Add(p.reviews); err != nil {
+		return nil, err
+	}
 	recorder, err := record.NewRecorder(mgr, "access-broker")
 	if err != nil {
 		return nil, err
 	}
-	if p.metrics, err = record.NewMetrics(metrics.Registry, c, o.Clock, o.Version); err != nil {
+	if p.metrics, err = record.NewMetrics(metrics.Registry, c, p.reviews, o.Clock, o.Version); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	p.status = &record.Writer{Client: c, Journal: record.Journal{Recorder: recorder, Audit: o.Audit}, Metrics: p.metrics, AfterEnd: o.AfterEnd}
@@ -172,7 +180,7 @@ func (p *process) setupPolicy() error {
 func (p *process) setupRequest(granting *granting, settle time.Duration) error {
 	r := &request.Reconciler{
 		Client: p.client, Live: p.live, Clock: p.clock, Status: p.status, Policies: p.policies, Names: p.names,
-		Settle: settle, Backlog: p.backlog, Metrics: p.metrics, Wrote: granting.Wrote,
+		Reviews: p.reviews, Settle: settle, Backlog: p.backlog, Metrics: p.metrics, Wrote: granting.Wrote,
 	}
 	granting.Tell = r.Tell
 	return builder.ControllerManagedBy(p).Named("request").
@@ -242,6 +250,16 @@ func (p *process) setupUsage() error {
 	return builder.ControllerManagedBy(p).Named("usage").
 		For(&v1alpha1.AccessUsage{}).
 		Watches(&v1alpha1.AccessGrant{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(leaving)).
+		WithOptions(queue.Options(queue.MaxRequestBackoff)).
+		Complete(r)
+}
+
+// setupReview watches what waits for a review; its grant is the key.
+func (p *process) setupReview() error {
+	r := &review.Reconciler{Reviews: p.reviews, Live: p.live, Clock: p.clock, Status: p.status, Backlog: p.backlog}
+	return builder.ControllerManagedBy(p).Named("review").
+		WatchesRawSource(source.Kind[client.Object](p.reviews, &v1alpha1.AccessGrant{}, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Kind[client.Object](p.reviews, &v1alpha1.AccessRequest{}, handler.EnqueueRequestsFromMapFunc(grantOfRequest))).
 		WithOptions(queue.Options(queue.MaxRequestBackoff)).
 		Complete(r)
 }

@@ -57,6 +57,11 @@ func (w wiring) requestsOfGrant(ctx context.Context, o client.Object) []reconcil
 	return append(w.requestsBy(cached.ByExtended)(ctx, o.GetName()), of)
 }
 
+// grantOfRequest returns the grant of a request.
+func grantOfRequest(_ context.Context, o client.Object) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: grant.Name(o.GetName(), o.GetUID())}}}
+}
+
 // grantsOfRequest returns the grant of a request and those that extend it: whoever
 // decides on the one means them too.
 func (w wiring) grantsOfRequest(ctx context.Context, o client.Object) []reconcile.Request {

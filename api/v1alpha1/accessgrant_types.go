@@ -289,8 +289,13 @@ type AccessGrantStatus struct {
 	// usage as it was observed; not there without an observer.
 	// +optional
 	Usage *GrantUsage `json:"usage,omitempty"`
+	// review of the access after its end, where spec.reviewWithin asks for one; the
+	// condition Reviewed says more.
+	// +optional
+	Review ReviewState `json:"review,omitempty"`
 	// conditions: AccessGiven, AccessRemoved, StandingAccess, AdmissionEnforced,
-	// TaskWatched, ExpiresSoon, and of observed usage Suspicious, Used, LeftBehind, SessionsOpen.
+	// TaskWatched, ExpiresSoon, Reviewed, and of observed usage Suspicious, Used,
+	// LeftBehind, SessionsOpen.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -358,6 +363,7 @@ type BindingRef struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=agrant,categories=access
 // +kubebuilder:selectablefield:JSONPath=`.status.phase`
+// +kubebuilder:selectablefield:JSONPath=`.status.review`
 // +kubebuilder:printcolumn:name="Requester",type=string,JSONPath=`.spec.requester.username`
 // +kubebuilder:printcolumn:name="Subjects",type=string,JSONPath=`.spec.summary.subjects`
 // +kubebuilder:printcolumn:name="Role",type=string,JSONPath=`.spec.summary.role`
@@ -368,6 +374,7 @@ type BindingRef struct {
 // +kubebuilder:printcolumn:name="Why",type=string,JSONPath=`.status.endReason`
 // +kubebuilder:printcolumn:name="Calls",type=integer,JSONPath=`.status.usage.calls`,priority=1
 // +kubebuilder:printcolumn:name="Extends",type=string,JSONPath=`.spec.extends.name`,priority=1
+// +kubebuilder:printcolumn:name="Review",type=string,JSONPath=`.status.review`,priority=1
 // +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.spec.policyRef.name`,priority=1
 // +kubebuilder:printcolumn:name="Approvers",type=string,JSONPath=`.spec.summary.approvers`,priority=1
 // +kubebuilder:printcolumn:name="Ticket",type=string,JSONPath=`.spec.ticket`,priority=1

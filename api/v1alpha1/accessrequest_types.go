@@ -221,8 +221,13 @@ type AccessRequestStatus struct {
 	// credential that was issued, sealed to spec.credentialKey.
 	// +optional
 	Credential *SealedCredential `json:"credential,omitempty"`
+	// review of the access after its end, where the policy asks for one: as on the
+	// grant. While it is Waiting or Overdue, those in status.approvals may add the
+	// verdict Review.
+	// +optional
+	Review ReviewState `json:"review,omitempty"`
 	// conditions: PolicyMatched, Approved, Granted, Ended, StandingAccess,
-	// TaskWatched, ExpiresSoon.
+	// TaskWatched, ExpiresSoon, Reviewed.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -387,6 +392,7 @@ func (p *Pins) HashBefore() string {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=areq,categories=access
 // +kubebuilder:selectablefield:JSONPath=`.status.phase`
+// +kubebuilder:selectablefield:JSONPath=`.status.review`
 // +kubebuilder:printcolumn:name="Requester",type=string,JSONPath=`.spec.requester.username`
 // +kubebuilder:printcolumn:name="Role",type=string,JSONPath=`.spec.roleRef.name`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
@@ -394,6 +400,7 @@ func (p *Pins) HashBefore() string {
 // +kubebuilder:printcolumn:name="Rules",type=string,JSONPath=`.spec.rules`,priority=1
 // +kubebuilder:printcolumn:name="Extends",type=string,JSONPath=`.spec.extends`,priority=1
 // +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.status.policy.name`,priority=1
+// +kubebuilder:printcolumn:name="Review",type=string,JSONPath=`.status.review`,priority=1
 // +kubebuilder:printcolumn:name="Ticket",type=string,JSONPath=`.spec.ticket`,priority=1
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.spec.reason`,priority=1
 // +kubebuilder:printcolumn:name="Ended",type=string,JSONPath=`.status.conditions[?(@.type=="Ended")].message`,priority=1

@@ -319,6 +319,25 @@ const (
 	VerdictReview Verdict = "Review"
 )
 
+// ReviewState is where the look back at access that has ended stands.
+//
+// +kubebuilder:validation:Enum=AfterEnd;Waiting;Overdue;Done
+type ReviewState string
+
+const (
+	// ReviewAfterEnd means that the access is held, and will be reviewed.
+	ReviewAfterEnd ReviewState = "AfterEnd"
+	// ReviewWaiting means that the access has ended, and nobody has looked back yet.
+	ReviewWaiting ReviewState = "Waiting"
+	// ReviewOverdue means that nobody looked back in time.
+	ReviewOverdue ReviewState = "Overdue"
+	// ReviewDone means that somebody looked back.
+	ReviewDone ReviewState = "Done"
+)
+
+// Open tells whether somebody has to look back now.
+func (s ReviewState) Open() bool { return s == ReviewWaiting || s == ReviewOverdue }
+
 // Decision is what one person decided. The API server stamps who it was, from
 // the authenticated user.
 type Decision struct {

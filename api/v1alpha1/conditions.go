@@ -10,6 +10,9 @@ const (
 	ConditionGranted = "Granted"
 	// ConditionEnded tells that the request is over, and why.
 	ConditionEnded = "Ended"
+	// ConditionReviewed tells, where the policy asks for a review, whether somebody
+	// looked back at access that has ended, and who may. An AccessGrant carries it too.
+	ConditionReviewed = "Reviewed"
 )
 
 // Condition types of an AccessGrant.
@@ -153,6 +156,15 @@ const (
 	ReasonEvicted = "Evicted"
 	// ReasonNone: nothing was found.
 	ReasonNone = "None"
+	// ReasonWaitingForReview: the access has ended, and there is time to look back.
+	ReasonWaitingForReview = "WaitingForReview"
+	// ReasonReviewOverdue: nobody looked back in time. It is also why a request is
+	// refused: its requester gets nothing more under the policy before that is done.
+	ReasonReviewOverdue = "ReviewOverdue"
+	// ReasonReviewed: somebody looked back.
+	ReasonReviewed = "Reviewed"
+	// ReasonRequestGone: nobody can look back any more, because the request is gone.
+	ReasonRequestGone = "RequestGone"
 	// ReasonCompiles: the policy compiles.
 	ReasonCompiles = "Compiles"
 	// ReasonDeleted: the policy was deleted, and a finalizer keeps the object.

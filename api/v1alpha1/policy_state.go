@@ -8,34 +8,34 @@ import (
 // ReviewNotice is how long before the review of a policy is due the policy says so.
 const ReviewNotice = 14 * 24 * time.Hour
 
-// Review tells how far a policy is from its reviewBy.
+// PolicyReview tells how far a policy is from its reviewBy.
 //
 // +kubebuilder:object:generate=false
-type Review string
+type PolicyReview string
 
 const (
-	// ReviewNotDue: it is more than ReviewNotice away, or there is none.
-	ReviewNotDue Review = "NotDue"
-	// ReviewSoon: it is near.
-	ReviewSoon Review = "Soon"
-	// ReviewOverdue: it has passed.
-	ReviewOverdue Review = "Overdue"
+	// PolicyReviewNotDue: it is more than ReviewNotice away, or there is none.
+	PolicyReviewNotDue PolicyReview = "NotDue"
+	// PolicyReviewSoon: it is near.
+	PolicyReviewSoon PolicyReview = "Soon"
+	// PolicyReviewOverdue: it has passed.
+	PolicyReviewOverdue PolicyReview = "Overdue"
 )
 
 // Review tells how far the policy is from its reviewBy, and when that changes next:
 // zero for never.
-func (s *AccessPolicySpec) Review(now time.Time) (Review, time.Time) {
+func (s *AccessPolicySpec) Review(now time.Time) (PolicyReview, time.Time) {
 	if s.ReviewBy == nil {
-		return ReviewNotDue, time.Time{}
+		return PolicyReviewNotDue, time.Time{}
 	}
 	due := s.ReviewBy.Time
 	switch notice := due.Add(-ReviewNotice); {
 	case now.Before(notice):
-		return ReviewNotDue, notice
+		return PolicyReviewNotDue, notice
 	case now.Before(due):
-		return ReviewSoon, due
+		return PolicyReviewSoon, due
 	}
-	return ReviewOverdue, time.Time{}
+	return PolicyReviewOverdue, time.Time{}
 }
 
 // ChangedBy are the users who changed the policy since it was last confirmed, as the

@@ -52,6 +52,7 @@ func (r *Reconciler) take(ctx context.Context, s *step, end *ending) (reconcile.
 	meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionExpiresSoon) // it did
 	status.Credential = record.Unsealed(status.Credential)
 	record.Removed(&status.Conditions, remaining, left, gone)
+	record.SetReviewed(s.AccessGrant, gone, record.Reviewed{})
 	if err := r.write(ctx, s); err != nil {
 		return record.Again(err)
 	}

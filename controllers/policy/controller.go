@@ -106,7 +106,7 @@ func stages(spec *v1alpha1.AccessPolicySpec) string {
 func ready(p *policy.Policy, missing []string, now time.Time) (status metav1.ConditionStatus, reason, message string) {
 	review, _ := p.Spec.Review(now)
 	soon := ""
-	if review == v1alpha1.ReviewSoon {
+	if review == v1alpha1.PolicyReviewSoon {
 		soon = "; its review is due by " + text.Moment(p.Spec.ReviewBy.Time) + ", and then it gives nothing until somebody has looked at it and moved reviewBy"
 	}
 	switch {
@@ -114,7 +114,7 @@ func ready(p *policy.Policy, missing []string, now time.Time) (status metav1.Con
 		return metav1.ConditionFalse, v1alpha1.ReasonDoesNotCompile, p.Err().Error()
 	case p.NotConfirmed() != nil:
 		return metav1.ConditionFalse, v1alpha1.ReasonNotConfirmed, p.NotConfirmed().Error()
-	case review == v1alpha1.ReviewOverdue:
+	case review == v1alpha1.PolicyReviewOverdue:
 		return metav1.ConditionFalse, v1alpha1.ReasonPolicyReviewOverdue, policy.Overdue(&p.Spec, now).Error()
 	case len(missing) > 0:
 		return metav1.ConditionFalse, v1alpha1.ReasonRoleNotGrantable, told(missing, len(p.Spec.Roles)) + soon

@@ -50,6 +50,8 @@ type Reconciler struct {
 	// Policies are shared with the other reconcilers, compiled once.
 	Policies *resolve.Policies
 	Names    resolve.Names
+	// Reviews has what has ended and waits for a review.
+	Reviews client.Reader
 	// Settle is how long a new request waits for objects that do not exist yet.
 	Settle time.Duration
 	// Backlog counts the grants that are on their way.

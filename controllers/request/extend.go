@@ -73,7 +73,7 @@ func (r *Reconciler) extended(ctx context.Context, s *step) (*v1alpha1.AccessGra
 		RequestUID: named.UID,
 		Grant:      v1alpha1.ObjectRef{Name: was.Name, UID: was.UID},
 		PolicyName: was.Spec.PolicyRef.Name, ExpirationTime: was.Spec.ExpirationTime,
-		Subjects:   asked.Subjects, RoleRef: asked.RoleRef, Rules: asked.Rules, Scope: asked.Scope, Task: asked.Task,
+		Subjects: asked.Subjects, RoleRef: asked.RoleRef, Rules: asked.Rules, Scope: asked.Scope, Task: asked.Task,
 	}
 	return was, nil
 }

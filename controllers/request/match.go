@@ -53,6 +53,9 @@ func (r *Reconciler) match(ctx context.Context, s *step, want *resolve.Resolved)
 		return nil, nil
 	case policy.Allowed:
 	}
+	if err := r.reviewed(ctx, s, match.Policy); err != nil || s.Status.Phase.Ended() {
+		return nil, err
+	}
 	if s.Status.Policy == nil {
 		if err := r.precheck(ctx, s, &match, want); err != nil || s.Status.Phase.Ended() {
 			return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/record"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
@@ -37,6 +38,7 @@ func mirror(s *step, g *v1alpha1.AccessGrant) {
 	}
 	s.Status.GrantName = g.Name
 	s.Status.ExpirationTime = g.Spec.ExpirationTime.DeepCopy()
+	record.ShowReview(s.AccessRequest, g)
 	if g.Status.Phase == v1alpha1.GrantActive {
 		s.Status.Phase = v1alpha1.RequestActive
 		s.Status.Credential = g.Status.Credential.DeepCopy()

@@ -96,7 +96,7 @@ func NewInformer(lw toolscache.ListerWatcher, example runtime.Object, resync tim
 	source := toolscache.ToListerWatcherWithContext(lw)
 	patient := &toolscache.ListWatch{WatchFuncWithContext: source.WatchWithContext, ListWithContextFunc: within(listTimeout, source.ListWithContext)}
 	if s := selector(example, false); s != nil {
-		only := unended{source, s.String()}
+		only := some{source, s.String(), func(o runtime.Object) bool { return !Ended(o) }}
 		patient.ListWithContextFunc, patient.WatchFuncWithContext = only.list, only.watch
 	}
 	return toolscache.NewSharedIndexInformer(patient, example, resync, indexers)
@@ -111,14 +111,15 @@ func within(most time.Duration, list toolscache.ListWithContextFunc) toolscache.
 	}
 }
 
-// unended lists and watches what has not ended. It asks the API server to leave out
-// the rest, and drops the rest itself when the API server cannot or does not.
-type unended struct {
+// some lists and watches the objects of a kind that are kept. It asks the API server to
+// leave out the rest, and drops the rest itself when the API server cannot or does not.
+type some struct {
 	toolscache.ListerWatcherWithContext
 	selector string
+	keep     func(runtime.Object) bool
 }
 
-func (u unended) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+func (u some) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	o.FieldSelector = u.selector
 	list, err := u.pages(ctx, o)
 	if unsupported(err) {
@@ -130,7 +131,7 @@ func (u unended) list(ctx context.Context, o metav1.ListOptions) (runtime.Object
 
 // pages lists a page at a time: with one whole list, the answer and everything
 // decoded from it would be in memory at the same moment.
-func (u unended) pages(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+func (u some) pages(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	o.Limit = pageSize
 	o.ResourceVersion, o.ResourceVersionMatch = "", "" // any other makes the API server answer with all at once
 	var items []runtime.Object
@@ -139,11 +140,11 @@ func (u unended) pages(ctx context.Context, o metav1.ListOptions) (runtime.Objec
 		if err != nil {
 			return nil, err
 		}
-		kept, err := living(page)
+		these, err := kept(page, u.keep)
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, kept...)
+		items = append(items, these...)
 		more, err := meta.ListAccessor(page)
 		if err != nil {
 			return nil, err
@@ -154,11 +155,11 @@ func (u unended) pages(ctx context.Context, o metav1.ListOptions) (runtime.Objec
 	}
 }
 
-// living returns the objects of a list that have not ended.
-func living(list runtime.Object) ([]runtime.Object, error) {
+// kept returns the objects of a list that are kept.
+func kept(list runtime.Object, keep func(runtime.Object) bool) ([]runtime.Object, error) {
 	var items []runtime.Object
 	err := meta.EachListItem(list, func(o runtime.Object) error {
-		if !Ended(o) {
+		if keep(o) {
 			items = append(items, o)
 		}
 		return nil
@@ -166,7 +167,7 @@ func living(list runtime.Object) ([]runtime.Object, error) {
 	return items, err
 }
 
-func (u unended) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+func (u some) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	o.FieldSelector = u.selector
 	events, err := u.WatchWithContext(ctx, o)
 	if err != nil && unsupported(err) {
@@ -176,12 +177,12 @@ func (u unended) watch(ctx context.Context, o metav1.ListOptions) (watch.Interfa
 	if err != nil {
 		return nil, err
 	}
-	return leaving(events), nil
+	return leaving(events, u.keep), nil
 }
 
-// leaving lets an object that ends leave the cache, as if it were deleted. Unlike
-// watch.Filter it leaves nothing behind when the watch is stopped.
-func leaving(events watch.Interface) watch.Interface {
+// leaving lets an object that is no longer kept leave the cache, as if it were deleted.
+// Unlike watch.Filter it leaves nothing behind when the watch is stopped.
+func leaving(events watch.Interface, keep func(runtime.Object) bool) watch.Interface {
 	result := make(chan watch.Event)
 	out := watch.NewProxyWatcher(result)
 	go func() {
@@ -195,7 +196,7 @@ func leaving(events watch.Interface) watch.Interface {
 				if !ok {
 					return
 				}
-				if Ended(e.Object) && (e.Type == watch.Added || e.Type == watch.Modified) {
+				if (e.Type == watch.Added || e.Type == watch.Modified) && !keep(e.Object) {
 					e.Type = watch.Deleted
 				}
 				select {

@@ -3,6 +3,7 @@ package cached
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -57,7 +58,15 @@ func TestSelectors(t *testing.T) {
 		},
 	} {
 		version := crd(t, plural)
-		if len(version.SelectableFields) != 1 || version.SelectableFields[0].JSONPath != "."+phase {
+		selectable := []string{"." + phase}
+		if plural != "accessusages" {
+			selectable = append(selectable, ".status.review")
+		}
+		var got []string
+		for _, field := range version.SelectableFields {
+			got = append(got, field.JSONPath)
+		}
+		if !slices.Equal(got, selectable) {
 			t.Errorf("%s: the API server may select by %v", plural, version.SelectableFields)
 		}
 		phases := []string{""}
@@ -86,5 +95,39 @@ func TestSelectors(t *testing.T) {
 	}
 	if selector(&v1alpha1.AccessPolicy{}, false) != nil || Ended(&v1alpha1.AccessPolicy{}) {
 		t.Error("a policy never ends")
+	}
+}
+
+// Each state of a review that the schema admits is selected just as AwaitsReview says,
+// of requests and of grants.
+func TestReviewSelector(t *testing.T) {
+	t.Parallel()
+	if AwaitsReview(&v1alpha1.AccessPolicy{}) {
+		t.Error("a policy is not reviewed so")
+	}
+	for _, plural := range []string{"accessrequests", "accessgrants"} {
+		states := []string{""}
+		for _, v := range crd(t, plural).Schema.OpenAPIV3Schema.Properties["status"].Properties["review"].Enum {
+			var state string
+			if err := yaml.Unmarshal(v.Raw, &state); err != nil {
+				t.Fatal(err)
+			}
+			states = append(states, state)
+		}
+		if len(states) != 5 {
+			t.Fatalf("%s: the schema admits %q", plural, states)
+		}
+		parsed, err := fields.ParseSelector(awaiting().String()) // as the API server does
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, state := range states {
+			r, g := &v1alpha1.AccessRequest{}, &v1alpha1.AccessGrant{}
+			r.Status.Review, g.Status.Review = v1alpha1.ReviewState(state), v1alpha1.ReviewState(state)
+			want := state == "Waiting" || state == "Overdue"
+			if got := parsed.Matches(fields.Set{"status.review": state}); got != want || AwaitsReview(r) != want || AwaitsReview(g) != want {
+				t.Errorf("%s: %q is selected: %v, kept: %v, %v", plural, state, got, AwaitsReview(r), AwaitsReview(g))
+			}
+		}
 	}
 }

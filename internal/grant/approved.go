@@ -58,6 +58,8 @@ func NotApproved(g *v1alpha1.AccessGrant, a Approval, now time.Time) *End {
 		return no("it begins before the startTime of the request")
 	case request.CreationTimestamp.Sub(g.Spec.NotBefore.Time) > maxClockSkew, g.Spec.ExpirationTime.After(approved.Spec.ExpirationTime.Time), g.Spec.NotBefore.Sub(now) > maxClockSkew:
 		return no("it lasts from %s until %s", text.Moment(g.Spec.NotBefore.Time), text.Moment(g.Spec.ExpirationTime.Time))
+	case approved.Spec.ReviewWithin != nil && (g.Spec.ReviewWithin == nil || g.Spec.ReviewWithin.Duration > approved.Spec.ReviewWithin.Duration):
+		return no("its policy asks for a review after the end, and it does not, or for a later one")
 	case request.Asked().Task != nil && approved.Spec.Task == nil:
 		return no("its task does not exist")
 	case !same(g.Spec.Requester, approved.Spec.Requester), !same(g.Spec.Subjects, approved.Spec.Subjects), !same(g.Spec.Task, approved.Spec.Task):

@@ -19,7 +19,8 @@ import (
 
 // Data is the data of a CloudEvent. What is not known yet in a phase is left out.
 type Data struct {
-	// Phase that was entered; of usage, the condition that is True, or Idle.
+	// Phase that was entered; of usage, the condition that is True, or Idle; of a review
+	// Waiting, Overdue or Done.
 	Phase string `json:"phase"`
 	// Message says why, for people.
 	Message string `json:"message,omitempty"`
@@ -170,6 +171,8 @@ func grantData(g *v1alpha1.AccessGrant, t transition) Data {
 		says = v1alpha1.ConditionExpiresSoon
 	case string(v1alpha1.GrantEnded), string(v1alpha1.EndIdle):
 		says = v1alpha1.ConditionAccessGiven
+	case string(v1alpha1.ReviewWaiting), string(v1alpha1.ReviewOverdue), string(v1alpha1.ReviewDone):
+		says = v1alpha1.ConditionReviewed
 	}
 	if says != v1alpha1.ConditionSuspicious && says != v1alpha1.ConditionExpiresSoon { // that comes before the end
 		d.EndReason, d.EndedBy = string(g.Status.EndReason), g.Status.EndedBy
@@ -256,6 +259,12 @@ func slackText(o client.Object, t transition) string {
 		line("*Sessions outlive the access* of %s, %s in %s", who, what, d.Scope)
 	case t.eventType == usageType(string(v1alpha1.EndIdle)):
 		line("*Access was idle*: %s, %s in %s", who, what, d.Scope)
+	case t.eventType == reviewType(v1alpha1.ReviewWaiting):
+		line("*To be reviewed*: %s had %s in %s", who, what, d.Scope)
+	case t.eventType == reviewType(v1alpha1.ReviewOverdue):
+		line("*Review overdue*: %s had %s in %s", who, what, d.Scope)
+	case t.eventType == reviewType(v1alpha1.ReviewDone):
+		line("*Reviewed*: %s had %s in %s", who, what, d.Scope)
 	case t.eventType == grantType(v1alpha1.GrantEnded):
 		line("*Access ended* (%s): %s, %s in %s", d.EndReason, who, what, d.Scope)
 	default:

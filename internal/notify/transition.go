@@ -18,10 +18,11 @@ const (
 	requestPrefix = "dev.accessbroker.request."
 	grantPrefix   = "dev.accessbroker.grant."
 	usagePrefix   = "dev.accessbroker.usage."
+	reviewPrefix  = "dev.accessbroker.review."
 )
 
-// Types of events: a prefix and the phase that was entered, or what was observed of the
-// use of a grant.
+// Types of events: a prefix and the phase that was entered, what was observed of the
+// use of a grant, or where its review stands.
 var Types = []string{
 	requestType(v1alpha1.RequestPending), requestType(v1alpha1.RequestApproved), requestType(v1alpha1.RequestActive),
 	requestType(v1alpha1.RequestCompleted), requestType(v1alpha1.RequestExpired), requestType(v1alpha1.RequestRevoked),
@@ -29,6 +30,7 @@ var Types = []string{
 	grantType(v1alpha1.GrantActive), grantType(expiring), grantType(v1alpha1.GrantEnded),
 	usageType(v1alpha1.ConditionSuspicious), usageType(string(v1alpha1.EndIdle)),
 	usageType(v1alpha1.ConditionLeftBehind), usageType(v1alpha1.ConditionSessionsOpen),
+	reviewType(v1alpha1.ReviewWaiting), reviewType(v1alpha1.ReviewOverdue), reviewType(v1alpha1.ReviewDone),
 }
 
 // expiring is the phase of an event in the last minutes of a grant.
@@ -43,6 +45,10 @@ func grantType(phase v1alpha1.GrantPhase) string {
 }
 
 func usageType(what string) string { return usagePrefix + strings.ToLower(what) }
+
+func reviewType(state v1alpha1.ReviewState) string {
+	return reviewPrefix + strings.ToLower(string(state))
+}
 
 // transition is one step in the life of a request or a grant. Present and past
 // ones are all read from the stored object.
@@ -111,7 +117,7 @@ func ofRequest(r *v1alpha1.AccessRequest, given *v1alpha1.AccessGrant) []transit
 }
 
 // ofGrant lists a grant's transitions so far, in order. Each condition about its use is
-// one while it is True.
+// one while it is True, and the review the state that it is in.
 func ofGrant(g *v1alpha1.AccessGrant) []transition {
 	var out []transition
 	add := func(phase v1alpha1.GrantPhase, at *metav1.Time) {
@@ -140,6 +146,13 @@ func ofGrant(g *v1alpha1.AccessGrant) []transition {
 	}
 	found(v1alpha1.ConditionLeftBehind)
 	found(v1alpha1.ConditionSessionsOpen)
+	if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionReviewed); c != nil {
+		state := g.Status.Review
+		if c.Reason == v1alpha1.ReasonRequestGone {
+			state = v1alpha1.ReviewOverdue // nobody can be in time
+		}
+		out = append(out, newTransition(g.UID, reviewType(state), string(state), c.LastTransitionTime.Time))
+	}
 	slices.SortStableFunc(out, func(a, b transition) int { return a.at.Compare(b.at) })
 	return out
 }

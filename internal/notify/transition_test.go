@@ -144,6 +144,27 @@ func TestOfGrant(t *testing.T) {
 			t.Errorf("%s is the end: %v", tr.eventType, tr.isEnd())
 		}
 	}
+	// Each state of the review is a moment of its own; where nobody can look back any
+	// more, it is overdue at once.
+	looked := g.DeepCopy()
+	for _, step := range []struct {
+		state  v1alpha1.ReviewState
+		reason string
+		want   string
+	}{
+		{v1alpha1.ReviewWaiting, v1alpha1.ReasonWaitingForReview, "dev.accessbroker.review.waiting"},
+		{v1alpha1.ReviewOverdue, v1alpha1.ReasonReviewOverdue, "dev.accessbroker.review.overdue"},
+		{v1alpha1.ReviewDone, v1alpha1.ReasonReviewed, "dev.accessbroker.review.done"},
+		{v1alpha1.ReviewWaiting, v1alpha1.ReasonRequestGone, "dev.accessbroker.review.overdue"},
+	} {
+		c := is(v1alpha1.ConditionReviewed, metav1.ConditionFalse, 12)
+		c.Reason = step.reason
+		looked.Status.Review, looked.Status.Conditions = step.state, append(slices.Clone(g.Status.Conditions), c)
+		all := ofGrant(looked)
+		if last := all[len(all)-1]; last.eventType != step.want || last.isEnd() || !slices.Contains(Types, last.eventType) || grantData(looked, last).Message != c.Message {
+			t.Errorf("%s: %+v", step.reason, last)
+		}
+	}
 	// What was found in the second of the end was found before it.
 	together := g.DeepCopy()
 	together.Status.Conditions[3].LastTransitionTime = ended

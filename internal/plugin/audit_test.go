@@ -33,6 +33,8 @@ func someGrants() []v1alpha1.AccessGrant {
 			Conditions: []metav1.Condition{{Type: "AccessRemoved", Status: "True"}, {Type: "StandingAccess", Status: "True", Message: "get pods,\nby old"}},
 		},
 	}
+	ended.Spec.ReviewWithin, ended.Status.Review = &metav1.Duration{Duration: time.Hour}, v1alpha1.ReviewDone
+	ended.Status.Conditions = append(ended.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReviewed, Status: "True", Message: "reviewed by carol: =restarted,\nnothing else"})
 	held := v1alpha1.AccessGrant{
 		ObjectMeta: metav1.ObjectMeta{Name: "migrate-1"},
 		Spec: v1alpha1.AccessGrantSpec{

@@ -66,6 +66,11 @@ func printed(t *testing.T, s string, width int) map[string]string {
 	named := r.DeepCopy()
 	named.Spec.Scope = &v1alpha1.Scope{Namespaces: []string{s, s}}
 	named.Status.Phase = v1alpha1.RequestPending
+	over := named.DeepCopy()
+	over.Status.Review = v1alpha1.ReviewState(s)
+	over.Status.Conditions = append(over.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReviewed, Status: "False", Message: s})
+	mine := over.DeepCopy()
+	mine.Status.Phase, mine.Status.Review, mine.Spec.Requester, mine.Spec.Subjects = v1alpha1.RequestExpired, v1alpha1.ReviewWaiting, v1alpha1.UserInfo{Username: "alice"}, nil
 	p := v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: s}, Spec: v1alpha1.AccessPolicySpec{
 		Requesters: v1alpha1.RequestersFor(approvers...), Approvals: []v1alpha1.ApprovalStage{{Name: s, From: approvers}, {Name: s, FromNamespaceLabel: &v1alpha1.NamespaceLabel{Key: s, Prefix: s, Suffix: s}}}, Roles: []v1alpha1.RoleRef{*r.Spec.RoleRef}, Subjects: v1alpha1.SubjectsRule(s), Task: v1alpha1.TaskRule(s),
 		Namespaces: &v1alpha1.PolicyNamespaces{Names: []string{s}, Selector: r.Spec.Scope.NamespaceSelector},
@@ -84,12 +89,14 @@ func printed(t *testing.T, s string, width int) map[string]string {
 	out := map[string]string{
 		"page": page(view.PageOf(r, now), term.Style{}), "page of names": page(view.PageOf(named, now), term.Style{Terminal: true}),
 		"next":     next(named, v1alpha1.UserInfo{Username: "bob", Groups: []string{s}}) + next(named, v1alpha1.UserInfo{Username: s}),
+		"review":   page(view.PageOf(over, now), term.Style{}) + next(mine, v1alpha1.UserInfo{Username: "bob", Groups: []string{s}}),
 		"issued":   page(view.PageOf(active, now), term.Style{}) + next(active, v1alpha1.UserInfo{Username: s}) + page(view.PageOfGrant(&g, now), term.Style{}),
 		"question": term.Clean(view.Question(r, now)), "nothing": nothing(s, true),
 	}
 	for _, terminal := range []bool{false, true} {
 		var b strings.Builder
 		write(&b, view.Requests([]v1alpha1.AccessRequest{*r, *named}, now, true, false, true), terminal)
+		write(&b, view.Reviews([]v1alpha1.AccessRequest{*over, *mine}, now, true, true), terminal)
 		write(&b, view.Policies([]v1alpha1.AccessPolicy{p}, true), terminal)
 		write(&b, view.Grants([]v1alpha1.AccessGrant{g}, used, now, true), terminal)
 		tables := b.String()

@@ -118,6 +118,15 @@ func TestPage(t *testing.T) {
 	fresh.Spec.Rules = []v1alpha1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}}
 	golden(t, "fresh.txt", page(view.PageOf(fresh, now), term.Style{}))
 
+	over := anActiveRequest()
+	over.Status.Phase, over.Status.Review = v1alpha1.RequestExpired, v1alpha1.ReviewWaiting
+	condition(over, v1alpha1.ConditionEnded, "True", "Expired", "the time was up")
+	condition(over, v1alpha1.ConditionReviewed, "False", "WaitingForReview", "to be reviewed by one of group:sre by 2026-05-05T10:59:00Z: kubectl access review edit-x7k2p -n payments --comment …")
+	var table strings.Builder
+	write(&table, view.Reviews([]v1alpha1.AccessRequest{*over}, now, true, false), true)
+	write(&table, view.Reviews([]v1alpha1.AccessRequest{*over}, now, false, true), false)
+	golden(t, "review.txt", page(view.PageOf(over, now), term.Style{})+next(over, v1alpha1.UserInfo{Username: "bob", Groups: []string{"sre"}})+"\n"+table.String())
+
 	// What those who decide are asked about is what the names came to.
 	fresh.Spec.Task = &v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
 	fresh.Status.Pins = &v1alpha1.Pins{Namespaces: []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: "a-1"}}, {ObjectRef: v1alpha1.ObjectRef{Name: "a-2"}}}, Task: &v1alpha1.TaskPin{}}

@@ -115,7 +115,7 @@ when the time is up, the task is done, or somebody says stop.`,
 		o.newCredentialCommand(),
 	)
 	root.AddCommand(view.Each(verdicts, o.newDecideCommand)...)
-	root.AddCommand(o.newLockCommand(), o.newUnlockCommand(), o.newConfirmPolicyCommand())
+	root.AddCommand(o.newReviewCommand(), o.newLockCommand(), o.newUnlockCommand(), o.newConfirmPolicyCommand())
 	o.completeGlobalFlags(root)
 	return root
 }

@@ -160,8 +160,15 @@ func next(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) (out string) {
 	}
 	why, verdicts := view.Next(r, me)
 	lead := begin + fmt.Sprintf("%-22s", why+":")
+	if len(why)+1 >= 22 {
+		lead = begin + why + ": "
+	}
 	for _, verdict := range verdicts {
-		out += lead + "kubectl access " + strings.ToLower(string(verdict)) + " " + term.Clean(r.Name) + " -n " + term.Clean(r.Namespace) + "\n"
+		out += lead + "kubectl access " + strings.ToLower(string(verdict)) + " " + term.Clean(r.Name) + " -n " + term.Clean(r.Namespace)
+		if verdict == v1alpha1.VerdictReview {
+			out += " --comment …"
+		}
+		out += "\n"
 		lead = fmt.Sprintf("%22s", "or  ")
 	}
 	return out

@@ -15,7 +15,7 @@ import (
 // Overdue says that nothing is given by a policy because nobody has looked at it in
 // time; nil while that is not so.
 func Overdue(spec *v1alpha1.AccessPolicySpec, now time.Time) error {
-	if review, _ := spec.Review(now); review != v1alpha1.ReviewOverdue {
+	if review, _ := spec.Review(now); review != v1alpha1.PolicyReviewOverdue {
 		return nil
 	}
 	return fmt.Errorf("its review was due by %s: it gives nothing until somebody has looked at it and moved reviewBy", text.Moment(spec.ReviewBy.Time))

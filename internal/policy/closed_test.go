@@ -18,27 +18,27 @@ func reviewBy(d time.Duration) ofPolicy {
 func TestReview(t *testing.T) {
 	for name, test := range map[string]struct {
 		in   time.Duration
-		want v1alpha1.Review
+		want v1alpha1.PolicyReview
 		next time.Time
 	}{
-		"in a year":               {365 * 24 * time.Hour, v1alpha1.ReviewNotDue, noon.Add(365*24*time.Hour - v1alpha1.ReviewNotice)},
-		"a moment before notice":  {v1alpha1.ReviewNotice + time.Second, v1alpha1.ReviewNotDue, noon.Add(time.Second)},
-		"in two weeks":            {v1alpha1.ReviewNotice, v1alpha1.ReviewSoon, noon.Add(v1alpha1.ReviewNotice)},
-		"a second before the end": {time.Second, v1alpha1.ReviewSoon, noon.Add(time.Second)},
-		"now":                     {0, v1alpha1.ReviewOverdue, time.Time{}},
-		"long ago":                {-1000 * time.Hour, v1alpha1.ReviewOverdue, time.Time{}},
+		"in a year":               {365 * 24 * time.Hour, v1alpha1.PolicyReviewNotDue, noon.Add(365*24*time.Hour - v1alpha1.ReviewNotice)},
+		"a moment before notice":  {v1alpha1.ReviewNotice + time.Second, v1alpha1.PolicyReviewNotDue, noon.Add(time.Second)},
+		"in two weeks":            {v1alpha1.ReviewNotice, v1alpha1.PolicyReviewSoon, noon.Add(v1alpha1.ReviewNotice)},
+		"a second before the end": {time.Second, v1alpha1.PolicyReviewSoon, noon.Add(time.Second)},
+		"now":                     {0, v1alpha1.PolicyReviewOverdue, time.Time{}},
+		"long ago":                {-1000 * time.Hour, v1alpha1.PolicyReviewOverdue, time.Time{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := &newPolicy("p", reviewBy(test.in)).Spec
 			if got, next := spec.Review(noon); got != test.want || !next.Equal(test.next) {
 				t.Errorf("got %s, next %s; want %s, %s", got, next, test.want, test.next)
 			}
-			if err := Overdue(spec, noon); (err != nil) != (test.want == v1alpha1.ReviewOverdue) {
+			if err := Overdue(spec, noon); (err != nil) != (test.want == v1alpha1.PolicyReviewOverdue) {
 				t.Error(err)
 			}
 		})
 	}
-	if got, next := newPolicy("p").Spec.Review(noon); got != v1alpha1.ReviewNotDue || !next.IsZero() {
+	if got, next := newPolicy("p").Spec.Review(noon); got != v1alpha1.PolicyReviewNotDue || !next.IsZero() {
 		t.Errorf("without reviewBy: %s, %s", got, next)
 	}
 }

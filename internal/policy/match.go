@@ -117,6 +117,9 @@ func Find(ctx context.Context, policies []*Policy, r Request, now time.Time) Mat
 			if why == "" {
 				why = unmeetable(stages, r.Requester.Username, r.Subjects)
 			}
+			if why == "" {
+				why = p.unreviewable(stages, r)
+			}
 			if why != "" {
 				m.why, m.unknown = []string{why}, nil
 			}

@@ -87,6 +87,9 @@ func Compile(p *v1alpha1.AccessPolicy) *Policy {
 	if p.Spec.Approvals == nil {
 		errs = append(errs, errors.New("approvals is missing: an empty list grants automatically, and must be written down"))
 	}
+	if p.Spec.ReviewWithin != nil && p.Spec.Approvals != nil && len(p.Spec.Approvals) == 0 {
+		errs = append(errs, errors.New("reviewWithin: approvals names nobody who could review; a stage with count 0 names people whose approval is not waited for"))
+	}
 	for _, stage := range p.Spec.Approvals {
 		if err := identity.CheckPolicySubjects(stage.From); err != nil {
 			errs = append(errs, fmt.Errorf("approvals %q: %w", stage.Name, err))

@@ -118,7 +118,7 @@ var asWanted = []string{
 }
 
 // warnings are what is reported of a grant, besides its phases, for somebody to look.
-var warnings = []string{v1alpha1.ReasonRemovalRefused, v1alpha1.ConditionSuspicious, v1alpha1.ConditionLeftBehind, v1alpha1.ConditionSessionsOpen}
+var warnings = []string{v1alpha1.ReasonRemovalRefused, v1alpha1.ConditionSuspicious, v1alpha1.ConditionLeftBehind, v1alpha1.ConditionSessionsOpen, v1alpha1.ReasonReviewOverdue, v1alpha1.ReasonRequestGone}
 
 // severityOfEnd is the type of the Event of an end: Warning unless people meant it.
 func severityOfEnd(reason string) string {

@@ -45,8 +45,9 @@ type Metrics struct {
 }
 
 // NewMetrics makes and registers the metrics. It counts what is in the cache at each
-// scrape, so that the numbers are right after a restart.
-func NewMetrics(registry prometheus.Registerer, c client.Reader, clk clock.PassiveClock, version string) (*Metrics, error) {
+// scrape, so that the numbers are right after a restart. reviews is the cache of what
+// waits for a review.
+func NewMetrics(registry prometheus.Registerer, c, reviews client.Reader, clk clock.PassiveClock, version string) (*Metrics, error) {
 	m := &Metrics{
 		timeToDecision: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "access_broker_request_decision_seconds", Help: "Time from the creation of a request to its decision: approved, denied by an approver, refused by the broker, or lapsed.",
@@ -95,7 +96,7 @@ func NewMetrics(registry prometheus.Registerer, c client.Reader, clk clock.Passi
 		Name: "access_broker_oldest_pending_end_seconds", Help: "For how long the oldest end before the deadline, a Revoke say, has waited to be carried out: the other one to page on. 0 when none waits.",
 	}, func() float64 { return m.oldestPendingEnd(clk.Now()).Seconds() })
 	for _, collector := range []prometheus.Collector{
-		m.timeToDecision, m.approvalToActive, m.revocationLag, m.revocationErrors, m.usageEnds, m.findings, m.leftBehind, m.outlived, build, pendingEnd, &census{client: c, clock: clk, ended: m},
+		m.timeToDecision, m.approvalToActive, m.revocationLag, m.revocationErrors, m.usageEnds, m.findings, m.leftBehind, m.outlived, build, pendingEnd, &census{client: c, clock: clk, ended: m}, &reviewCensus{client: reviews, clock: clk},
 	} {
 		if err := registry.Register(collector); err != nil {
 			return nil, err
@@ -248,12 +249,12 @@ type census struct {
 }
 
 var (
-	reviewsDesc  = prometheus.NewDesc("access_broker_policy_reviews", "Policies whose reviewBy is near (Soon: within two weeks) or has passed (Overdue: they give nothing).", []string{"review"}, nil)
-	notReadyDesc = prometheus.NewDesc("access_broker_policies_not_ready", "Policies that are not Ready, by reason: what they do not give, people wait for.", []string{"reason"}, nil)
-	requestsDesc = prometheus.NewDesc("access_broker_requests", "Requests by phase.", []string{"phase"}, nil)
-	grantsDesc   = prometheus.NewDesc("access_broker_grants", "Grants by phase.", []string{"phase"}, nil)
-	unseenDesc   = prometheus.NewDesc("access_broker_usage_unobserved_seconds", "For how long the use of an active grant, whose use is observed, has not been observed: the longest. 0 when there is none.", nil, nil)
-	overdueDesc  = prometheus.NewDesc("access_broker_overdue_bindings", "Bindings whose grant's deadline has passed, whose grant has ended or whose grant is gone: the one to page on.", nil, nil)
+	policyReviewsDesc = prometheus.NewDesc("access_broker_policy_reviews", "Policies whose reviewBy is near (Soon: within two weeks) or has passed (Overdue: they give nothing).", []string{"review"}, nil)
+	notReadyDesc      = prometheus.NewDesc("access_broker_policies_not_ready", "Policies that are not Ready, by reason: what they do not give, people wait for.", []string{"reason"}, nil)
+	requestsDesc      = prometheus.NewDesc("access_broker_requests", "Requests by phase.", []string{"phase"}, nil)
+	grantsDesc        = prometheus.NewDesc("access_broker_grants", "Grants by phase.", []string{"phase"}, nil)
+	unseenDesc        = prometheus.NewDesc("access_broker_usage_unobserved_seconds", "For how long the use of an active grant, whose use is observed, has not been observed: the longest. 0 when there is none.", nil, nil)
+	overdueDesc       = prometheus.NewDesc("access_broker_overdue_bindings", "Bindings whose grant's deadline has passed, whose grant has ended or whose grant is gone: the one to page on.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -262,7 +263,7 @@ func (c *census) Describe(ch chan<- *prometheus.Desc) {
 	ch <- grantsDesc
 	ch <- overdueDesc
 	ch <- unseenDesc
-	ch <- reviewsDesc
+	ch <- policyReviewsDesc
 	ch <- notReadyDesc
 }
 
@@ -288,7 +289,7 @@ func (c *census) countPolicies(ctx context.Context, ch chan<- prometheus.Metric)
 	if err := c.client.List(ctx, &policies, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("count policies: %w", err)
 	}
-	reviews, notReady, now := map[v1alpha1.Review]int{}, map[string]int{}, c.clock.Now()
+	reviews, notReady, now := map[v1alpha1.PolicyReview]int{}, map[string]int{}, c.clock.Now()
 	for i := range policies.Items {
 		p := &policies.Items[i]
 		review, _ := p.Spec.Review(now)
@@ -297,8 +298,8 @@ func (c *census) countPolicies(ctx context.Context, ch chan<- prometheus.Metric)
 			notReady[c.Reason]++
 		}
 	}
-	for _, review := range []v1alpha1.Review{v1alpha1.ReviewSoon, v1alpha1.ReviewOverdue} {
-		ch <- prometheus.MustNewConstMetric(reviewsDesc, prometheus.GaugeValue, float64(reviews[review]), string(review))
+	for _, review := range []v1alpha1.PolicyReview{v1alpha1.PolicyReviewSoon, v1alpha1.PolicyReviewOverdue} {
+		ch <- prometheus.MustNewConstMetric(policyReviewsDesc, prometheus.GaugeValue, float64(reviews[review]), string(review))
 	}
 	for _, reason := range notReadyReasons {
 		ch <- prometheus.MustNewConstMetric(notReadyDesc, prometheus.GaugeValue, float64(notReady[reason]), reason)

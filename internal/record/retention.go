@@ -123,6 +123,9 @@ func (a *Archive) Look(ctx context.Context) error {
 // it once more.
 func (a *Archive) request(ctx context.Context, request *v1alpha1.AccessRequest) error {
 	ended := meta.FindStatusCondition(request.Status.Conditions, v1alpha1.ConditionEnded)
+	if keepsForReview(request.Status.Review, request.Status.Conditions) {
+		return nil
+	}
 	if request.DeletionTimestamp != nil || ended == nil || ended.Reason == v1alpha1.ReasonGrantedBefore || !overstay(ended.LastTransitionTime.Time, a.Retention.Requests, a.Clock.Now()) {
 		return nil
 	}
@@ -136,7 +139,7 @@ func (a *Archive) request(ctx context.Context, request *v1alpha1.AccessRequest) 
 // grant logs a grant whole and deletes it, when it ended long enough ago. It takes
 // the finalizer off a grant that is being deleted.
 func (a *Archive) grant(ctx context.Context, g *v1alpha1.AccessGrant) error {
-	due := g.Status.EndedTime != nil && overstay(g.Status.EndedTime.Time, a.Retention.Grants, a.Clock.Now())
+	due := g.Status.EndedTime != nil && overstay(g.Status.EndedTime.Time, a.Retention.Grants, a.Clock.Now()) && !keepsForReview(g.Status.Review, g.Status.Conditions)
 	if g.DeletionTimestamp == nil && !due {
 		return nil
 	}

@@ -62,6 +62,7 @@ func (w *Writer) Grant(ctx context.Context, before, after *v1alpha1.AccessGrant)
 	if c := expiresSoon(before.Status.Conditions, after.Status.Conditions); c != nil {
 		w.Journal.grant(v1alpha1.ConditionExpiresSoon, "Watch", c.Message, after)
 	}
+	w.Journal.review(before, after)
 	refused := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionAccessRemoved)
 	if refused != nil && refused.Status == metav1.ConditionFalse && meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionAccessRemoved) == nil {
 		w.Journal.grant(v1alpha1.ReasonRemovalRefused, "Take", refused.Message, after)

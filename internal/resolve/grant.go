@@ -43,6 +43,7 @@ func NewGrant(request *v1alpha1.AccessRequest, want *Resolved, match *policy.Mat
 		NotBefore:      metav1.NewTime(now.Truncate(time.Second)),
 		ExpirationTime: metav1.NewTime(end.Truncate(time.Second)),
 		ShortenedBy:    shortenedBy,
+		ReviewWithin:   match.Policy.Spec.ReviewWithin,
 	}
 	for _, d := range request.Status.Decisions {
 		if d.Verdict == v1alpha1.VerdictApprove && slices.Contains(outcome.Approvers, d.Username) {

@@ -58,6 +58,7 @@ func TestAccessGrantStatus(t *testing.T) {
 	grantStatus.check(t, cases(
 		testCase{"every field", same, accepted},
 		testCase{"empty", set("status", object{}), accepted},
+		choice("status.review", "AfterEnd", "Waiting", "Overdue", "Done"),
 		choice("status.phase", "Pending", "Active", "Ended"),
 		missing("status.bindings.0.kind"),
 		choice("status.bindings.0.kind", "RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole", "ServiceAccount"),

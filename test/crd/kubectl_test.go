@@ -39,8 +39,8 @@ func TestColumns(t *testing.T) {
 		{
 			requestSpec,
 			[]string{"Name", "Requester", "Role", "Phase", "Expires", "Age"},
-			[]string{"Rules", "Policy", "Ticket", "Reason", "Ended"},
-			[]string{"stored", "admin", "edit", "Active", "2026-10-01T08:30:00Z", "prod-edit", "INC-42", "INC-42: stuck consumers"},
+			[]string{"Rules", "Policy", "Review", "Ticket", "Reason", "Ended"},
+			[]string{"stored", "admin", "edit", "Active", "2026-10-01T08:30:00Z", "prod-edit", "AfterEnd", "INC-42", "INC-42: stuck consumers"},
 		},
 		{
 			policySpec,
@@ -51,10 +51,10 @@ func TestColumns(t *testing.T) {
 		{
 			grantSpec,
 			[]string{"Name", "Requester", "Subjects", "Role", "Scope", "Phase", "Expires", "Ended", "Why", "Age"},
-			[]string{"Calls", "Policy", "Approvers", "Ticket", "Reason"},
+			[]string{"Calls", "Review", "Policy", "Approvers", "Ticket", "Reason"},
 			[]string{
 				"stored", "alice", "alice, sa:payments/migrate", "Role/edit", "payments", "Ended", "2026-10-01T08:30:00Z", "2026-10-01T08:30:00Z", "Expired",
-				"41", "prod-edit", "bob", "INC-42", "INC-42: stuck consumers",
+				"41", "Waiting", "prod-edit", "bob", "INC-42", "INC-42: stuck consumers",
 			},
 		},
 		{

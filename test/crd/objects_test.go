@@ -146,6 +146,7 @@ spec:
   - {kind: ReadsSecrets, message: reads every Secret of the namespace}
   grantName: fix-1a2b3c
   expirationTime: "2026-10-01T08:30:00Z"
+  review: AfterEnd
 ` + validCredential + validCondition
 	validPolicyStatus = "\n  approvals: sre 1, owners 1\n  confirmed: {username: carol, uid: 819f, generation: 3}" + validCondition
 	validGrantStatus  = `
@@ -157,6 +158,7 @@ spec:
   endReason: Expired
   endedBy: bob
   usage: {calls: 41, lastCall: "2026-10-01T08:29:00Z"}
+  review: Waiting
 ` + validCredential + validCondition
 	validLock = `
 apiVersion: jit.accessbroker.dev/v1alpha1

@@ -180,6 +180,7 @@ func TestAccessRequestStatus(t *testing.T) {
 	requestStatus.check(t, cases(
 		testCase{"every field", same, accepted},
 		testCase{"empty", set("status", object{}), accepted},
+		choice("status.review", "AfterEnd", "Waiting", "Overdue", "Done"),
 		choice("status.phase", "Pending", "Approved", "Active", "Completed", "Expired", "Revoked", "Denied", "Lapsed", "Failed"),
 		policyRefs("status.policy"),
 		credentials("status.credential"),

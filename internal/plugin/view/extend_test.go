@@ -20,7 +20,9 @@ func TestViewOfAnExtension(t *testing.T) {
 	facts := func() map[string]string {
 		out := map[string]string{}
 		for _, f := range PageOf(r, now).Facts {
-			out[f.Title] = f.Items[0].Text
+			if len(f.Items) > 0 {
+				out[f.Title] = f.Items[0].Text
+			}
 		}
 		return out
 	}

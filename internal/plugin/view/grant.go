@@ -33,6 +33,7 @@ func PageOfGrant(g *v1alpha1.AccessGrant, now time.Time) Page {
 	p.fact("Rights", count(lines).rights())
 	p.fact("Policy", g.Spec.PolicyRef.Name)
 	p.fact("Extends", extended(g))
+	p.fact("Review", conditionOf(g.Status.Conditions, v1alpha1.ConditionReviewed).Message)
 	p.fact("Request", g.Spec.RequestRef.Namespace+"/"+g.Spec.RequestRef.Name)
 	p.part("Decisions", Each(g.Spec.Decisions, func(d v1alpha1.Decision) Item {
 		return Item{Text: decision(d)}

@@ -74,6 +74,7 @@ func Grants(grants []v1alpha1.AccessGrant, used map[string]Use, now time.Time, w
 				cell{"POLICY", g.Spec.PolicyRef.Name},
 				cell{"TICKET", g.Spec.Ticket},
 				cell{"REASON", g.Spec.Reason},
+				cell{"REVIEW", string(g.Status.Review)},
 				cell{"GRANT", g.Name},
 				cell{"EXTENDS", extended(g)})
 		}
@@ -142,6 +143,11 @@ type Record struct {
 	ObservedSince string   `json:"observedSince,omitempty"`
 	ObservedUntil string   `json:"observedUntil,omitempty"`
 	Gaps          *int     `json:"gaps,omitempty"`
+
+	// Review is where the look back after the end stands, nothing where there has to be
+	// none; Reviewed says by whom and what they found, or by whom and when it must be.
+	Review   string `json:"review,omitempty"`
+	Reviewed string `json:"reviewed,omitempty"`
 }
 
 // RecordColumns are the headers of a row.
@@ -149,6 +155,7 @@ var RecordColumns = []string{
 	"given", "requester", "subjects", "role", "cluster", "namespaces", "phase", "expires", "ended", "endReason", "endedBy",
 	"accessRemoved", "standingAccess", "approvedBy", "policy", "ticket", "reason", "request", "grant", "extends",
 	"calls", "refusedCalls", "lastCall", "suspicious", "leftBehind", "openSessions", "observedSince", "observedUntil", "gaps",
+	"review", "reviewed",
 }
 
 // RecordOf is the record of a grant, and of its use where that was observed.
@@ -171,6 +178,7 @@ func RecordOf(g *v1alpha1.AccessGrant, u Use, observed bool) Record {
 		r.Standing = c.Message
 	}
 	r.LeftBehind = leftBehind(g)
+	r.Review, r.Reviewed = string(g.Status.Review), conditionOf(g.Status.Conditions, v1alpha1.ConditionReviewed).Message
 	if observed {
 		r.Calls, r.Refused, r.OpenSessions, r.Gaps, r.Suspicious = &u.Calls, &u.Refused, &u.Sessions, &u.Gaps, u.Suspicious
 		r.LastCall, r.ObservedSince, r.ObservedUntil = momentOf(u.LastCall), momentOf(u.Since), momentOf(u.Until)
@@ -185,7 +193,7 @@ func (r Record) Row() []string {
 		r.Phase, r.Expires, r.Ended, r.EndReason, r.EndedBy, r.Removed, r.Standing, strings.Join(r.ApprovedBy, "; "),
 		r.Policy, r.Ticket, r.Reason, r.Request, r.Grant, r.Extends,
 		number(r.Calls), number(r.Refused), r.LastCall, strings.Join(r.Suspicious, "; "), r.LeftBehind, number(r.OpenSessions),
-		r.ObservedSince, r.ObservedUntil, number(r.Gaps),
+		r.ObservedSince, r.ObservedUntil, number(r.Gaps), r.Review, r.Reviewed,
 	}
 }
 

@@ -62,6 +62,7 @@ func PageOf(r *v1alpha1.AccessRequest, now time.Time) Page {
 	p.fact("Rights", what.rights())
 	p.fact("Policy", policyOf(r))
 	p.Facts = append(p.Facts, stages(r, subjects)...)
+	p.fact("Review", reviewOf(r))
 	p.fact("Grant", r.Status.GrantName)
 	p.part("Decisions", decisions(r))
 	if len(risks) > maxWorst {

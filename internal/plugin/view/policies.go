@@ -34,6 +34,7 @@ func Policies(policies []v1alpha1.AccessPolicy, wide bool) Table {
 				cell{"CREDENTIAL", string(p.Spec.Credential)},
 				cell{"TASK", string(p.Spec.Task)},
 				cell{"EXTENSIONS", strconv.Itoa(int(p.Spec.MaxExtensions))},
+				cell{"REVIEW WITHIN", reviewWithin(&p.Spec)},
 				cell{"CONDITIONS", strings.Join(Each(p.Spec.Conditions, inWords), "; ")},
 				cell{"REVIEW BY", moment(p.Spec.ReviewBy)},
 				cell{"CHANGED BY", strings.Join(p.ChangedBy(), ",")},
@@ -138,6 +139,13 @@ func stageFrom(stage v1alpha1.ApprovalStage) string {
 		return fmt.Sprintf("group:%s<label %s>%s", label.Prefix, label.Key, label.Suffix)
 	}
 	return strings.Join(text.Subjects(stage.From), ",")
+}
+
+func reviewWithin(spec *v1alpha1.AccessPolicySpec) string {
+	if spec.ReviewWithin == nil {
+		return ""
+	}
+	return text.Duration(spec.ReviewWithin.Duration)
 }
 
 func readiness(p *v1alpha1.AccessPolicy) string {

@@ -40,6 +40,7 @@ func Requests(requests []v1alpha1.AccessRequest, now time.Time, everywhere, toAp
 		add(wide, "POLICY", ptr.Deref(r.Status.Policy, v1alpha1.PolicyRef{}).Name)
 		add(wide, "TICKET", r.Spec.Ticket)
 		add(wide && !toApprove, "REASON", r.Spec.Reason)
+		add(wide, "REVIEW", string(r.Status.Review))
 		add(wide, "STATE", Progress(r, now))
 		return row
 	})

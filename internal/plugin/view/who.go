@@ -54,6 +54,8 @@ func Next(r *v1alpha1.AccessRequest, me v1alpha1.UserInfo) (why string, verdicts
 		return "It waits for you", []v1alpha1.Verdict{v1alpha1.VerdictApprove, v1alpha1.VerdictDeny}
 	case Revocable(r, me):
 		return "To take it away", []v1alpha1.Verdict{v1alpha1.VerdictRevoke}
+	case ToReview(r, me):
+		return "It waits for your review", []v1alpha1.Verdict{v1alpha1.VerdictReview}
 	case Mine(r, me) && !r.Status.Phase.Ended():
 		return "To give it back", []v1alpha1.Verdict{v1alpha1.VerdictRelease}
 	}

@@ -22,6 +22,15 @@ func TestWho(t *testing.T) {
 	}
 	active := pending.DeepCopy()
 	active.Status.Phase = v1alpha1.RequestActive
+	over := pending.DeepCopy()
+	over.Status.Phase, over.Status.Review = v1alpha1.RequestExpired, v1alpha1.ReviewOverdue
+	reviewed := over.DeepCopy()
+	reviewed.Status.Review = v1alpha1.ReviewDone
+	for who, want := range map[string]v1alpha1.UserInfo{"Review": bob, "": mallory} {
+		if _, verdicts := Next(over, want); len(verdicts) > 0 != (who != "") || (len(verdicts) > 0 && string(verdicts[0]) != who) {
+			t.Errorf("%s is offered %v", want.Username, verdicts)
+		}
+	}
 	for name, tc := range map[string]struct{ got, want bool }{
 		"it is alice's":                {Mine(pending, alice), true},
 		"it is not bob's":              {Mine(pending, bob), false},
@@ -33,6 +42,11 @@ func TestWho(t *testing.T) {
 		"bob may revoke":               {Revocable(active, bob), true},
 		"alice may not":                {Revocable(active, alice), false},
 		"nothing to revoke":            {Revocable(pending, bob), false},
+		"bob may look back":            {ToReview(over, bob), true},
+		"alice may not, were she sre":  {ToReview(over, user("Alice", "sre")), false},
+		"a stranger may not":           {ToReview(over, mallory), false},
+		"nobody while it is held":      {ToReview(active, bob), false},
+		"nobody twice":                 {ToReview(reviewed, bob), false},
 	} {
 		if tc.got != tc.want {
 			t.Errorf("%s: %v", name, tc.got)
