@@ -20,8 +20,8 @@ func TestViewOfAnExtension(t *testing.T) {
 	facts := func() map[string]string {
 		out := map[string]string{}
 		for _, f := range PageOf(r, now).Facts {
-			if len(f.Items) > 0 {
-				out[f.Title] = f.Items[0].Text
+			for _, item := range f.Items {
+				out[f.Title] = item.Text
 			}
 		}
 		return out
