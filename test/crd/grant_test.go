@@ -42,6 +42,8 @@ func TestAccessGrant(t *testing.T) {
 		moments("spec.expirationTime", "spec.expirationTime"),
 		bounded("spec.shortenedBy", 0, 2048),
 		references("spec.extends"), missing("spec.extends.extensions"), number("spec.extends.extensions", 1, 100),
+		missing("spec.extends.first"), bounded("spec.extends.first", 1, 253),
+		missing("spec.extends.expirationTime"), moments("spec.extends.expirationTime", "spec.extends.expirationTime"),
 		reviews("spec.reviewWithin"),
 		tasks("spec.task"), missing("spec.task.uid"), bounded("spec.task.uid", 1, 64),
 		credentialKeys("spec.credentialKey"),

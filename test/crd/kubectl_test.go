@@ -39,7 +39,7 @@ func TestColumns(t *testing.T) {
 		{
 			requestSpec,
 			[]string{"Name", "Requester", "Role", "Phase", "Expires", "Age"},
-			[]string{"Rules", "Policy", "Review", "Ticket", "Reason", "Ended"},
+			[]string{"Rules", "Extends", "Policy", "Review", "Ticket", "Reason", "Ended"},
 			[]string{"stored", "admin", "edit", "Active", "2026-10-01T08:30:00Z", "prod-edit", "AfterEnd", "INC-42", "INC-42: stuck consumers"},
 		},
 		{
@@ -51,10 +51,10 @@ func TestColumns(t *testing.T) {
 		{
 			grantSpec,
 			[]string{"Name", "Requester", "Subjects", "Role", "Scope", "Phase", "Expires", "Ended", "Why", "Age"},
-			[]string{"Calls", "Review", "Policy", "Approvers", "Ticket", "Reason"},
+			[]string{"Calls", "Extends", "Review", "Policy", "Approvers", "Ticket", "Reason"},
 			[]string{
 				"stored", "alice", "alice, sa:payments/migrate", "Role/edit", "payments", "Ended", "2026-10-01T08:30:00Z", "2026-10-01T08:30:00Z", "Expired",
-				"41", "Waiting", "prod-edit", "bob", "INC-42", "INC-42: stuck consumers",
+				"41", "fix-0a1b", "Waiting", "prod-edit", "bob", "INC-42", "INC-42: stuck consumers",
 			},
 		},
 		{

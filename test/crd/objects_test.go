@@ -109,7 +109,7 @@ spec:
   notBefore: "2026-10-01T08:00:00Z"
   expirationTime: "2026-10-01T08:30:00Z"
   shortenedBy: bob
-  extends: {name: fix-0a1b, uid: 0a1b, extensions: 1}
+  extends: {name: fix-0a1b, uid: 0a1b, extensions: 1, first: fix-0a1b, expirationTime: "2026-10-01T08:10:00Z"}
   reviewWithin: 24h0m0s
   task: {apiVersion: batch/v1, kind: Job, name: migrate, completeWhen: object.status.succeeded == 1, uid: 708f}
   credentialKey: 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=
@@ -125,6 +125,20 @@ spec:
 	validRequestStatus = `
   phase: Active
   policy: {name: prod-edit, uid: 6f70, generation: 3}
+  extended:
+    requestUID: 1a2b
+    grant: {name: fix-0a1b, uid: 0a1b}
+    expirationTime: "2026-10-01T08:10:00Z"
+    policyName: prod-edit
+    subjects:
+    - {kind: User, apiGroup: rbac.authorization.k8s.io, name: alice}
+    - {kind: ServiceAccount, name: migrate, namespace: payments}
+    roleRef: {kind: Role, name: edit}
+    rules:
+    - {verbs: [get], apiGroups: [""], resources: [pods], resourceNames: [web]}
+    - {verbs: [get], nonResourceURLs: [/metrics]}
+    scope: {namespaces: [payments]}
+    task: {apiVersion: batch/v1, kind: Job, name: migrate, completeWhen: object.status.succeeded == 1}
   approvals:
   - name: sre
     from:

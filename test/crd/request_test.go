@@ -177,6 +177,9 @@ func TestAccessRequest(t *testing.T) {
 }
 
 func TestAccessRequestStatus(t *testing.T) {
+	for _, tc := range selectors("status.extended.scope.namespaceSelector") {
+		requestStatus.check(t, []testCase{{tc.name, both(set("status.extended.scope", object{"namespaceSelector": object{}}), tc.edit), tc.want}})
+	}
 	requestStatus.check(t, cases(
 		testCase{"every field", same, accepted},
 		testCase{"empty", set("status", object{}), accepted},
@@ -184,6 +187,19 @@ func TestAccessRequestStatus(t *testing.T) {
 		choice("status.phase", "Pending", "Approved", "Active", "Completed", "Expired", "Revoked", "Denied", "Lapsed", "Failed"),
 		policyRefs("status.policy"),
 		credentials("status.credential"),
+		missing("status.extended.requestUID"), bounded("status.extended.requestUID", 1, 64),
+		missing("status.extended.grant"), references("status.extended.grant"),
+		missing("status.extended.expirationTime"), moments("status.extended.expirationTime", "status.extended.expirationTime"),
+		missing("status.extended.policyName"), bounded("status.extended.policyName", 1, 253),
+		exactSubjects("status.extended.subjects.0"),
+		lengths("status.extended.subjects", 0, 16, func(i int) object { return object{"kind": "User", "name": numbered("u")(i)} }),
+		roleRefs("status.extended.roleRef"),
+		policyRules("status.extended.rules.0"),
+		lengths("status.extended.rules", 0, 32, func(int) object { return object{"verbs": []string{"get"}} }),
+		testCase{"two scopes extended", set("status.extended.scope.cluster", object{}), "status.extended.scope: …exactly one of namespaces, namespaceSelector and cluster is required"},
+		testCase{"the cluster extended", set("status.extended.scope", object{"cluster": object{}}), accepted},
+		namespaceNames("status.extended.scope.namespaces", 64),
+		tasks("status.extended.task"),
 		missing("status.approvals.0.name"), missing("status.approvals.0.from"), missing("status.approvals.0.count"),
 		bounded("status.approvals.0.name", 1, 63), number("status.approvals.0.count", 0, 16),
 		policySubjects(t, "status.approvals.0.from.0"),

@@ -124,7 +124,7 @@ func TestValidObjectsAreWhole(t *testing.T) {
 		status  string
 		missing []string // the other side of a choice, and what is written by people
 	}{
-		{requestSpec, validRequestStatus, []string{"spec.requester", "spec.rules", "spec.extends", "spec.scope.cluster", "spec.scope.namespaceSelector", "spec.credentialKey", "status.decisions"}},
+		{requestSpec, validRequestStatus, []string{"spec.requester", "spec.rules", "spec.extends", "spec.scope.cluster", "spec.scope.namespaceSelector", "spec.credentialKey", "status.decisions", "status.extended.scope.cluster", "status.extended.scope.namespaceSelector"}},
 		{policySpec, validPolicyStatus, nil},
 		{grantSpec, validGrantStatus, nil},
 		{usageSpec, "", nil},
