@@ -199,7 +199,7 @@ func TestPagerDuty(t *testing.T) {
 		says(pagerdutyAuth, `{"oncalls":[%s,%s],"limit":100,"offset":0,"more":false,"total":null}`,
 			oncall("Pat@Example.com", begin, end), oncall("next@example.com", end, end.Add(time.Hour)))(w, r)
 	})
-	active(t, asks(t, "pat@example.com", ns, ""), "on call in PagerDuty", end)
+	active(t, asks(t, "Pat@example.com", ns, ""), "on call in PagerDuty", end) // written in capitals elsewhere
 	denied(t, asks(t, "peter@example.com", ns, ""), "peter@example.com is not on call in PagerDuty")
 	waits(t, asks(t, "next@example.com", ns, ""), "CheckWaiting", "PagerDuty answered 200")
 }
