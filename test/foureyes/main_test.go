@@ -97,7 +97,7 @@ func inForce(ctx context.Context) error {
 	return lab.Until(ctx, lab.Patience, func(ctx context.Context) (bool, error) {
 		for what, err := range map[string]error{
 			"authors":       e.Admin.Patch(ctx, p.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"`+v1alpha1.AnnotationChangedBy+`":"x"}}}`)), client.DryRunAll),
-			"confirmations": confirm(ctx, e.Admin, p, "x", client.DryRunAll),
+			"confirmations": confirm(ctx, anna, p, "x", client.DryRunAll),
 		} {
 			if !apierrors.IsForbidden(err) {
 				return false, errors.Join(fmt.Errorf("nothing holds for %s yet", what), err)
