@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -76,4 +77,36 @@ func TestUntilIsMoved(t *testing.T) {
 	if !kit.HasMessage(g.Status.Conditions, "is for ursula until") || kit.Can(t, ursula, ns) {
 		t.Errorf("nobody can tell why, or it is not gone: %s", kit.Describe(g.Status.Conditions))
 	}
+}
+
+// Past its reviewBy a policy gives nothing and takes nothing, until somebody has looked
+// at it and moved reviewBy.
+func TestReviewBy(t *testing.T) {
+	t.Parallel()
+	rita := e.Person(t, "rita", "dev")
+	ns := e.NewNamespace(t, nil)
+	due := time.Now().Add(10 * time.Second).Truncate(time.Second)
+	p := e.NewPolicy(t, ns, automatic(func(s *v1alpha1.AccessPolicySpec) { s.ReviewBy = &metav1.Time{Time: due} }))
+	ready := func(status metav1.ConditionStatus, reason string) {
+		t.Helper()
+		kit.Eventually(t, "the policy to be "+reason, func(ctx context.Context) (bool, error) {
+			err := e.Admin.Get(ctx, client.ObjectKeyFromObject(p), p)
+			c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
+			return err == nil && c != nil && c.Status == status && c.Reason == reason && c.ObservedGeneration == p.Generation, err
+		})
+	}
+	held := e.WaitFor(t, e.Ask(t, rita, ns, nil), v1alpha1.RequestActive)
+	ready(metav1.ConditionTrue, v1alpha1.ReasonPolicyReviewSoon)
+	kit.WaitPast(t, due)
+	ready(metav1.ConditionFalse, v1alpha1.ReasonPolicyReviewOverdue)
+	waiting := e.Ask(t, rita, ns, nil)
+	e.WaitUntil(t, waiting, "to wait for the policy", func(r *v1alpha1.AccessRequest) bool {
+		return r.Status.Phase == v1alpha1.RequestPending && kit.HasMessage(r.Status.Conditions, "its review was due by "+due.UTC().Format(time.RFC3339))
+	})
+	if g := e.GrantOf(t, held); g.Status.Phase != v1alpha1.GrantActive || !kit.Can(t, rita, ns) {
+		t.Errorf("what it gave has ended: %s", kit.Describe(g.Status.Conditions))
+	}
+	e.Patch(t, p, `{"spec":{"reviewBy":"`+time.Now().AddDate(1, 0, 0).UTC().Format(time.RFC3339)+`"}}`)
+	ready(metav1.ConditionTrue, v1alpha1.ReasonCompiles)
+	e.WaitFor(t, waiting, v1alpha1.RequestActive)
 }
