@@ -70,10 +70,15 @@ func (r *Reconciler) extended(ctx context.Context, s *step) (*v1alpha1.AccessGra
 	asked := named.Asked()
 	s.found = true
 	s.Status.Extended = &v1alpha1.Extended{
-		RequestUID: named.UID,
-		Grant:      v1alpha1.ObjectRef{Name: was.Name, UID: was.UID},
-		PolicyName: was.Spec.PolicyRef.Name, ExpirationTime: was.Spec.ExpirationTime,
-		Subjects: asked.Subjects, RoleRef: asked.RoleRef, Rules: asked.Rules, Scope: asked.Scope, Task: asked.Task,
+		RequestUID:     named.UID,
+		Grant:          v1alpha1.ObjectRef{Name: was.Name, UID: was.UID},
+		ExpirationTime: was.Spec.ExpirationTime,
+		PolicyName:     was.Spec.PolicyRef.Name,
+		Subjects:       asked.Subjects,
+		RoleRef:        asked.RoleRef,
+		Rules:          asked.Rules,
+		Scope:          asked.Scope,
+		Task:           asked.Task,
 	}
 	return was, nil
 }
