@@ -10,6 +10,7 @@ import (
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/access"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/queue"
 	"github.com/accessbroker/accessbroker/internal/record"
 	"github.com/accessbroker/accessbroker/internal/resolve"
 	"github.com/accessbroker/accessbroker/internal/task"
@@ -59,14 +60,19 @@ const lookAtAll = 2 * time.Minute
 // over, if it cannot, and near the deadline that it comes; and says when to look again.
 func (r *Reconciler) watched(ctx context.Context, s *step, untold *task.Untold) (reconcile.Result, error) {
 	look := min(s.Spec.ExpirationTime.Sub(s.now)+overdueGrace, lookAtAll)
-	if warn := grant.WarnAt(s.AccessGrant).Sub(s.now); warn > 0 {
-		look = min(look, warn)
+	warn := grant.WarnAt(s.AccessGrant)
+	told := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionExpiresSoon) != nil
+	switch {
+	case s.now.Before(warn):
+		look = min(look, warn.Sub(s.now))
+	case !told && r.Backlog.Waits(warn, s.now):
+		look, told = min(look, queue.RecordAgain), true // a warning can wait, access to be taken or given cannot
 	}
 	if s.seen.Status.Phase == v1alpha1.GrantActive { // otherwise the write that was made just now brings another look
 		if s.Spec.Task != nil {
 			record.SetTaskWatched(&s.Status.Conditions, s.now, untold)
 		}
-		if meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionExpiresSoon) == nil {
+		if !told && !s.now.Before(warn) {
 			record.SetExpiresSoon(&s.Status.Conditions, s.now, grant.ExpiresSoon(s.AccessGrant, r.policyNow(ctx, s.AccessGrant), s.now))
 		}
 		if _, err := r.Status.Grant(ctx, s.seen, s.AccessGrant); err != nil {
