@@ -35,12 +35,17 @@ func (j Journal) request(event, note string, r *v1alpha1.AccessRequest) {
 	if r.Status.Policy != nil {
 		policy = r.Status.Policy.Name
 	}
-	j.Audit.Info(event,
+	fields := []zap.Field{
 		zap.String("kind", "AccessRequest"), zap.String("namespace", r.Namespace), zap.String("name", r.Name), zap.String("uid", string(r.UID)),
 		zap.String("phase", string(r.Status.Phase)), zap.String("note", note),
 		zap.String("requester", r.Spec.Requester.Username), zap.Strings("groups", r.Spec.Requester.Groups),
 		zap.String("role", text.Role(r.Asked().RoleRef)), zap.String("policy", policy), zap.String("reason", text.Trim(r.Spec.Reason)), zap.String("ticket", text.Trim(r.Spec.Ticket)),
-		zap.Strings("decisions", decisions(r.Status.Decisions)), zap.String("grant", r.Status.GrantName))
+		zap.Strings("decisions", decisions(r.Status.Decisions)), zap.String("grant", r.Status.GrantName),
+	}
+	if r.Spec.Extends != "" {
+		fields = append(fields, zap.String("extends", r.Spec.Extends))
+	}
+	j.Audit.Info(event, fields...)
 }
 
 // grant reports a grant's transition, with all that was granted.
@@ -64,6 +69,9 @@ func (j Journal) grant(event, action, note string, g *v1alpha1.AccessGrant) {
 		zap.String("scope", g.Spec.Summary.Scope), zap.String("policy", g.Spec.PolicyRef.Name),
 		zap.String("reason", g.Spec.Reason), zap.String("ticket", g.Spec.Ticket), zap.Strings("decisions", decisions(g.Spec.Decisions)),
 		zap.Time("notBefore", g.Spec.NotBefore.Time), zap.Time("expirationTime", g.Spec.ExpirationTime.Time),
+	}
+	if g.Spec.Extends != nil {
+		fields = append(fields, zap.String("extends", g.Spec.Extends.Name))
 	}
 	if g.Status.EndedTime != nil {
 		fields = append(fields, zap.Time("endedTime", g.Status.EndedTime.Time),
