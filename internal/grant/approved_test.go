@@ -56,10 +56,16 @@ var forgeries = map[string]struct {
 	"rules of one's own": {func(g *v1alpha1.AccessGrant, _ *Approval) {
 		g.Spec.Rules = []v1alpha1.PolicyRule{{Verbs: []string{"*"}}}
 	}, "its role"},
-	"what the role allows":     {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.RoleRules = nil }, "its role"},
-	"the fingerprint":          {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.RulesHash = "another" }, "its role"},
-	"the whole cluster":        {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.Cluster = true }, "its scope"},
-	"another namespace":        {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.Namespaces = list(namespace("kube-system")) }, "its scope"},
+	"what the role allows":      {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.RoleRules = nil }, "its role"},
+	"the fingerprint":           {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.RulesHash = "another" }, "its role"},
+	"the whole cluster":         {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.Cluster = true }, "its scope"},
+	"another namespace":         {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.Namespaces = list(namespace("kube-system")) }, "its scope"},
+	"what it extends":           {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.Extends.Name = "another" }, "it extends another grant"},
+	"how often it was extended": {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.Extends.Extensions = 2 }, "it extends another grant"},
+	"more than it extends": {func(_ *v1alpha1.AccessGrant, a *Approval) {
+		a.Before = approvedGrant()
+		a.Before.Spec.RoleUID = "another"
+	}, "the role would not be the same"},
 	"a namespace of that name": {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.Namespaces[0].UID = "another" }, "its scope"},
 }
 
