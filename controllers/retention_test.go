@@ -98,7 +98,7 @@ func TestRetention(t *testing.T) {
 		}
 		told = append(told, entry.Kind+" "+entry.Msg)
 	}
-	want := "AccessRequest Pending, AccessGrant Active, AccessRequest Active, AccessGrant Ended, AccessRequest Expired, AccessRequest Deleted, AccessGrant Deleted"
+	want := "AccessRequest Pending, AccessGrant Active, AccessRequest Active, AccessGrant ExpiresSoon, AccessRequest ExpiresSoon, AccessGrant Ended, AccessRequest Expired, AccessRequest Deleted, AccessGrant Deleted"
 	if got := strings.Join(told, ", "); got != want {
 		t.Errorf("the audit log tells\n%s, want\n%s", got, want)
 	}

@@ -202,9 +202,15 @@ func Successor(of *v1alpha1.AccessGrant, grants []v1alpha1.AccessGrant, now time
 // grant not before nine tenths of its time.
 const warnBefore = 10 * time.Minute
 
-// WarnAt is when people are told that the access will end.
+// warnLeast is the least time that people need to read it. Who has less is not told.
+const warnLeast = time.Second
+
+// WarnAt is when people are told that the access will end: its end, when they are not.
 func WarnAt(g *v1alpha1.AccessGrant) time.Time {
 	end, whole := g.Spec.ExpirationTime.Time, g.Spec.ExpirationTime.Sub(g.Spec.NotBefore.Time)
+	if whole/10 < warnLeast {
+		return end
+	}
 	return end.Add(-min(warnBefore, whole/10))
 }
 

@@ -218,6 +218,10 @@ func TestExpiresSoon(t *testing.T) {
 	if got := deadline.Sub(WarnAt(short)); got != 2*time.Minute {
 		t.Errorf("of 20 minutes people are told in the last %s", got)
 	}
+	short.Spec.NotBefore = metav1.NewTime(deadline.Add(-9 * time.Second))
+	if at := WarnAt(short); at != deadline {
+		t.Errorf("of 9 seconds people are told at %s", at)
+	}
 }
 
 // More time can always be asked for again: it is for what is held now.
