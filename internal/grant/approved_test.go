@@ -52,7 +52,13 @@ var forgeries = map[string]struct {
 	"another requester":       {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.Requester.Username = "mallory" }, "requester, subjects or task"},
 	"groups of the requester": {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.Requester.Groups = []string{"admins"} }, "requester, subjects or task"},
 	"another key":             {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.CredentialKey = "another" }, "its credential is for another key"},
-	"another role":            {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.RoleRef.Name = "admin" }, "its role"},
+	"no review": {func(_ *v1alpha1.AccessGrant, a *Approval) {
+		a.Grant.Spec.ReviewWithin = &metav1.Duration{Duration: time.Hour}
+	}, "asks for a review after the end"},
+	"a later review": {func(g *v1alpha1.AccessGrant, a *Approval) {
+		g.Spec.ReviewWithin, a.Grant.Spec.ReviewWithin = &metav1.Duration{Duration: 2 * time.Hour}, &metav1.Duration{Duration: time.Hour}
+	}, "asks for a review after the end"},
+	"another role": {func(g *v1alpha1.AccessGrant, _ *Approval) { g.Spec.RoleRef.Name = "admin" }, "its role"},
 	"rules of one's own": {func(g *v1alpha1.AccessGrant, _ *Approval) {
 		g.Spec.Rules = []v1alpha1.PolicyRule{{Verbs: []string{"*"}}}
 	}, "its role"},
