@@ -122,6 +122,7 @@ func TestConfirmations(t *testing.T) {
 	mustRefuse(t, "the author", "somebody else must confirm it", confirm(t.Context(), anna, p, "anna"))
 	mustRefuse(t, "the author by another spelling", "somebody else must confirm it", confirm(t.Context(), e.Person(t, "ANNA", "policy-admins"), p, "ANNA"))
 	mustRefuse(t, "the author in another's name", "confirm in your own name", confirm(t.Context(), anna, p, "boris"))
+	mustRefuse(t, "a second person in the name of a third", "confirm in your own name", confirm(t.Context(), boris, p, "clara"))
 	mustRefuse(t, "somebody without the role", `cannot patch resource "accesspolicies/status"`, confirm(t.Context(), mallory, p, "mallory"))
 	mustRefuse(t, "a generation that is not there yet", "the policy is not the one that you saw", confirmAs(t.Context(), boris, p, v1alpha1.PolicyConfirmation{Username: "boris", UID: p.UID, Generation: p.Generation + 1}))
 	mustRefuse(t, "another policy", "the policy is not the one that you saw", confirmAs(t.Context(), boris, p, v1alpha1.PolicyConfirmation{Username: "boris", UID: "another", Generation: p.Generation}))
