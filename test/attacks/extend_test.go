@@ -196,7 +196,7 @@ func TestExtensions(t *testing.T) {
 	})
 	refused(t, "what is extended forged on a plain request", "the status is written by the broker alone", func(t *testing.T) error {
 		_, request := matched(t, nil)
-		return mergeStatus(t.Context(), mallory, request, `{"status":{"extended":{"requestUID":"x","grant":{"name":"x","uid":"x"},"policyName":"x"}}}`)
+		return mergeStatus(t.Context(), mallory, request, `{"status":{"extended":{"requestUID":"x","grant":{"name":"x","uid":"x"},"policyName":"x","expirationTime":"2030-01-01T00:00:00Z"}}}`)
 	})
 	attack(t, "extension of a credential", func(t *testing.T) {
 		ns := e.NewNamespace(t, nil)
