@@ -301,7 +301,9 @@ func (o *outcome) say(reason, note string) {
 // askAll asks the servers of a request. Where one denies, no other is asked.
 func (c *Checker) askAll(ctx context.Context, request *v1alpha1.AccessRequest, asked []*endpoint) outcome {
 	o := outcome{failed: map[string]bool{}, kind: corev1.EventTypeNormal, reason: ReasonWaiting}
-	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(request)
+	seen := *request
+	seen.Spec = *request.Asked() // of a request for more time, what it is more of
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&seen)
 	if err != nil {
 		o.verdict = check.Verdict{Word: check.Wait}
 		o.say(ReasonFailed, err.Error())
