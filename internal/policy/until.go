@@ -43,7 +43,11 @@ func (p *Policy) checkRequester(m *miss, r Request, now time.Time, add addFunc) 
 	case !now.Before(entry.Until.Time):
 		add("was for %s until %s%s", text.Subject(entry.PolicySubject), text.Moment(entry.Until.Time), perhaps)
 	default:
-		left := entry.Until.Sub(now)
+		begin := now
+		if r.Extends != nil {
+			begin = r.Extends.From
+		}
+		left := max(0, entry.Until.Sub(begin))
 		if over := p.duration(r) - left; over > 0 {
 			m.over = over
 			add("is for %s until %s, which leaves %s%s", text.Subject(entry.PolicySubject), text.Moment(entry.Until.Time), remaining(left), perhaps)
@@ -60,10 +64,10 @@ func remaining(left time.Duration) string {
 }
 
 // latest is the last moment at which access that was asked for can begin, zero when
-// no requester's time is limited.
+// no requester's time is limited, or when it begins where other access ends.
 func (p *Policy) latest(r Request) time.Time {
 	entry, found := p.entry(r.Requester)
-	if p.unread || !found || entry.Until == nil {
+	if p.unread || !found || entry.Until == nil || r.Extends != nil {
 		return time.Time{}
 	}
 	return entry.Until.Add(-p.duration(r))

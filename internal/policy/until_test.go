@@ -24,6 +24,13 @@ func asking(requesters ...v1alpha1.PolicyRequester) ofPolicy {
 	return func(s *v1alpha1.AccessPolicySpec) { s.Requesters = requesters }
 }
 
+func extensions(s *v1alpha1.AccessPolicySpec) { s.MaxExtensions = 1 }
+
+// moreFrom asks for more time of access that ends so long after noon.
+func moreFrom(d time.Duration) ofRequest {
+	return func(r *Request) { r.Extends = &Extension{Policy: "prod-edit", Number: 1, From: noon.Add(d)} }
+}
+
 // TestUntil: no access goes past the moment until which somebody is a requester.
 func TestUntil(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -36,6 +43,17 @@ func TestUntil(t *testing.T) {
 		"less asked for":      {list(asking(upTo(user("alice"), time.Hour-time.Second))), list(lasting(30 * time.Minute)), allowed("prod-edit", 30*time.Minute)},
 		"less by default":     {list(asking(upTo(user("alice"), time.Minute)), byDefault(2*time.Minute)), nil, but("is for alice until 2026-07-15T12:01:00Z, which leaves 1m at most")},
 		"hardly any time":     {list(asking(upTo(user("alice"), time.Millisecond))), nil, but("is for alice until 2026-07-15T12:00:00Z, which leaves less than a second")},
+		"more time, enough of it": {
+			list(asking(upTo(user("alice"), time.Hour)), extensions), list(lasting(30*time.Minute), moreFrom(30*time.Minute)), allowed("prod-edit", 30*time.Minute),
+		},
+		"more time, a second too little": {
+			list(asking(upTo(user("alice"), time.Hour-time.Second)), extensions), list(lasting(30*time.Minute), moreFrom(30*time.Minute)),
+			but("is for alice until 2026-07-15T12:59:59Z, which leaves 29m59s at most"),
+		},
+		"more time, from after that": {
+			list(asking(upTo(user("alice"), time.Minute)), extensions), list(lasting(30*time.Minute), moreFrom(30*time.Minute)),
+			but("is for alice until 2026-07-15T12:01:00Z, which leaves less than a second"),
+		},
 		"at this moment":      {list(asking(upTo(user("alice"), 0))), nil, but("was for alice until 2026-07-15T12:00:00Z")},
 		"long ago":            {list(asking(upTo(group("dev"), -48*time.Hour))), nil, but("was for group:dev until 2026-07-13T12:00:00Z")},
 		"the latest counts":   {list(asking(upTo(user("alice"), -time.Hour), upTo(group("dev"), time.Hour), upTo(user("alice"), time.Minute))), nil, allowed("prod-edit", time.Hour)},
