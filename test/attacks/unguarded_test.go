@@ -335,7 +335,7 @@ func TestUnguarded(t *testing.T) {
 		e.WaitFor(t, more, v1alpha1.RequestFailed)
 		writes(t, more, func(s *v1alpha1.AccessRequestStatus) {
 			s.Phase, s.Conditions = v1alpha1.RequestPending, nil
-			s.Extended = &v1alpha1.Extended{RequestUID: request.UID, Grant: v1alpha1.ObjectRef{Name: g.Name, UID: g.UID}, PolicyName: g.Spec.PolicyRef.Name, RoleRef: g.Spec.RoleRef}
+			s.Extended = &v1alpha1.Extended{RequestUID: request.UID, Grant: v1alpha1.ObjectRef{Name: g.Name, UID: g.UID}, ExpirationTime: g.Spec.ExpirationTime, PolicyName: g.Spec.PolicyRef.Name, RoleRef: g.Spec.RoleRef}
 		})
 		mustEnd(t, more, v1alpha1.RequestFailed, "the requester would not be the same")
 		mustNot(t, dave, ns)
