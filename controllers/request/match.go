@@ -3,8 +3,10 @@ package request
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -90,6 +92,14 @@ func weigh(s *step, want *resolve.Resolved, duration time.Duration) policy.Outco
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionFalse, v1alpha1.ReasonWaitingForApproval, outcome.Message)
 	}
 	return outcome
+}
+
+// sameStages tells whether the stages ask the same people, whoever has approved.
+func sameStages(a, b []v1alpha1.StageApproval) bool {
+	return slices.EqualFunc(a, b, func(a, b v1alpha1.StageApproval) bool {
+		a.Approved, b.Approved = nil, nil
+		return equality.Semantic.DeepEqual(a, b)
+	})
 }
 
 // over ends a request of which an approver allowed so little that nothing is left of it:

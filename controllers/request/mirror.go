@@ -12,6 +12,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/policy"
 	"github.com/accessbroker/accessbroker/internal/record"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
@@ -41,6 +42,7 @@ func mirror(s *step, g *v1alpha1.AccessGrant) {
 	record.ShowReview(s.AccessRequest, g)
 	if g.Status.Phase == v1alpha1.GrantActive {
 		s.Status.Phase = v1alpha1.RequestActive
+		s.Status.Approvals = policy.Weigh(policy.BallotOf(s.AccessRequest)).Stages
 		s.Status.Credential = g.Status.Credential.DeepCopy()
 		mirrorTask(s, g)
 		if soon := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionExpiresSoon); soon != nil {
