@@ -1,8 +1,10 @@
 package cached
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"unique"
 
@@ -27,7 +29,7 @@ type interner struct {
 	lines      map[string][]string
 	rules      map[string][]v1alpha1.PolicyRule
 	risks      map[string][]v1alpha1.Risk
-	approvers  map[string][]v1alpha1.PolicySubject
+	stages     map[string][]v1alpha1.StageApproval
 	policies   map[string]*v1alpha1.PolicyRef
 	roles      map[string]*v1alpha1.RoleRef
 	requesters map[string]v1alpha1.UserInfo
@@ -71,12 +73,7 @@ func (in *interner) request(r *v1alpha1.AccessRequest) {
 	}
 	status := &r.Status
 	if status.Policy != nil {
-		for i := range status.Approvals {
-			stage := &status.Approvals[i]
-			intern(&stage.Name)
-			intern(each(stage.Approved)...)
-			stage.From = share(&in.approvers, string(status.Policy.UID)+"/"+stage.Name, stage.From)
-		}
+		status.Approvals = share(&in.stages, string(status.Policy.UID)+approved(status.Approvals), status.Approvals)
 		status.Policy = share(&in.policies, string(status.Policy.UID), status.Policy)
 	}
 	markSealed(status.Credential)
@@ -179,6 +176,19 @@ func sharedBinding(o client.Object, t *metav1.TypeMeta, role *rbacv1.RoleRef, su
 	namespace := o.GetNamespace()
 	intern(&namespace)
 	o.SetNamespace(namespace)
+}
+
+// approved tells the stages of two requests under one policy apart: who approved, and
+// whom they ask, where that follows from a label.
+func approved(stages []v1alpha1.StageApproval) string {
+	var key strings.Builder
+	for _, stage := range stages {
+		if len(stage.From) > 0 {
+			key.WriteString("/" + stage.From[0].Name)
+		}
+		fmt.Fprintf(&key, "/%q", stage.Approved)
+	}
+	return key.String()
 }
 
 func sharedDecisions(list []v1alpha1.Decision) []v1alpha1.Decision {
