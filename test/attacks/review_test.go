@@ -70,7 +70,7 @@ func TestReviews(t *testing.T) {
 		}
 		reviewIs(t, request, v1alpha1.ReviewWaiting, "ａｌｉｃｅ benefited")
 	})
-	refused(t, "review by a stranger", "mallory is in no stage", func(t *testing.T) error {
+	refused(t, "review by a stranger", "mallory is not among the approvers", func(t *testing.T) error {
 		return look(t, mallory, over(t, time.Hour, nil))
 	})
 	refused(t, "review with an issued credential", "approves nothing and reviews nothing", func(t *testing.T) error {
