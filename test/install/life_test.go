@@ -368,6 +368,7 @@ func (c *cluster) nothingLeft(t *testing.T) {
 func (c *cluster) policy(t *testing.T) {
 	t.Helper()
 	p := &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: "automatic"}, Spec: v1alpha1.AccessPolicySpec{
+		Approvals:   []v1alpha1.ApprovalStage{},
 		Requesters:  v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "Group", Name: "dev"}),
 		Roles:       []v1alpha1.RoleRef{{Kind: "ClusterRole", Name: "edit"}},
 		Namespaces:  &v1alpha1.PolicyNamespaces{Names: []string{c.namespace}},

@@ -188,7 +188,7 @@ func TestHangingSinkDelaysNothing(t *testing.T) {
 		t.Error("alice has access a second after its deadline")
 	}
 	e.WaitEnded(t, g.Name, v1alpha1.EndExpired)
-	all.wait(t, g.UID, "grant.active", "grant.ended")
+	all.wait(t, g.UID, "grant.active", "grant.expiring", "grant.ended")
 }
 
 // Who may read Events reads each transition, on the request and on the grant.
