@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/KimMachineGun/automemlimit/memlimit"
-	"github.com/go-logr/zapr"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -71,18 +68,11 @@ func checkRequests(args []string) (code int, err error) {
 	case f.verify:
 		return verifyChecks(f.config)
 	}
-	config := loggerConfig(f.logLevel)
-	logger, err := config.Build()
+	logger, memoryLimit, err := prepare(f.logLevel)
 	if err != nil {
-		return 1, fmt.Errorf("build logger: %w", err)
+		return 1, err
 	}
 	defer func() { _ = logger.Sync() }()
-	ctrl.SetLogger(zapr.NewLogger(logger))
-	klog.SetLogger(zapr.NewLogger(logger))
-	memoryLimit, err := limitMemory(memlimit.FromCgroup)
-	if err != nil {
-		logger.Info("the container's memory limit is not known", zap.Error(err))
-	}
 	scheme, restConfig, err := connection()
 	if err != nil {
 		return 1, err

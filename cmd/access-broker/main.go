@@ -99,20 +99,11 @@ func run() (code int, err error) {
 		return 2, nil
 	}
 
-	config := loggerConfig(*logLevel)
-	logger, err := config.Build()
+	logger, memoryLimit, err := prepare(*logLevel)
 	if err != nil {
-		return 1, fmt.Errorf("build logger: %w", err)
+		return 1, err
 	}
 	defer func() { _ = logger.Sync() }()
-	ctrl.SetLogger(zapr.NewLogger(logger))
-	klog.SetLogger(zapr.NewLogger(logger))
-
-	memoryLimit, err := limitMemory(memlimit.FromCgroup)
-	if err != nil {
-		logger.Info("the container's memory limit is not known", zap.Error(err))
-	}
-
 	scheme, restConfig, err := connection()
 	if err != nil {
 		return 1, err
@@ -151,7 +142,7 @@ func run() (code int, err error) {
 	}
 	ctx := ctrl.SetupSignalHandler()
 	audit, err := zap.Config{
-		Level: zap.NewAtomicLevelAt(zapcore.InfoLevel), Encoding: "json", EncoderConfig: config.EncoderConfig,
+		Level: zap.NewAtomicLevelAt(zapcore.InfoLevel), Encoding: "json", EncoderConfig: loggerConfig(*logLevel).EncoderConfig,
 		OutputPaths: []string{*auditPath}, ErrorOutputPaths: []string{"stderr"}, DisableCaller: true, DisableStacktrace: true,
 	}.Build()
 	if err != nil {
@@ -181,6 +172,22 @@ func run() (code int, err error) {
 	}()
 	logger.Info("starting", zap.String("version", version), zap.Int64("memoryLimit", memoryLimit))
 	return 0, mgr.Start(ctx)
+}
+
+// prepare does what every long-running command begins with: it sets the one logger, and
+// the limit of memory in bytes, 0 where there is none.
+func prepare(level zapcore.Level) (*zap.Logger, int64, error) {
+	logger, err := loggerConfig(level).Build()
+	if err != nil {
+		return nil, 0, fmt.Errorf("build logger: %w", err)
+	}
+	ctrl.SetLogger(zapr.NewLogger(logger))
+	klog.SetLogger(zapr.NewLogger(logger))
+	memoryLimit, err := limitMemory(memlimit.FromCgroup)
+	if err != nil {
+		logger.Info("the container's memory limit is not known", zap.Error(err))
+	}
+	return logger, memoryLimit, nil
 }
 
 // loggerConfig logs all that happens, from a level on.

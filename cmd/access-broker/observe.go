@@ -9,19 +9,15 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/go-logr/zapr"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-
-	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/accessbroker/accessbroker/internal/cached"
 	"github.com/accessbroker/accessbroker/internal/observe"
@@ -104,18 +100,11 @@ func observeUsage(args []string) (code int, err error) {
 	case err != nil:
 		return 2, fmt.Errorf("observe: %w", err)
 	}
-	config := loggerConfig(f.logLevel)
-	logger, err := config.Build()
+	logger, memoryLimit, err := prepare(f.logLevel)
 	if err != nil {
-		return 1, fmt.Errorf("build logger: %w", err)
+		return 1, err
 	}
 	defer func() { _ = logger.Sync() }()
-	ctrl.SetLogger(zapr.NewLogger(logger))
-	klog.SetLogger(zapr.NewLogger(logger))
-	memoryLimit, err := limitMemory(memlimit.FromCgroup)
-	if err != nil {
-		logger.Info("the container's memory limit is not known", zap.Error(err))
-	}
 	scheme, restConfig, err := connection()
 	if err != nil {
 		return 1, err
