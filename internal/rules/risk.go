@@ -253,3 +253,13 @@ func list(items []string) string {
 	}
 	return text.List(items, shownItems)
 }
+
+// Rank orders kinds of risks: 0 is that of the most dangerous, and the number of all
+// kinds that of none and of what is not known here.
+func Rank(kind string) int {
+	at := slices.IndexFunc(powers, func(p power) bool { return p.kind == kind })
+	if at < 0 {
+		return len(powers)
+	}
+	return at
+}

@@ -81,6 +81,13 @@ func Connect(flags *genericclioptions.ConfigFlags) (*Client, error) {
 	return &Client{Client: accessclient.Of(c), api: c, Namespace: namespace}, nil
 }
 
+// In is the same client for another namespace.
+func (c *Client) In(namespace string) *Client {
+	other := *c
+	other.Namespace = namespace
+	return &other
+}
+
 // May asks the API server whether we may do what a right says.
 func (c *Client) May(ctx context.Context, r refusal.Right) (bool, error) {
 	review := &authorizationv1.SelfSubjectAccessReview{}

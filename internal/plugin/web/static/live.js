@@ -1,0 +1,117 @@
+// Keeps a page alive. Without it everything can be done; it only does not change by itself.
+(() => {
+  'use strict';
+  const spans = [[86400, 'd'], [3600, 'h'], [60, 'm'], [1, 's']];
+
+  // span writes seconds in its two largest units: 1h5m, 42s.
+  const span = (seconds) => {
+    let rest = Math.max(0, Math.round(seconds)), out = [];
+    for (const [size, unit] of spans) {
+      if (rest >= size || (size === 1 && out.length === 0)) {
+        out.push(Math.floor(rest / size) + unit);
+        rest %= size;
+      }
+      if (out.length === 2) break;
+    }
+    return out.join('');
+  };
+
+  const tick = () => {
+    const now = Date.now();
+    for (const clock of document.querySelectorAll('time[data-until]')) {
+      const left = (Date.parse(clock.dataset.until) - now) / 1000;
+      clock.textContent = left > 0 ? span(left) + ' left' : 'time is up';
+      clock.title = 'until ' + clock.dataset.until;
+    }
+    for (const clock of document.querySelectorAll('time[data-since]')) {
+      clock.textContent = span((now - Date.parse(clock.dataset.since)) / 1000) + ' ago';
+      clock.title = clock.dataset.since;
+    }
+    for (const bar of document.querySelectorAll('progress[data-until]')) {
+      const from = Date.parse(bar.dataset.from), until = Date.parse(bar.dataset.until);
+      bar.value = until > from ? Math.min(1, Math.max(0, (now - from) / (until - from))) : 1;
+    }
+  };
+
+  const stale = document.getElementById('stale');
+  const say = (text) => { if (stale.textContent !== text) stale.textContent = text; };
+
+  // inUse tells that somebody writes there: what they wrote is not thrown away.
+  const inUse = (part) => part.contains(document.activeElement) && document.activeElement !== part ||
+    [...part.querySelectorAll('input:not([type=hidden]), textarea')].some((f) => f.value !== f.defaultValue);
+
+  // take puts what is new into the page, part by part, and keeps the focus where it is.
+  const take = (fresh) => {
+    const was = document.querySelector('[data-shown]'), is = fresh.querySelector('[data-shown]');
+    if (was && is && was.dataset.shown !== is.dataset.shown) {
+      say('What is asked for has changed since it was shown here. Load the page again to see it.');
+      return;
+    }
+    let changed = false;
+    for (const part of document.querySelectorAll('[data-live]')) {
+      const now = fresh.getElementById(part.id);
+      if (!now || now.isEqualNode(part) || part.dataset.was === now.innerHTML) continue;
+      if ('keep' in part.dataset && inUse(part)) {
+        say('Something here has changed. Load the page again to see it.');
+        continue;
+      }
+      const focused = part.contains(document.activeElement) ? document.activeElement : null;
+      const href = focused && (focused.getAttribute('href') || focused.getAttribute('formaction') || focused.textContent);
+      const html = now.innerHTML;
+      part.replaceChildren(...now.childNodes);
+      part.dataset.was = html;
+      if (focused) {
+        const again = [...part.querySelectorAll('a, button')].find((e) => (e.getAttribute('href') || e.getAttribute('formaction') || e.textContent) === href);
+        (again || document.getElementById('main')).focus({preventScroll: true});
+      }
+      changed = true;
+    }
+    document.title = fresh.title;
+    if (changed) tick();
+  };
+
+  let asking = false, again = false;
+  const refresh = async () => {
+    if (asking) { again = true; return; }
+    asking = true;
+    try {
+      const address = new URL(location.href);
+      address.searchParams.delete('said');
+      const answer = await fetch(address, {redirect: 'error'});
+      if (answer.ok) {
+        take(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+      } else if (answer.status === 403) {
+        say('This page is closed. Start kubectl access ui again.');
+      }
+    } catch {
+      say('kubectl access ui does not answer: it has ended, or this machine was asleep.');
+    } finally {
+      asking = false;
+      if (again) { again = false; refresh(); }
+    }
+  };
+
+  // A stream is open only while somebody looks: a browser has six connections to one
+  // server, and each tab would take one.
+  let stream = null;
+  const listen = () => {
+    if (document.hidden) {
+      if (stream) stream.close();
+      stream = null;
+      return;
+    }
+    if (stream || !document.querySelector('[data-live]')) return;
+    stream = new EventSource(document.body.dataset.events);
+    stream.addEventListener('changed', refresh);
+    stream.addEventListener('open', () => { say(''); refresh(); });
+    stream.addEventListener('error', () => {
+      say('kubectl access ui does not answer: it has ended, or this machine was asleep.');
+      if (stream && stream.readyState === EventSource.CLOSED) stream = null;
+    });
+  };
+
+  document.addEventListener('visibilitychange', listen);
+  tick();
+  setInterval(tick, 1000);
+  listen();
+})();
