@@ -13,6 +13,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/asking"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
@@ -117,7 +118,7 @@ func (o *options) advise(cmd *cobra.Command, f *advise) error {
 	}
 	var bound *v1alpha1.Subject
 	if f.subject != "" {
-		subject, err := parseSubject(f.subject)
+		subject, err := asking.Subject(f.subject)
 		if err != nil {
 			return usagef(cmd, "--bind: %w", err)
 		}
@@ -180,7 +181,7 @@ func (o *options) adviseLogs(ctx context.Context, f *advise, wanted advice.Optio
 // options are what the flags say.
 func (f *advise) options(namespace string, now time.Time) (o advice.Options, err error) {
 	o = advice.Options{Widen: advice.Widen{Steps: f.widen, MaxNames: f.maxNames}, Refused: f.refused}
-	user, err := parseUser(f.user)
+	user, err := asking.User(f.user)
 	if err != nil {
 		return o, fmt.Errorf("--user: %w", err)
 	}
@@ -203,19 +204,19 @@ func (f *advise) options(namespace string, now time.Time) (o advice.Options, err
 		return o, fmt.Errorf("--max-names is at least 1")
 	}
 	if f.since != "" {
-		if o.Since, err = parseSince(f.since, now); err != nil {
+		if o.Since, err = asking.Since(f.since, now); err != nil {
 			return o, fmt.Errorf("--since: %w", err)
 		}
 	}
 	if f.role != "" {
-		role, err := parseRole(f.role, "")
+		role, err := asking.Role(f.role, "")
 		if err != nil {
 			return o, fmt.Errorf("--role: %w", err)
 		}
 		o.Of.RoleKind, o.Of.Role = role.Kind, role.Name
 	}
 	if f.binding != "" {
-		if o.Of.Namespace, o.Of.Binding, err = parseBinding(f.binding); err != nil {
+		if o.Of.Namespace, o.Of.Binding, err = asking.Binding(f.binding); err != nil {
 			return o, fmt.Errorf("--binding: %w", err)
 		}
 	}

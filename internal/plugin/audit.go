@@ -15,6 +15,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/plugin/asking"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
 	"github.com/accessbroker/accessbroker/internal/text"
@@ -50,7 +51,7 @@ In -o csv a text that a spreadsheet would take for a formula begins with a '.
 			now := time.Now()
 			if since != "" {
 				var err error
-				if f.since, err = parseSince(since, now); err != nil {
+				if f.since, err = asking.Since(since, now); err != nil {
 					return usagef(cmd, "--since: %w", err)
 				}
 			}

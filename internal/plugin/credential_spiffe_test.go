@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/accessbroker/accessbroker/internal/plugin/asking"
 )
 
 // What needs no Workload API that knows somebody; test/spiffe has the rest.
@@ -130,7 +132,7 @@ func TestExplainWorkloadAPI(t *testing.T) {
 func TestParseWorkload(t *testing.T) {
 	const id = "spiffe://example.org/ns/payments/sa/deployer"
 	for _, word := range []string{id, "user:" + id} {
-		if s, err := parseSubject(word); err != nil || s.Kind != "User" || s.Name != id {
+		if s, err := asking.Subject(word); err != nil || s.Kind != "User" || s.Name != id {
 			t.Errorf("%s: %+v, %v", word, s, err)
 		}
 	}
@@ -142,7 +144,7 @@ func TestParseWorkload(t *testing.T) {
 		"spiffe:/example.org/a":        "is not a subject",
 		"group:spiffe":                 "",
 	} {
-		s, err := parseSubject(word)
+		s, err := asking.Subject(word)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %+v, %v; want %q", word, s, err, want)
 		}

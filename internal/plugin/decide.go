@@ -13,6 +13,7 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/asking"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
@@ -84,7 +85,7 @@ func (o *options) newDecideCommand(d deciding) *cobra.Command {
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		if err := checkLine("--comment", comment, maxComment); err != nil {
+		if err := asking.CheckLine("--comment", comment, asking.MaxComment); err != nil {
 			return usagef(cmd, "%w", err)
 		}
 		limits, err := limitsOf(atMost, until, time.Now())
@@ -152,14 +153,14 @@ func (o *options) newDecideCommand(d deciding) *cobra.Command {
 func limitsOf(atMost, until string, now time.Time) ([]accessclient.Limit, error) {
 	var limits []accessclient.Limit
 	if atMost != "" {
-		d, err := parseDuration(atMost)
+		d, err := asking.Duration(atMost)
 		if err != nil {
 			return nil, fmt.Errorf("--at-most: %w", err)
 		}
 		limits = append(limits, accessclient.AtMost(d))
 	}
 	if until != "" {
-		t, err := parseMoment(until, now)
+		t, err := asking.Moment(until, now)
 		if err != nil {
 			return nil, fmt.Errorf("--until: %w", err)
 		}

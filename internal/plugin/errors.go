@@ -59,7 +59,13 @@ func silent(err error) bool {
 	return ok
 }
 
-// hinted is an error with advice.
+// advised is an error with advice, of this room or of another.
+type advised interface {
+	error
+	Advice() string
+}
+
+// hinted is such an error of this room.
 type hinted struct {
 	err  error
 	hint string
@@ -67,6 +73,9 @@ type hinted struct {
 
 func (e *hinted) Error() string { return e.err.Error() }
 func (e *hinted) Unwrap() error { return e.err }
+
+// Advice says what to do about it.
+func (e *hinted) Advice() string { return e.hint }
 
 func hintf(hint, format string, args ...any) error {
 	return &hinted{err: fmt.Errorf(format, args...), hint: hint}
@@ -104,15 +113,15 @@ func explain(err error, role string) string {
 	message := text.Lines(err.Error())
 	var (
 		over        *ended
-		advised     *hinted
+		hint        advised
 		unreachable *url.Error
 		status      apierrors.APIStatus
 	)
 	switch {
 	case errors.As(err, &over):
 		return message
-	case errors.As(err, &advised):
-		return message + "\n" + advised.hint
+	case errors.As(err, &hint):
+		return message + "\n" + hint.Advice()
 	case errors.Is(err, context.Canceled):
 		return "interrupted"
 	case errors.As(err, &unreachable):

@@ -3,10 +3,8 @@ package plugin
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
@@ -43,10 +41,10 @@ Exit status with --wait: as of 'kubectl access request'.`,
 	}
 	out = newOutput(cmd, "created")
 	f := cmd.Flags()
-	f.StringVar(&a.duration, "for", "", "How much longer, such as 30m or 1h30m. By default as long as the policy says.")
-	f.StringVar(&a.reason, "reason", "", "Why, in one line. Required.")
-	f.StringVar(&a.ticket, "ticket", "", "An external reference, such as INC-42.")
-	f.StringVar(&a.name, "name", "", "Name of the new request. By default one is generated.")
+	f.StringVar(&a.Duration, "for", "", "How much longer, such as 30m or 1h30m. By default as long as the policy says.")
+	f.StringVar(&a.Reason, "reason", "", "Why, in one line. Required.")
+	f.StringVar(&a.Ticket, "ticket", "", "An external reference, such as INC-42.")
+	f.StringVar(&a.Name, "name", "", "Name of the new request. By default one is generated.")
 	f.BoolVar(&a.wait, "wait", false, "Wait until it is decided; the exit status says how.")
 	f.DurationVar(&a.timeout, "timeout", 0, "How long to --wait. By default as long as it takes.")
 	complete(cmd, "for", fixed("15m", "30m", "1h", "2h"))
@@ -57,18 +55,15 @@ Exit status with --wait: as of 'kubectl access request'.`,
 }
 
 func (o *options) runExtend(cmd *cobra.Command, name string, a ask, out *output) error {
-	spec, err := a.extending(name)
-	if err != nil {
+	spec, err := a.Extending(name)
+	if err := errors.Join(err, a.checkWait()); err != nil {
 		return usagef(cmd, "%w", err)
 	}
 	c, err := cluster.Connect(o.config)
 	if err != nil {
 		return err
 	}
-	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: a.name}, Spec: spec}
-	if a.name == "" {
-		request.GenerateName = nameLike(name, "more")
-	}
+	request := a.Request(c.Namespace, spec)
 	if err := c.Ask(cmd.Context(), request); err != nil {
 		return err
 	}
@@ -86,26 +81,4 @@ func (o *options) runExtend(cmd *cobra.Command, name string, a ask, out *output)
 		fmt.Fprintf(o.ErrOut, "'kubectl access show %s -n %s' says whom to ask.\n", request.Name, request.Namespace)
 	}
 	return err
-}
-
-// extending is the spec of a request for more time of another.
-func (a ask) extending(name string) (v1alpha1.AccessRequestSpec, error) {
-	spec := v1alpha1.AccessRequestSpec{Extends: name, Reason: a.reason, Ticket: a.ticket}
-	switch {
-	case strings.TrimSpace(a.reason) == "":
-		return spec, errors.New("say why you need it for longer, with --reason")
-	case a.timeout != 0 && !a.wait:
-		return spec, errors.New("--timeout needs --wait")
-	}
-	if err := errors.Join(checkLine("--reason", a.reason, maxReason), checkLine("--ticket", a.ticket, maxTicket)); err != nil {
-		return spec, err
-	}
-	if a.duration != "" {
-		d, err := parseDuration(a.duration)
-		if err != nil {
-			return spec, fmt.Errorf("--for: %w", err)
-		}
-		spec.Duration = &metav1.Duration{Duration: d}
-	}
-	return spec, nil
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/asking"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
@@ -83,15 +84,15 @@ type forCommand struct {
 }
 
 func (f *forCommand) runFor(cmd *cobra.Command) error {
-	if f.yes && strings.TrimSpace(f.ask.reason) == "" {
+	if f.yes && strings.TrimSpace(f.ask.Reason) == "" {
 		return usagef(cmd, "--yes asks without asking you: say why, with --reason")
 	}
 	if err := f.check(cmd); err != nil {
 		return err
 	}
-	if f.ask.reason != "" {
+	if f.ask.Reason != "" {
 		checked := f.ask
-		checked.role, checked.wait = "any", true
+		checked.Role, checked.wait = "any", true
 		if _, err := checked.spec(time.Now()); err != nil {
 			return usagef(cmd, "%w", err)
 		}
@@ -256,8 +257,8 @@ func (f *forCommand) requestFor(ctx context.Context, place string, missing []rba
 	if err != nil {
 		return nil, err
 	}
-	if f.ask.policy != "" {
-		policies = view.Keep(policies, func(p *v1alpha1.AccessPolicy) bool { return p.Name == f.ask.policy })
+	if f.ask.Policy != "" {
+		policies = view.Keep(policies, func(p *v1alpha1.AccessPolicy) bool { return p.Name == f.ask.Policy })
 	}
 	in := refusal.Where{Namespace: place}
 	if place != wholeCluster {
@@ -278,11 +279,11 @@ func (f *forCommand) requestFor(ctx context.Context, place string, missing []rba
 	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: f.cluster.Namespace}}
 	f.ask.wait = true
 	checked := f.ask
-	checked.role, checked.reason = "any", cmp.Or(checked.reason, "any") // checked in wanted
+	checked.Role, checked.Reason = "any", cmp.Or(checked.Reason, "any") // checked in wanted
 	if request.Spec, err = checked.spec(time.Now()); err != nil {
 		return nil, err
 	}
-	request.Spec.Reason, request.Spec.RoleRef = f.ask.reason, best.Role
+	request.Spec.Reason, request.Spec.RoleRef = f.ask.Reason, best.Role
 	if best.Role == nil {
 		request.Spec.Rules = view.Each(missing, func(r rbacv1.PolicyRule) v1alpha1.PolicyRule { return v1alpha1.PolicyRule(r) })
 	}
@@ -294,7 +295,7 @@ func (f *forCommand) requestFor(ctx context.Context, place string, missing []rba
 	case place != request.Namespace:
 		request.Spec.Scope = &v1alpha1.Scope{Namespaces: []string{place}}
 	}
-	request.GenerateName = namePrefix(&request.Spec)
+	request.GenerateName = asking.NamePrefix(&request.Spec)
 	if !best.Known {
 		f.tell("whether %s allows it you may not read; if it does not, the request is withdrawn", text.Role(best.Role))
 	}
@@ -335,7 +336,7 @@ func (f *forCommand) wanted(ctx context.Context, requests []*v1alpha1.AccessRequ
 		if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
 			return &ended{exitUnasked, "nothing was asked for"}
 		}
-		for strings.TrimSpace(f.ask.reason) == "" {
+		for strings.TrimSpace(f.ask.Reason) == "" {
 			fmt.Fprint(f.ErrOut, "Why? ")
 			line, err := readLine(ctx, f.In)
 			if err != nil {
@@ -345,14 +346,14 @@ func (f *forCommand) wanted(ctx context.Context, requests []*v1alpha1.AccessRequ
 				return &ended{exitUnasked, "nothing was asked for: it needs a reason"}
 			}
 			line = strings.TrimSpace(line)
-			if err := checkLine("the reason", line, maxReason); err != nil {
+			if err := asking.CheckLine("the reason", line, asking.MaxReason); err != nil {
 				f.tell("%v", err)
 				continue
 			}
-			f.ask.reason = line
+			f.ask.Reason = line
 		}
 		for _, r := range requests {
-			r.Spec.Reason = f.ask.reason
+			r.Spec.Reason = f.ask.Reason
 		}
 		return nil
 	})
@@ -361,30 +362,15 @@ func (f *forCommand) wanted(ctx context.Context, requests []*v1alpha1.AccessRequ
 
 // requestCommand is a request as somebody would type it.
 func requestCommand(r *v1alpha1.AccessRequest, a *ask) string {
-	words := []string{"kubectl access request"}
-	if r.Spec.RoleRef != nil {
-		words = append(words, view.RoleArgument(*r.Spec.RoleRef))
+	form := a.Form
+	if form.Role = ""; r.Spec.RoleRef != nil {
+		form.Role = view.RoleArgument(*r.Spec.RoleRef)
 	}
-	for _, line := range refusal.Lines(v1alpha1.RBACRules(r.Spec.Rules)) {
-		words = append(words, "--rules "+quoted(line))
+	form.Rules = refusal.Lines(v1alpha1.RBACRules(r.Spec.Rules))
+	if scope := r.Spec.Scope; scope != nil {
+		form.Namespaces, form.Cluster = scope.Namespaces, scope.Cluster != nil
 	}
-	words = append(words, "-n "+r.Namespace)
-	if scope := r.Spec.Scope; scope != nil && scope.Cluster != nil {
-		words = append(words, "--cluster")
-	} else if scope != nil {
-		words = append(words, "--namespaces "+strings.Join(scope.Namespaces, ","))
-	}
-	for _, flag := range [][2]string{{"for", a.duration}, {"ticket", a.ticket}, {"policy", a.policy}} {
-		if flag[1] != "" {
-			words = append(words, "--"+flag[0]+" "+quoted(flag[1]))
-		}
-	}
-	return strings.Join(append(words, "--reason "+quoted(cmp.Or(a.reason, "WHY"))), " ")
-}
-
-// quoted is a word for a shell.
-func quoted(word string) string {
-	return "'" + strings.ReplaceAll(term.Clean(word), "'", `'\''`) + "'"
+	return form.Command(r.Namespace)
 }
 
 // enough errs when it turns out that a role does not allow what is missing.

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/asking"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/text"
@@ -44,7 +45,7 @@ stays: kubectl access show of the grants names it.`,
 				return err
 			}
 			lock := &v1alpha1.AccessLock{Spec: spec}
-			lock.GenerateName = nameLike(spec.Subject.Name, "lock")
+			lock.GenerateName = asking.NameLike(spec.Subject.Name, "lock")
 			if err := c.Lock(cmd.Context(), lock); err != nil {
 				return err
 			}
@@ -78,18 +79,18 @@ func lockSpec(word, reason, duration, until string, now time.Time) (spec v1alpha
 	case duration != "" && until != "":
 		return spec, errors.New("--for and --until exclude each other")
 	}
-	if err := checkLine("--reason", reason, maxReason); err != nil {
+	if err := asking.CheckLine("--reason", reason, asking.MaxReason); err != nil {
 		return spec, err
 	}
 	if duration != "" {
-		d, err := parseDuration(duration)
+		d, err := asking.Duration(duration)
 		if err != nil {
 			return spec, fmt.Errorf("--for: %w", err)
 		}
 		spec.Until = &metav1.Time{Time: now.Add(d)}
 	}
 	if until != "" {
-		moment, err := parseMoment(until, now)
+		moment, err := asking.Moment(until, now)
 		if err != nil {
 			return spec, fmt.Errorf("--until: %w", err)
 		}
@@ -106,7 +107,7 @@ func lockSpec(word, reason, duration, until string, now time.Time) (spec v1alpha
 func parseLocked(word string) (v1alpha1.Subject, error) {
 	for _, kind := range []string{"user:", "group:", "sa:"} {
 		if strings.HasPrefix(word, kind) {
-			return parseSubject(word)
+			return asking.Subject(word)
 		}
 	}
 	if word == "" {

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/asking"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
@@ -44,7 +45,7 @@ more under the same policy.`,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		named := len(args) > 0
-		if err := checkLine("--comment", comment, maxComment); err != nil {
+		if err := asking.CheckLine("--comment", comment, asking.MaxComment); err != nil {
 			return usagef(cmd, "%w", err)
 		}
 		switch blank := strings.TrimSpace(comment) == ""; {

@@ -74,7 +74,7 @@ it, or before it has begun:
 		Args:        r.takeCommand,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.ArgsLenAtDash() == 1 {
-				r.ask.role = args[0]
+				r.ask.Role = args[0]
 			}
 			return r.runOnce(cmd)
 		},
@@ -83,7 +83,7 @@ it, or before it has begun:
 	o.askFlags(cmd, &r.ask)
 	o.taskFlags(cmd, &r.ask)
 	r.stopFlag(cmd)
-	cmd.Flags().BoolVar(&r.ask.credential, "credential", false, "Ask for a credential of the access's own, which the command alone has, instead of access for your own identity.")
+	cmd.Flags().BoolVar(&r.ask.Credential, "credential", false, "Ask for a credential of the access's own, which the command alone has, instead of access for your own identity.")
 	return cmd
 }
 
@@ -125,7 +125,7 @@ func (r *runner) takeCommand(cmd *cobra.Command, args []string) error {
 // completeRoleAndCommand completes the role and, where there is one or --rules, the
 // words of the command as a shell does.
 func (r *runner) completeRoleAndCommand(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 || len(r.ask.rules) > 0 {
+	if len(args) > 0 || len(r.ask.Rules) > 0 {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
 	return r.completeRoles(cmd, args, typed)
@@ -140,7 +140,7 @@ func (r *runner) runOnce(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if r.ask.credential {
+	if r.ask.Credential {
 		if r.key, err = credential.NewKey(); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/plugin/asking"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
@@ -124,10 +125,10 @@ func (u *usageOptions) check(cmd *cobra.Command) error {
 		return hintf("Use json or yaml.", "unknown output format %q", u.format)
 	}
 	var err error
-	if u.user, err = parseUser(u.user); err != nil {
+	if u.user, err = asking.User(u.user); err != nil {
 		return usagef(cmd, "--user: %w", err)
 	}
-	if u.bindingNamespace, u.bindName, err = parseBinding(u.binding); err != nil {
+	if u.bindingNamespace, u.bindName, err = asking.Binding(u.binding); err != nil {
 		return usagef(cmd, "--binding: %w", err)
 	}
 	return nil

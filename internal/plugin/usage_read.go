@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/plugin/asking"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
 	"github.com/accessbroker/accessbroker/internal/usage"
 )
@@ -46,7 +47,7 @@ func (o *options) collect(cmd *cobra.Command, u *usageOptions, now time.Time) (*
 	var since time.Time
 	if u.since != "" {
 		var err error
-		if since, err = parseSince(u.since, now); err != nil {
+		if since, err = asking.Since(u.since, now); err != nil {
 			return nil, usagef(cmd, "--since: %w", err)
 		}
 	}

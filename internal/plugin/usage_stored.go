@@ -13,6 +13,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/grant"
+	"github.com/accessbroker/accessbroker/internal/plugin/asking"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
@@ -46,7 +47,7 @@ func (u *usageOptions) stored(cmd *cobra.Command, args []string, now time.Time) 
 		return s, usagef(cmd, "--binding and --all look into an audit log: name it with --audit-log")
 	}
 	if u.since != "" {
-		if s.since, err = parseSince(u.since, now); err != nil {
+		if s.since, err = asking.Since(u.since, now); err != nil {
 			return s, usagef(cmd, "--since: %w", err)
 		}
 	}

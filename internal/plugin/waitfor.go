@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
+	"github.com/accessbroker/accessbroker/internal/plugin/asking"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
@@ -61,7 +63,7 @@ Exit status:
 		Args:        oneName("role", 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				w.ask.role = args[0]
+				w.ask.Role = args[0]
 			}
 			return w.run(cmd)
 		},
@@ -85,15 +87,15 @@ type waitFor struct {
 }
 
 func (w *waitFor) run(cmd *cobra.Command) error {
-	asks := w.ask.role != "" || len(w.ask.rules) > 0
+	asks := w.ask.Role != "" || len(w.ask.Rules) > 0
 	switch {
 	case asks && w.request != "":
 		return usagef(cmd, "--request waits for what somebody else asks for: leave the role and --rules out")
-	case asks && w.ask.task != "" && w.uid == "" && w.ask.name == "":
+	case asks && w.ask.Task != "" && w.uid == "" && w.ask.Name == "":
 		return usagef(cmd, "say which --task it is, with --task-uid: a step that is tried again must not ask again")
-	case asks && w.ask.task == "" && w.ask.name == "":
+	case asks && w.ask.Task == "" && w.ask.Name == "":
 		return usagef(cmd, "say what the access is for, with --task and --task-uid, or give the request a --name: a step that is tried again must not ask again")
-	case !asks && w.request == "" && w.ask.task == "":
+	case !asks && w.request == "" && w.ask.Task == "":
 		return usagef(cmd, "name a role to ask for, or what to wait for with --request or --task")
 	}
 	ctx := cmd.Context()
@@ -148,6 +150,8 @@ func (w *waitFor) askOnce(ctx context.Context, cmd *cobra.Command) (*cluster.Cli
 	return c, request, err
 }
 
+var notInName = regexp.MustCompile(`[^a-z0-9]+`)
+
 // onceName is the name of a request that follows from what is asked for, and for what.
 func onceName(spec *v1alpha1.AccessRequestSpec, uid string) (string, error) {
 	asked, err := json.Marshal(spec)
@@ -193,7 +197,7 @@ func (w *waitFor) find(ctx context.Context, _ *cobra.Command) (*cluster.Client, 
 		return nil, nil, err
 	}
 	spec := v1alpha1.AccessRequestSpec{}
-	if err := (ask{task: w.ask.task, completeWhen: cmp.Or(w.ask.completeWhen, "true")}).lookUp(&spec, w.config.ToRESTMapper); err != nil {
+	if err := (asking.Form{Task: w.ask.Task, CompleteWhen: cmp.Or(w.ask.CompleteWhen, "true")}).LookUp(&spec, w.config.ToRESTMapper); err != nil {
 		return nil, nil, err
 	}
 	var me v1alpha1.UserInfo

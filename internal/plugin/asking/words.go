@@ -1,4 +1,7 @@
-package plugin
+// Package asking is what somebody writes to ask, in the flags of a command or in the
+// fields of a page: how each word is read, what is wrong with it, and the same as a
+// command to copy. It asks no cluster and knows no clock.
+package asking
 
 import (
 	"cmp"
@@ -16,20 +19,19 @@ import (
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
-	"github.com/accessbroker/accessbroker/internal/plugin/view"
 	"github.com/accessbroker/accessbroker/internal/task"
 	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 // Bounds of what people write, in characters; the API server has them too.
 const (
-	maxReason  = 1024
-	maxTicket  = 256
-	maxComment = 1024
+	MaxReason  = 1024
+	MaxTicket  = 256
+	MaxComment = 1024
 )
 
-// checkLine says what the API server would, before anything is sent.
-func checkLine(flag, line string, most int) error {
+// CheckLine says what the API server would, before anything is sent.
+func CheckLine(flag, line string, most int) error {
 	if n := utf8.RuneCountInString(line); n > most {
 		return fmt.Errorf("%s is %d characters long, at most %d are allowed", flag, n, most)
 	}
@@ -41,8 +43,8 @@ func checkLine(flag, line string, most int) error {
 
 var days = regexp.MustCompile(`^([0-9]{1,4})d`)
 
-// parseDuration reads 30m, 1h30m or 2d, in whole seconds.
-func parseDuration(word string) (time.Duration, error) {
+// Duration reads 30m, 1h30m or 2d, in whole seconds.
+func Duration(word string) (time.Duration, error) {
 	var d time.Duration
 	rest := word
 	if match := days.FindStringSubmatch(word); match != nil {
@@ -65,10 +67,10 @@ func parseDuration(word string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseMoment reads a time, or a span of time from now on.
-func parseMoment(word string, now time.Time) (time.Time, error) {
+// Moment reads a time, or a span of time from now on.
+func Moment(word string, now time.Time) (time.Time, error) {
 	if after, ok := strings.CutPrefix(word, "+"); ok {
-		d, err := parseDuration(after)
+		d, err := Duration(after)
 		return now.Add(d).Truncate(time.Second), err
 	}
 	t, err := time.Parse(time.RFC3339, word)
@@ -78,9 +80,9 @@ func parseMoment(word string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// parseSince reads a time, or a span of time back from now.
-func parseSince(word string, now time.Time) (time.Time, error) {
-	if d, err := parseDuration(word); err == nil {
+// Since reads a time, or a span of time back from now.
+func Since(word string, now time.Time) (time.Time, error) {
+	if d, err := Duration(word); err == nil {
 		return now.Add(-d), nil
 	}
 	t, err := time.Parse(time.RFC3339, word)
@@ -90,9 +92,9 @@ func parseSince(word string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// parseRole reads NAME, Role/NAME or ClusterRole/NAME. kind is that of a bare
+// Role reads NAME, Role/NAME or ClusterRole/NAME. kind is that of a bare
 // name, "" for a ClusterRole.
-func parseRole(word, kind string) (*v1alpha1.RoleRef, error) {
+func Role(word, kind string) (*v1alpha1.RoleRef, error) {
 	given, name, qualified := strings.Cut(word, "/")
 	if !qualified {
 		given, name = cmp.Or(kind, v1alpha1.ClusterRoleKind), word
@@ -114,9 +116,9 @@ func parseRole(word, kind string) (*v1alpha1.RoleRef, error) {
 	return ref, nil
 }
 
-// parseSubject reads user:NAME, group:NAME, sa:NAMESPACE/NAME or the SPIFFE ID of a
+// Subject reads user:NAME, group:NAME, sa:NAMESPACE/NAME or the SPIFFE ID of a
 // workload.
-func parseSubject(word string) (v1alpha1.Subject, error) {
+func Subject(word string) (v1alpha1.Subject, error) {
 	if strings.HasPrefix(word, "spiffe://") || strings.HasPrefix(word, "user:spiffe://") {
 		id := strings.TrimPrefix(word, "user:")
 		if err := identity.CheckSPIFFE(id); err != nil {
@@ -140,13 +142,13 @@ func parseSubject(word string) (v1alpha1.Subject, error) {
 	return v1alpha1.Subject{}, fmt.Errorf("%q is not a subject: write user:NAME, group:NAME, sa:NAMESPACE/NAME or spiffe://TRUST-DOMAIN/PATH", word)
 }
 
-// parseUser reads NAME or sa:NAMESPACE/NAME, and returns the name that the API server
+// User reads NAME or sa:NAMESPACE/NAME, and returns the name that the API server
 // knows the user by.
-func parseUser(word string) (string, error) {
+func User(word string) (string, error) {
 	if !strings.HasPrefix(word, "sa:") {
 		return word, nil
 	}
-	account, err := parseSubject(word)
+	account, err := Subject(word)
 	if err != nil {
 		return "", fmt.Errorf("%q is not a ServiceAccount: write sa:NAMESPACE/NAME", word)
 	}
@@ -154,9 +156,9 @@ func parseUser(word string) (string, error) {
 	return name, nil
 }
 
-// parseBinding reads NAMESPACE/NAME of a RoleBinding, or NAME of a
+// Binding reads NAMESPACE/NAME of a RoleBinding, or NAME of a
 // ClusterRoleBinding.
-func parseBinding(word string) (namespace, name string, err error) {
+func Binding(word string) (namespace, name string, err error) {
 	namespace, name, namespaced := strings.Cut(word, "/")
 	if !namespaced {
 		return "", word, nil
@@ -167,8 +169,8 @@ func parseBinding(word string) (namespace, name string, err error) {
 	return namespace, name, nil
 }
 
-// parseSelector reads what kubectl's -l does.
-func parseSelector(word string) (*v1alpha1.NamespaceSelector, error) {
+// Selector reads what kubectl's -l does.
+func Selector(word string) (*v1alpha1.NamespaceSelector, error) {
 	parsed, err := metav1.ParseToLabelSelector(word)
 	if err != nil {
 		return nil, err
@@ -178,16 +180,18 @@ func parseSelector(word string) (*v1alpha1.NamespaceSelector, error) {
 		selector.MatchLabels[key] = v1alpha1.LabelValue(value)
 	}
 	for _, e := range parsed.MatchExpressions {
-		values := view.Each(e.Values, func(value string) v1alpha1.LabelValue { return v1alpha1.LabelValue(value) })
-		requirement := v1alpha1.NamespaceSelectorRequirement{Key: e.Key, Operator: e.Operator, Values: values}
+		requirement := v1alpha1.NamespaceSelectorRequirement{Key: e.Key, Operator: e.Operator}
+		for _, value := range e.Values {
+			requirement.Values = append(requirement.Values, v1alpha1.LabelValue(value))
+		}
 		selector.MatchExpressions = append(selector.MatchExpressions, requirement)
 	}
 	return selector, nil
 }
 
-// wellKnownTask reads job/NAME and pod/NAME without asking the cluster what it has,
+// WellKnownTask reads job/NAME and pod/NAME without asking the cluster what it has,
 // as an init container does; nil is any other kind, or no task.
-func wellKnownTask(word string) *v1alpha1.TaskRef {
+func WellKnownTask(word string) *v1alpha1.TaskRef {
 	kind, name, _ := strings.Cut(word, "/")
 	if name == "" {
 		return nil
@@ -201,9 +205,9 @@ func wellKnownTask(word string) *v1alpha1.TaskRef {
 	return nil
 }
 
-// parseTask reads job/migrate or KIND.GROUP/NAME, and asks the mapper, which
+// Task reads job/migrate or KIND.GROUP/NAME, and asks the mapper, which
 // knows what the cluster has, for the rest.
-func parseTask(word string, mapper meta.RESTMapper) (*v1alpha1.TaskRef, error) {
+func Task(word string, mapper meta.RESTMapper) (*v1alpha1.TaskRef, error) {
 	kind, name, ok := strings.Cut(word, "/")
 	if !ok || kind == "" || name == "" {
 		return nil, fmt.Errorf("%q is not a task: write it as job/migrate, or as KIND.GROUP/NAME", word)
@@ -230,28 +234,27 @@ func parseTask(word string, mapper meta.RESTMapper) (*v1alpha1.TaskRef, error) {
 	return &v1alpha1.TaskRef{APIVersion: gvk.GroupVersion().String(), Kind: gvk.Kind, Name: name}, nil
 }
 
-// checkTask says what the broker would, before anything is sent: it must be known
-// when a task is over, or an expression that compiles must say it.
-func checkTask(ref *v1alpha1.TaskRef) error {
+// task says what the broker would, before anything is sent: it must be known when a
+// task is over, or an expression that compiles must say it.
+func (f *Faults) task(ref *v1alpha1.TaskRef) {
 	kind := schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind).GroupKind()
-	if ref.CompleteWhen == "" {
-		if !task.Known(kind) {
-			return fmt.Errorf("it is not known when a %s is over: say so with --complete-when, for example: --complete-when %q", kind.Kind, task.Example(kind))
-		}
-		return nil
+	switch {
+	case ref.CompleteWhen != "":
+		_, err := task.Compile(ref.CompleteWhen)
+		f.add("complete-when", err)
+	case !task.Known(kind):
+		why := fmt.Sprintf("it is not known when a %s is over: say so", kind.Kind)
+		f.refuse("complete-when", fmt.Sprintf("%s, for example: %s", why, task.Example(kind)),
+			fmt.Sprintf("%s with --complete-when, for example: --complete-when %q", why, task.Example(kind)))
 	}
-	if _, err := task.Compile(ref.CompleteWhen); err != nil {
-		return fmt.Errorf("--complete-when: %w", err)
-	}
-	return nil
 }
 
-// parseRule reads verbs, resources and, if any, names, each separated by
+// Rule reads verbs, resources and, if any, names, each separated by
 // commas: 'get,list pods/log,deployments.apps api,worker'. A resource is
 // RESOURCE[.GROUP][/SUBRESOURCE], or a path such as /metrics. Each group
 // becomes a rule of its own: one rule would ask for every resource in every
 // group. The mapper finds the group of a resource that names none.
-func parseRule(word string, mapper meta.RESTMapper) ([]v1alpha1.PolicyRule, error) {
+func Rule(word string, mapper meta.RESTMapper) ([]v1alpha1.PolicyRule, error) {
 	fields := strings.Fields(word)
 	if len(fields) < 2 || len(fields) > 3 {
 		return nil, fmt.Errorf("%q is not a rule: write verbs, resources and, if any, names, as in 'get,list pods/log' or 'patch deployments.apps api'", word)
@@ -312,7 +315,7 @@ func parseResource(word string, mapper meta.RESTMapper) (group, resource string,
 
 func unknownKind(err error, what string) error {
 	if meta.IsNoMatchError(err) {
-		return hintf("See 'kubectl api-resources' for what it has.", "the cluster has no resource type %q", what)
+		return &advised{fmt.Errorf("the cluster has no resource type %q", what), "See 'kubectl api-resources' for what it has."}
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package plugin
+package asking
 
 import (
 	"testing"
@@ -34,50 +34,50 @@ func fails(t *testing.T, err error, input string) {
 	}
 }
 
-func TestParseDuration(t *testing.T) {
+func TestDuration(t *testing.T) {
 	for input, want := range map[string]time.Duration{
 		"90s": 90 * time.Second, "30m": 30 * time.Minute, "1h30m": 90 * time.Minute, "1.5h": 90 * time.Minute,
 		"2d": 48 * time.Hour, "1d12h": 36 * time.Hour, "1s": time.Second,
 	} {
-		if got, err := parseDuration(input); err != nil || got != want {
+		if got, err := Duration(input); err != nil || got != want {
 			t.Errorf("%q is %s, %v; want %s", input, got, err, want)
 		}
 	}
 	for _, input := range []string{"", "1", "h", "0s", "-1h", "+1h", "1500ms", "1ns", "d", "1d-1h", "99999d", "1w", "1h ", "１h"} {
-		_, err := parseDuration(input)
+		_, err := Duration(input)
 		fails(t, err, input)
 	}
 }
 
-func TestParseMoment(t *testing.T) {
+func TestMoment(t *testing.T) {
 	for input, want := range map[string]time.Time{
 		"+10m":                      now.Add(10 * time.Minute),
 		"2026-05-04T22:00:00Z":      now.Add(12 * time.Hour),
 		"2026-05-04T22:00:00+02:00": now.Add(10 * time.Hour),
 	} {
-		if got, err := parseMoment(input, now.Add(time.Millisecond)); err != nil || !got.Equal(want) {
+		if got, err := Moment(input, now.Add(time.Millisecond)); err != nil || !got.Equal(want) {
 			t.Errorf("%q is %s, %v; want %s", input, got, err, want)
 		}
 	}
 	for _, input := range []string{"", "10m", "+", "+x", "tomorrow", "2026-05-04"} {
-		_, err := parseMoment(input, now)
+		_, err := Moment(input, now)
 		fails(t, err, input)
 	}
 }
 
-func TestParseSince(t *testing.T) {
+func TestSince(t *testing.T) {
 	for input, want := range map[string]time.Time{
 		"24h": now.Add(-24 * time.Hour), "7d": now.Add(-7 * 24 * time.Hour), "2026-05-01T00:00:00Z": time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC),
 	} {
-		if got, err := parseSince(input, now); err != nil || !got.Equal(want) {
+		if got, err := Since(input, now); err != nil || !got.Equal(want) {
 			t.Errorf("%q is %s, %v; want %s", input, got, err, want)
 		}
 	}
-	_, err := parseSince("yesterday", now)
+	_, err := Since("yesterday", now)
 	fails(t, err, "yesterday")
 }
 
-func TestParseRole(t *testing.T) {
+func TestRole(t *testing.T) {
 	for _, tc := range []struct{ word, kind, want string }{
 		{"edit", "", "ClusterRole/edit"},
 		{"edit", "Role", "Role/edit"},
@@ -86,7 +86,7 @@ func TestParseRole(t *testing.T) {
 		{"role/deployer", "Role", "Role/deployer"},
 		{"ClusterRole/system:node", "", "ClusterRole/system:node"},
 	} {
-		got, err := parseRole(tc.word, tc.kind)
+		got, err := Role(tc.word, tc.kind)
 		if err != nil || got.Kind+"/"+got.Name != tc.want {
 			t.Errorf("%q %q is %v, %v; want %s", tc.word, tc.kind, got, err, tc.want)
 		}
@@ -94,12 +94,12 @@ func TestParseRole(t *testing.T) {
 	for _, tc := range []struct{ word, kind string }{
 		{"x", "Pod"}, {"Pod/x", ""}, {"Role/", ""}, {"/x", ""}, {"Role/x", "ClusterRole"},
 	} {
-		_, err := parseRole(tc.word, tc.kind)
+		_, err := Role(tc.word, tc.kind)
 		fails(t, err, tc.word)
 	}
 }
 
-func TestParseSubject(t *testing.T) {
+func TestSubject(t *testing.T) {
 	for input, want := range map[string]v1alpha1.Subject{
 		"user:alice":                 {Kind: "User", Name: "alice"},
 		"user:https://idp#a:b":       {Kind: "User", Name: "https://idp#a:b"},
@@ -107,24 +107,24 @@ func TestParseSubject(t *testing.T) {
 		"sa:payments/migrator":       {Kind: "ServiceAccount", Namespace: "payments", Name: "migrator"},
 		"group:system:authenticated": {Kind: "Group", Name: "system:authenticated"}, // refused by the API server, in its words
 	} {
-		if got, err := parseSubject(input); err != nil || got != want {
+		if got, err := Subject(input); err != nil || got != want {
 			t.Errorf("%q is %v, %v", input, got, err)
 		}
 	}
 	for _, input := range []string{"", "alice", "user:", "sa:migrator", "sa:/x", "sa:x/", "User:alice", "serviceaccount:a/b"} {
-		_, err := parseSubject(input)
+		_, err := Subject(input)
 		fails(t, err, input)
 	}
 }
 
-func TestParseSelector(t *testing.T) {
+func TestSelector(t *testing.T) {
 	for input, want := range map[string]string{
 		"team=a":                     "team=a",
 		"team=a,tier=b":              "team=a,tier=b",
 		"team in (a,b),!prod,canary": "canary,!prod,team in (a,b)",
 		"env notin (prod)":           "env notin (prod)",
 	} {
-		got, err := parseSelector(input)
+		got, err := Selector(input)
 		if err != nil {
 			t.Errorf("%q: %v", input, err)
 			continue
@@ -133,27 +133,27 @@ func TestParseSelector(t *testing.T) {
 			t.Errorf("%q is %q, want %q", input, got, want)
 		}
 	}
-	_, err := parseSelector("a=b=c")
+	_, err := Selector("a=b=c")
 	fails(t, err, "a=b=c")
 }
 
-func TestParseTask(t *testing.T) {
+func TestTask(t *testing.T) {
 	job := v1alpha1.TaskRef{APIVersion: "batch/v1", Kind: "Job", Name: "migrate"}
 	for input, want := range map[string]v1alpha1.TaskRef{
 		"job/migrate": job, "jobs/migrate": job, "Job/migrate": job, "Job.batch/migrate": job, "jobs.v1.batch/migrate": job,
 		"pod/fix": {APIVersion: "v1", Kind: "Pod", Name: "fix"},
 	} {
-		if got, err := parseTask(input, aMapper()); err != nil || *got != want {
+		if got, err := Task(input, aMapper()); err != nil || *got != want {
 			t.Errorf("%q is %v, %v", input, got, err)
 		}
 	}
 	for _, input := range []string{"", "migrate", "job/", "/migrate", "workflow/x", "job.example.com/x", "node/n1"} {
-		_, err := parseTask(input, aMapper())
+		_, err := Task(input, aMapper())
 		fails(t, err, input)
 	}
 }
 
-func TestParseRule(t *testing.T) {
+func TestRule(t *testing.T) {
 	for input, want := range map[string][]v1alpha1.PolicyRule{
 		"get,list pods/log":         {{Verbs: []string{"get", "list"}, APIGroups: []string{""}, Resources: []string{"pods/log"}}},
 		"patch deployments api,web": {{Verbs: []string{"patch"}, APIGroups: []string{"apps"}, Resources: []string{"deployments"}, ResourceNames: []string{"api", "web"}}},
@@ -168,7 +168,7 @@ func TestParseRule(t *testing.T) {
 		"* *":                            {{Verbs: []string{"*"}, APIGroups: []string{""}, Resources: []string{"*"}}},
 		"get /metrics,/healthz":          {{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics", "/healthz"}}},
 	} {
-		got, err := parseRule(input, aMapper())
+		got, err := Rule(input, aMapper())
 		if err != nil {
 			t.Errorf("%q: %v", input, err)
 		}
@@ -177,20 +177,20 @@ func TestParseRule(t *testing.T) {
 		}
 	}
 	for _, input := range []string{"", "get", "get, list pods", "get pods, jobs", ",get pods", "get pods a b", "get gadgets", "get /metrics a"} {
-		_, err := parseRule(input, aMapper())
+		_, err := Rule(input, aMapper())
 		fails(t, err, input)
 	}
 }
 
 func TestSpec(t *testing.T) {
 	discover := func() (meta.RESTMapper, error) { return aMapper(), nil }
-	a := ask{
-		role: "edit", reason: "why", duration: "1h", start: "+10m", subjects: []string{"sa:payments/migrator"}, task: "job/migrate",
-		completeWhen: "true", namespaces: []string{"b", "a", "b"}, ticket: "INC-42", policy: "p",
+	f := Form{
+		Role: "edit", Reason: "why", Duration: "1h", Start: "+10m", Subjects: []string{"sa:payments/migrator"}, Task: "job/migrate",
+		CompleteWhen: "true", Namespaces: []string{"b", "a", "b"}, Ticket: "INC-42", Policy: "p",
 	}
-	got, err := a.spec(now)
+	got, err := f.Spec(now)
 	if err == nil {
-		err = a.lookUp(&got, discover)
+		err = f.LookUp(&got, discover)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -206,29 +206,28 @@ func TestSpec(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	for name, a := range map[string]ask{
-		"nothing":               {reason: "r"},
-		"role and rules":        {role: "edit", rules: []string{"get pods"}, reason: "r"},
-		"no reason":             {role: "edit", reason: " "},
-		"two scopes":            {role: "edit", reason: "r", cluster: true, selector: "a=b"},
-		"timeout without wait":  {role: "edit", reason: "r", timeout: time.Second},
-		"complete without task": {role: "edit", reason: "r", completeWhen: "true"},
-		"bad duration":          {role: "edit", reason: "r", duration: "1"},
-		"bad start":             {role: "edit", reason: "r", start: "1"},
-		"bad subject":           {role: "edit", reason: "r", subjects: []string{"x"}},
-		"bad selector":          {role: "edit", reason: "r", selector: "a=b=c"},
+	for name, f := range map[string]Form{
+		"nothing":               {Reason: "r"},
+		"role and rules":        {Role: "edit", Rules: []string{"get pods"}, Reason: "r"},
+		"no reason":             {Role: "edit", Reason: " "},
+		"two scopes":            {Role: "edit", Reason: "r", Cluster: true, Selector: "a=b"},
+		"complete without task": {Role: "edit", Reason: "r", CompleteWhen: "true"},
+		"bad duration":          {Role: "edit", Reason: "r", Duration: "1"},
+		"bad start":             {Role: "edit", Reason: "r", Start: "1"},
+		"bad subject":           {Role: "edit", Reason: "r", Subjects: []string{"x"}},
+		"bad selector":          {Role: "edit", Reason: "r", Selector: "a=b=c"},
 	} {
-		_, err := a.spec(now)
+		_, err := f.Spec(now)
 		fails(t, err, name)
 	}
-	for _, a := range []ask{
-		{task: "x"},
-		{rules: []string{"x"}},
-		{task: "deployment/api"}, // when is it over?
-		{task: "job/migrate", completeWhen: "object.status ="},
-		{task: "job/migrate", completeWhen: "object.status.phase + 1"},
+	for _, f := range []Form{
+		{Task: "x"},
+		{Rules: []string{"x"}},
+		{Task: "deployment/api"}, // when is it over?
+		{Task: "job/migrate", CompleteWhen: "object.status ="},
+		{Task: "job/migrate", CompleteWhen: "object.status.phase + 1"},
 	} {
-		fails(t, a.lookUp(&v1alpha1.AccessRequestSpec{}, discover), a.task)
+		fails(t, f.LookUp(&v1alpha1.AccessRequestSpec{}, discover), f.Task)
 	}
 }
 
@@ -237,40 +236,40 @@ func TestNamePrefix(t *testing.T) {
 		"edit": "edit-", "system:node-Proxier": "system-node-proxier-", "ÄÖ": "role-",
 		"abcdefghijklmnopqrstuvwxyz-abcdefghijkl-x-abcdefgh": "abcdefghijklmnopqrstuvwxyz-abcdefghijkl-",
 	} {
-		if got := namePrefix(&v1alpha1.AccessRequestSpec{RoleRef: &v1alpha1.RoleRef{Name: role}}); got != want {
+		if got := NamePrefix(&v1alpha1.AccessRequestSpec{RoleRef: &v1alpha1.RoleRef{Name: role}}); got != want {
 			t.Errorf("%q: %q, want %q", role, got, want)
 		}
 	}
-	if got := namePrefix(&v1alpha1.AccessRequestSpec{}); got != "rules-" {
+	if got := NamePrefix(&v1alpha1.AccessRequestSpec{}); got != "rules-" {
 		t.Error(got)
 	}
 }
 
-func TestParseUser(t *testing.T) {
+func TestUser(t *testing.T) {
 	for word, want := range map[string]string{
 		"alice": "alice", "": "", "user:alice": "user:alice", // a name may look like a subject of --for
 		"sa:ci/deployer":                    "system:serviceaccount:ci:deployer",
 		"system:serviceaccount:ci:deployer": "system:serviceaccount:ci:deployer",
 	} {
-		if got, err := parseUser(word); err != nil || got != want {
+		if got, err := User(word); err != nil || got != want {
 			t.Errorf("%q: %q, %v", word, got, err)
 		}
 	}
 	for _, word := range []string{"sa:", "sa:ci", "sa:/deployer", "sa:ci/"} {
-		if got, err := parseUser(word); err == nil {
+		if got, err := User(word); err == nil {
 			t.Errorf("%q is %q", word, got)
 		}
 	}
 }
 
-func TestParseBinding(t *testing.T) {
+func TestBinding(t *testing.T) {
 	for word, want := range map[string][2]string{"sre": {"", "sre"}, "payments/fix": {"payments", "fix"}, "": {"", ""}} {
-		if namespace, name, err := parseBinding(word); err != nil || [2]string{namespace, name} != want {
+		if namespace, name, err := Binding(word); err != nil || [2]string{namespace, name} != want {
 			t.Errorf("%q: %q %q, %v", word, namespace, name, err)
 		}
 	}
 	for _, word := range []string{"/fix", "payments/", "/"} {
-		if namespace, name, err := parseBinding(word); err == nil {
+		if namespace, name, err := Binding(word); err == nil {
 			t.Errorf("%q is %q %q", word, namespace, name)
 		}
 	}
