@@ -154,12 +154,12 @@ func (f *forCommand) propose(ctx context.Context, refused []refusal.Right) (agai
 	if err != nil || len(missing) == 0 {
 		return false, f.interrupted(err)
 	}
-	groups, places := byPlace(missing)
+	places := refusal.ByPlace(missing)
 	var requests []*v1alpha1.AccessRequest
 	for _, place := range places {
 		var request *v1alpha1.AccessRequest
 		err := f.heeding(ctx, func(ctx context.Context) (err error) {
-			request, err = f.requestFor(ctx, place, refusal.Rules(groups[place]))
+			request, err = f.requestFor(ctx, place)
 			return err
 		})
 		if err != nil {
@@ -171,7 +171,7 @@ func (f *forCommand) propose(ctx context.Context, refused []refusal.Right) (agai
 		return false, err
 	}
 	for i, request := range requests {
-		if _, err := f.get(ctx, request, enough(refusal.Rules(groups[places[i]]))); err != nil {
+		if _, err := f.get(ctx, request, enough(places[i].Rules())); err != nil {
 			return false, err
 		}
 	}
@@ -192,89 +192,40 @@ func (f *forCommand) missing(ctx context.Context, refused []refusal.Right) ([]re
 	if err != nil {
 		return nil, err
 	}
-	var out []refusal.Right
-	for _, r := range refused {
-		if r.User != me.Username {
-			f.tell("%s was refused to %s, and you are %s: nothing is asked for", describe(r), r.User, me.Username)
-			continue
-		}
-		may, err := f.cluster.May(ctx, r)
-		if err != nil {
-			return nil, err
-		}
-		if may {
-			f.tell("you may %s as far as the API server's roles go: it was something else that refused it", describe(r))
-			continue
-		}
-		if line := place(r) + " " + strings.Join(refusal.Lines(refusal.Rules([]refusal.Right{r})), "\n"); !slices.Contains(f.asked, line) {
-			f.asked = append(f.asked, line)
-			out = append(out, r)
-			continue
-		}
-		return nil, fmt.Errorf("you were given access for it and still may not %s", describe(r))
+	looked, err := f.cluster.Refused(ctx, me.Username, refused)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	for _, r := range looked.Others {
+		f.tell("%s was refused to %s, and you are %s: nothing is asked for", r, r.User, me.Username)
+	}
+	for _, r := range looked.Held {
+		f.tell("you may %s as far as the API server's roles go: it was something else that refused it", r)
+	}
+	for _, r := range looked.Missing {
+		if slices.Contains(f.asked, r.String()) {
+			return nil, fmt.Errorf("you were given access for it and still may not %s", r)
+		}
+		f.asked = append(f.asked, r.String())
+	}
+	return looked.Missing, nil
 }
 
 func (f *forCommand) tell(format string, args ...any) {
 	fmt.Fprintln(f.ErrOut, term.Clean("kubectl access: "+fmt.Sprintf(format, args...)))
 }
 
-// describe says a right as a sentence goes on after "you may".
-func describe(r refusal.Right) string {
-	return strings.Join(refusal.Lines(refusal.Rules([]refusal.Right{r})), ", ") + where(place(r))
-}
-
-// wholeCluster is the place of rights that hold in no namespace.
-const wholeCluster = ""
-
-func place(r refusal.Right) string { return r.Namespace }
-
-func where(place string) string {
-	if place == wholeCluster {
-		return " in the whole cluster"
-	}
-	return " in namespace " + place
-}
-
-// byPlace parts rights by where they are missing: what one namespace lacks is not
-// asked for in another.
-func byPlace(rights []refusal.Right) (map[string][]refusal.Right, []string) {
-	groups := map[string][]refusal.Right{}
-	var places []string
-	for _, r := range rights {
-		if groups[place(r)] == nil {
-			places = append(places, place(r))
-		}
-		groups[place(r)] = append(groups[place(r)], r)
-	}
-	return groups, places
-}
-
 // requestFor is the request for the best that policies offer for missing rights.
-func (f *forCommand) requestFor(ctx context.Context, place string, missing []rbacv1.PolicyRule) (*v1alpha1.AccessRequest, error) {
-	policies, err := f.cluster.PoliciesForMe(ctx)
+func (f *forCommand) requestFor(ctx context.Context, place refusal.Place) (*v1alpha1.AccessRequest, error) {
+	missing := place.Rules()
+	offers, err := f.cluster.OffersFor(ctx, place.Namespace, f.ask.Policy, missing)
 	if err != nil {
 		return nil, err
 	}
-	if f.ask.Policy != "" {
-		policies = view.Keep(policies, func(p *v1alpha1.AccessPolicy) bool { return p.Name == f.ask.Policy })
-	}
-	in := refusal.Where{Namespace: place}
-	if place != wholeCluster {
-		if labels, err := f.cluster.NamespaceLabels(ctx, place); err == nil {
-			in.Labels = knownLabels(labels)
-		}
-	}
-	offers := refusal.Offers(policies, in, missing, func(role v1alpha1.RoleRef) ([]rbacv1.PolicyRule, bool) {
-		found, err := f.cluster.RoleRules(ctx, role.Kind, place, role.Name)
-		return found, err == nil
-	})
-	lacks := strings.Join(refusal.Lines(missing), "; ") + where(place)
 	if len(offers) == 0 {
-		return nil, &ended{exitUnasked, "you may not " + lacks + ", and no policy offers it to you; 'kubectl access policies' lists what you may ask for"}
+		return nil, &ended{exitUnasked, "you may not " + place.String() + ", and no policy offers it to you; 'kubectl access policies' lists what you may ask for"}
 	}
-	f.tell("you may not %s", lacks)
+	f.tell("you may not %s", place)
 	best := offers[0]
 	request := &v1alpha1.AccessRequest{ObjectMeta: metav1.ObjectMeta{Namespace: f.cluster.Namespace}}
 	f.ask.wait = true
@@ -288,26 +239,18 @@ func (f *forCommand) requestFor(ctx context.Context, place string, missing []rba
 		request.Spec.Rules = view.Each(missing, func(r rbacv1.PolicyRule) v1alpha1.PolicyRule { return v1alpha1.PolicyRule(r) })
 	}
 	switch {
-	case place == wholeCluster:
+	case place.Namespace == "":
 		request.Spec.Scope = &v1alpha1.Scope{Cluster: &v1alpha1.ClusterScope{}}
 	case !given(f.config.Namespace):
-		request.Namespace = place
-	case place != request.Namespace:
-		request.Spec.Scope = &v1alpha1.Scope{Namespaces: []string{place}}
+		request.Namespace = place.Namespace
+	case place.Namespace != request.Namespace:
+		request.Spec.Scope = &v1alpha1.Scope{Namespaces: []string{place.Namespace}}
 	}
 	request.GenerateName = asking.NamePrefix(&request.Spec)
 	if !best.Known {
 		f.tell("whether %s allows it you may not read; if it does not, the request is withdrawn", text.Role(best.Role))
 	}
 	return request, nil
-}
-
-// knownLabels tells labels that are known to be none from those that are not known.
-func knownLabels(labels map[string]string) map[string]string {
-	if labels == nil {
-		return map[string]string{}
-	}
-	return labels
 }
 
 // wanted shows what would be asked for, and errs unless it is wanted.
@@ -412,7 +355,7 @@ func (f *forCommand) inForce(ctx context.Context, rights []refusal.Right) error 
 			}
 			select {
 			case <-ctx.Done():
-				return fmt.Errorf("the access is there and you still may not %s", describe(r))
+				return fmt.Errorf("the access is there and you still may not %s", r)
 			case <-time.After(heedsAgain):
 			}
 		}

@@ -171,3 +171,42 @@ func Rules(rights []Right) []rbacv1.PolicyRule {
 func Lines(all []rbacv1.PolicyRule) []string {
 	return rules.Show(all, rules.Limit{Lines: MaxRights, Bytes: MaxRights * rules.MaxLine}).Lines
 }
+
+// Place is where rights are missing: a namespace, or the whole cluster when it is "".
+type Place struct {
+	Namespace string
+	Rights    []Right
+}
+
+// ByPlace parts rights by where they are missing, in their order: what one namespace
+// lacks is not asked for in another.
+func ByPlace(rights []Right) []Place {
+	var places []Place
+	for _, r := range rights {
+		at := slices.IndexFunc(places, func(p Place) bool { return p.Namespace == r.Namespace })
+		if at < 0 {
+			at = len(places)
+			places = append(places, Place{Namespace: r.Namespace})
+		}
+		places[at].Rights = append(places[at].Rights, r)
+	}
+	return places
+}
+
+// Rules that allow what is missing and no more.
+func (p Place) Rules() []rbacv1.PolicyRule { return Rules(p.Rights) }
+
+// String says what is missing as a sentence goes on after "you may not".
+func (p Place) String() string { return strings.Join(Lines(p.Rules()), "; ") + in(p.Namespace) }
+
+// String says the right as a sentence goes on after "you may".
+func (r Right) String() string {
+	return strings.Join(Lines([]rbacv1.PolicyRule{r.Rule()}), "; ") + in(r.Namespace)
+}
+
+func in(namespace string) string {
+	if namespace == "" {
+		return " in the whole cluster"
+	}
+	return " in namespace " + namespace
+}
