@@ -94,6 +94,8 @@ func New(ctx context.Context, o Options) (*Page, error) {
 	})
 	p.get("/mine", p.mine)
 	p.get("/decide", p.decide)
+	p.get("/requests/{namespace}/{name}", p.request)
+	p.post("/requests/{namespace}/{name}/{verdict}", p.act)
 	return p, nil
 }
 
