@@ -79,6 +79,9 @@ when the time is up, the task is done, or somebody says stop.`,
   kubectl access show edit-x7k2p -n payments
   kubectl access approve edit-x7k2p -n payments -m "go ahead"
 
+  # The same in a browser
+  kubectl access ui
+
   # It takes longer
   kubectl access extend edit-x7k2p -n payments --for 30m --reason "the restore is at 80 %"
 
@@ -107,6 +110,7 @@ when the time is up, the task is done, or somebody says stop.`,
 		o.newListCommand(),
 		o.newShowCommand(),
 		o.newPoliciesCommand(),
+		o.newUICommand(),
 		o.newAuditCommand(),
 		o.newUsageCommand(),
 		o.newAdviseCommand(),
