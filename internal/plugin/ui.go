@@ -145,7 +145,13 @@ func (o *options) ui(ctx context.Context, ui uiOptions) error {
 	}
 	defer listener.Close()
 	door := web.NewDoor(listener.Addr().String())
-	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "The page is not there yet.") })
+	page, err := web.New(ctx, web.Options{
+		Cluster: c, Me: me, Context: contextName, Root: door.Root(), ReadOnly: ui.readOnly, Explain: explain,
+		AskWithKey: func(ctx context.Context, request *v1alpha1.AccessRequest) error { return o.askWithKey(ctx, c, request) },
+	})
+	if err != nil {
+		return err
+	}
 	server := &http.Server{
 		Handler: door.Guard(page), MaxHeaderBytes: uiHeader,
 		ReadHeaderTimeout: uiHeaderTime, ReadTimeout: uiReadTime, IdleTimeout: uiIdleTime,
