@@ -57,18 +57,20 @@ func CardOf(r *v1alpha1.AccessRequest, now time.Time) Card {
 	return c
 }
 
-// WorstFirst orders requests for those who decide: by the most dangerous thing that the
+// WorstFirst orders requests for those who decide: by the most dangerous things that the
 // access could be turned into, and of the same danger what has waited longest.
 func WorstFirst(a, b *v1alpha1.AccessRequest) int {
 	return cmp.Or(
-		cmp.Compare(worstOf(a), worstOf(b)),
+		slices.Compare(ranks(a), ranks(b)),
 		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
 		strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name))
 }
 
-func worstOf(r *v1alpha1.AccessRequest) int {
-	ranks := Each(r.Status.Risks, func(risk v1alpha1.Risk) int { return rules.Rank(risk.Kind) })
-	return slices.Min(append(ranks, rules.Rank("")))
+// ranks are those of all known risks, the most dangerous first, and at the end one that is
+// after all of them: more risks come before fewer.
+func ranks(r *v1alpha1.AccessRequest) []int {
+	all := Each(knownRisks(r), func(risk v1alpha1.Risk) int { return rules.Rank(risk.Kind) })
+	return slices.Sorted(slices.Values(append(all, rules.Rank("")+1)))
 }
 
 // NewestFirst orders requests by when they were made.
