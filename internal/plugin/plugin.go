@@ -55,6 +55,10 @@ func NewCommand(streams genericiooptions.IOStreams, version string) *cobra.Comma
 	o.config.ClusterName, o.config.AuthInfoName = nil, nil
 	o.config.WrapConfigFn = func(config *rest.Config) *rest.Config {
 		config.WarningHandler = warn(streams.ErrOut)
+		// As many calls as kubectl makes to find out what there is: client-go's own limit of
+		// five a second would hold back a page that somebody waits for. The API server has
+		// limits of its own.
+		config.QPS, config.Burst = 50, 300
 		return config
 	}
 	root := &cobra.Command{
