@@ -228,7 +228,7 @@ func (p *Page) explain(err error) string {
 	if errors.As(err, &bad) {
 		return bad.message
 	}
-	return p.Explain(err, "")
+	return p.Explain(err, "access-requester, or access-approver to decide,")
 }
 
 // failed is a page that says only what went wrong.
