@@ -3,6 +3,7 @@ package notify
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -59,6 +60,8 @@ type Data struct {
 	// EndReason is why it ended, in one word, and EndedBy who ended it, if anybody.
 	EndReason string `json:"endReason,omitempty"`
 	EndedBy   string `json:"endedBy,omitempty"`
+	// Command opens the page at the request, where somebody has something to do there.
+	Command string `json:"command,omitempty"`
 }
 
 // Ref names a request.
@@ -89,10 +92,35 @@ type Decision struct {
 
 // dataOf is the data of one transition of an object.
 func dataOf(o client.Object, t transition) Data {
-	if g, ok := o.(*v1alpha1.AccessGrant); ok {
-		return grantData(g, t)
+	var d Data
+	switch o := o.(type) {
+	case *v1alpha1.AccessGrant:
+		d = grantData(o, t)
+	case *v1alpha1.AccessRequest:
+		d = requestData(o, t)
 	}
-	return requestData(o.(*v1alpha1.AccessRequest), t)
+	if hasWork(o, t) {
+		// Nothing in it is free text: the API server checks the names.
+		d.Command = fmt.Sprintf("kubectl access ui areq/%s -n %s", d.Request.Name, d.Request.Namespace)
+	}
+	return d
+}
+
+// hasWork tells whether somebody has something to do at the request after a transition:
+// to decide, to ask for more time, to revoke or to look back.
+func hasWork(o client.Object, t transition) bool {
+	switch o := o.(type) {
+	case *v1alpha1.AccessRequest:
+		return t.eventType == requestType(v1alpha1.RequestPending) && o.Status.Policy != nil && o.Status.Required() > 0
+	case *v1alpha1.AccessGrant:
+		if c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionReviewed); c != nil && c.Reason == v1alpha1.ReasonRequestGone {
+			return false
+		}
+		return slices.Contains([]string{
+			grantType(expiring), usageType(v1alpha1.ConditionSuspicious), reviewType(v1alpha1.ReviewWaiting), reviewType(v1alpha1.ReviewOverdue),
+		}, t.eventType)
+	}
+	return false
 }
 
 func requestData(r *v1alpha1.AccessRequest, t transition) Data {
@@ -284,6 +312,9 @@ func slackText(o client.Object, t transition) string {
 			continue
 		}
 		line("risk: %s", risk)
+	}
+	if d.Command != "" {
+		line("To look at it, and to act: `%s`", d.Command)
 	}
 	if pending && d.RequiredApprovals != nil && *d.RequiredApprovals > 0 {
 		line("Policy %s needs %s. To approve:", d.Policy, strings.Join(needs(d.Approvals), "; "))

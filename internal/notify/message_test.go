@@ -46,7 +46,8 @@ func TestCloudEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d.Phase != "Pending" || d.Requester != "alice" || d.Role != "ClusterRole/edit" || d.Scope != "payments" || d.Approvers[0] != "group:sre" ||
-		*d.RequiredApprovals != 1 || d.Risks[0] != "reads Secrets" || d.Reason != "why not" || d.Request != (Ref{"payments", "fix", "r1"}) {
+		*d.RequiredApprovals != 1 || d.Risks[0] != "reads Secrets" || d.Reason != "why not" || d.Request != (Ref{"payments", "fix", "r1"}) ||
+		d.Command != "kubectl access ui areq/fix -n payments" {
 		t.Errorf("%+v", d)
 	}
 }
@@ -62,7 +63,7 @@ func TestSlack(t *testing.T) {
 		`*al\u202eice\n* asks for *rules (get pods/log)* in *payments*`,
 		"> a &amp; b &lt;!channel&gt; &lt;https://evil.example|click&gt;",
 		"risk: reads Secrets",
-		"Policy on-call needs 1 of group:sre (sre). To approve:",
+		"\nTo look at it, and to act: `kubectl access ui areq/fix -n payments`\nPolicy on-call needs 1 of group:sre (sre). To approve:\n",
 		"```" + `kubectl patch areq fix -n payments --subresource=status --type=merge -p '{"status":{"decisions":[{"verdict":"Approve","requestUID":"r1"}]}}'` + "```",
 	} {
 		if !strings.Contains(message, want) {
@@ -103,6 +104,50 @@ func TestSlack(t *testing.T) {
 		if got := slackText(g, ofGrant(g)[i]); got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
+	}
+}
+
+// Whoever has something to do is told the command that opens the page there.
+func TestPageCommand(t *testing.T) {
+	t.Parallel()
+	g := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Name: "fix-1", UID: "g1"}}
+	g.Spec.RequestRef.Namespace, g.Spec.RequestRef.Name = "payments", "fix"
+	granted, ended := at(1), at(4)
+	g.Status = v1alpha1.AccessGrantStatus{
+		Phase: v1alpha1.GrantEnded, GrantedTime: &granted, EndedTime: &ended, EndReason: v1alpha1.EndExpired, Review: v1alpha1.ReviewWaiting,
+		Conditions: []metav1.Condition{
+			is(v1alpha1.ConditionExpiresSoon, metav1.ConditionTrue, 2), is(v1alpha1.ConditionSuspicious, metav1.ConditionTrue, 3),
+			is(v1alpha1.ConditionLeftBehind, metav1.ConditionTrue, 5), is(v1alpha1.ConditionReviewed, metav1.ConditionFalse, 6),
+		},
+	}
+	told := func() (types []string) {
+		for _, tr := range ofGrant(g) {
+			command := dataOf(g, tr).Command
+			if strings.Contains(slackText(g, tr), "`kubectl access ui areq/fix -n payments`") != (command != "") {
+				t.Errorf("%s: in chat it is another than %q", tr.eventType, command)
+			}
+			switch command {
+			case "kubectl access ui areq/fix -n payments":
+				types = append(types, strings.TrimPrefix(tr.eventType, "dev.accessbroker."))
+			case "":
+			default:
+				t.Errorf("%s: %s", tr.eventType, command)
+			}
+		}
+		return types
+	}
+	if got := strings.Join(told(), " "); got != "grant.expiring usage.suspicious review.waiting" {
+		t.Errorf("told in %s", got)
+	}
+	g.Status.Review = v1alpha1.ReviewDone
+	if got := strings.Join(told(), " "); got != "grant.expiring usage.suspicious" {
+		t.Errorf("after the review told in %s", got)
+	}
+	// There is no page of a request that is gone.
+	g.Status.Review = v1alpha1.ReviewOverdue
+	g.Status.Conditions[3].Reason = v1alpha1.ReasonRequestGone
+	if got := told(); got != nil {
+		t.Errorf("without its request told in %q", got)
 	}
 }
 
