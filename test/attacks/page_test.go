@@ -17,7 +17,7 @@ import (
 var helpers = []string{"attack", "alone", "refused", "double", "invisible", "never"}
 
 // layers that may stop an attack; "nothing" is for those that succeed.
-var layers = []string{"schema", "admission", "broker", "observer", "checker", "RBAC", "nothing"}
+var layers = []string{"schema", "admission", "broker", "observer", "checker", "page", "RBAC", "nothing"}
 
 // The page and the tests name the same attacks, in the same order.
 func TestThreatModelListsTheAttacks(t *testing.T) {

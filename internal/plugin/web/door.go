@@ -120,8 +120,7 @@ func (d *Door) enter(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", http.MethodGet)
 		refuse(w, notLikeThis)
 		return
-	// A browser that looks ahead, while somebody still types, has not come in.
-	case r.Header.Get("Sec-Purpose") != "" || r.Header.Get("Purpose") != "" || r.Header.Get("X-Moz") != "":
+	case !isVisit(r):
 		refuse(w, notLikeThis)
 		return
 	// Who is in already has come by Back or Reload.
@@ -135,6 +134,18 @@ func (d *Door) enter(w http.ResponseWriter, r *http.Request) {
 	// No redirect: after one, a browser sends no Strict cookie if it came from elsewhere,
 	// such as a file or a mail. From a page of ours it does.
 	writeBare(w, http.StatusOK, goOn, d.root+below(query.Get("to")))
+}
+
+// isVisit tells whether somebody opens a page. A browser that looks ahead while they
+// still type, and what only shows a preview, must not use a secret up.
+func isVisit(r *http.Request) bool {
+	for _, ahead := range []string{"Sec-Purpose", "Purpose", "X-Moz"} {
+		if r.Header.Get(ahead) != "" {
+			return false
+		}
+	}
+	into := r.Header.Get("Sec-Fetch-Dest")
+	return into == "" || into == "document"
 }
 
 // burn uses a secret up, and tells whether there was such a one. Wrong ones change

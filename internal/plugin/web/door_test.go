@@ -123,7 +123,7 @@ func TestEnter(t *testing.T) {
 	default:
 	}
 	// From a file or a mail, a browser says that it is another site.
-	came := h.ask(t, "GET", address, "", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate")
+	came := h.ask(t, "GET", address, "", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
 	if came.StatusCode != http.StatusOK || came.Header.Get("Location") != "" {
 		t.Errorf("status %d, which must be a page and no redirect", came.StatusCode)
 	}
@@ -216,6 +216,9 @@ func TestSecret(t *testing.T) {
 		}
 		for _, ahead := range []string{"Sec-Purpose", "Purpose", "X-Moz"} {
 			h.mustRefuse(t, h.ask(t, "GET", address, "", ahead, "prefetch;prerender"))
+		}
+		for _, into := range []string{"iframe", "image", "empty", "script"} {
+			h.mustRefuse(t, h.ask(t, "GET", address, "", "Sec-Fetch-Dest", into))
 		}
 		h.mustRefuse(t, h.ask(t, "GET", address, "", "Host", "rebound.example:80"))
 		if a := h.ask(t, "GET", address, ""); a.StatusCode != http.StatusOK {
@@ -316,7 +319,7 @@ func TestHost(t *testing.T) {
 	for _, host := range []string{
 		"evil.example", "evil.example:" + port, "127.0.0.1", "localhost", "127.0.0.1:1", "0.0.0.0:" + port, "127.1:" + port, "127.0.0.2:" + port,
 		"2130706433:" + port, "[::1]:" + port, "[::ffff:127.0.0.1]:" + port, "localhost.:" + port, "LOCALHOST:" + port, "localhost.evil.example:" + port,
-		"evil.example@127.0.0.1:" + port, "127.0.0.1:" + port + ".evil.example", " 127.0.0.1:" + port + " x",
+		":" + port, "evil.example@127.0.0.1:" + port, "127.0.0.1:" + port + ".evil.example", " 127.0.0.1:" + port + " x",
 	} {
 		for _, forwarded := range []string{"X-Forwarded-Host", "Forwarded", "X-Host"} {
 			got := h.ask(t, "GET", h.at("mine"), "", "Host", host, "Cookie", cookie, forwarded, h.host)
