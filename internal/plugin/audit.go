@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,16 +13,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/identity"
 	"github.com/accessbroker/accessbroker/internal/plugin/asking"
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
-	"github.com/accessbroker/accessbroker/internal/text"
 )
 
 func (o *options) newAuditCommand() *cobra.Command {
-	var f auditFilter
-	var since string
+	var f view.Filter
+	var since, until string
 	var out *output
 	cmd := &cobra.Command{
 		Use:   "audit",
@@ -42,6 +39,9 @@ In -o csv a text that a spreadsheet would take for a formula begins with a '.
   # All that alice had in payments in the last week
   kubectl access audit --user alice -n payments --since 7d
 
+  # Who had access under the policy break-glass in May?
+  kubectl access audit --policy break-glass --since 2026-05-01 --until 2026-05-31
+
   # For a spreadsheet, for a log system
   kubectl access audit --since 30d -o csv > access.csv
   kubectl access audit --since 30d -o jsonl | jq 'select(.role == "ClusterRole/admin")'`,
@@ -49,13 +49,21 @@ In -o csv a text that a spreadsheet would take for a formula begins with a '.
 		Args:        noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			now := time.Now()
+			var err error
 			if since != "" {
-				var err error
-				if f.since, err = asking.Since(since, now); err != nil {
+				if f.Since, err = asking.Since(since, now); err != nil {
 					return usagef(cmd, "--since: %w", err)
 				}
 			}
-			f.namespace = *o.config.Namespace
+			if until != "" {
+				if f.Until, err = asking.Until(until, now); err != nil {
+					return usagef(cmd, "--until: %w", err)
+				}
+				if f.Until.Before(f.Since) {
+					return usagef(cmd, "--until is before --since: nothing was held then")
+				}
+			}
+			f.Namespace = *o.config.Namespace
 			c, err := cluster.Connect(o.config)
 			if err != nil {
 				return err
@@ -64,7 +72,7 @@ In -o csv a text that a spreadsheet would take for a formula begins with a '.
 			if err != nil {
 				return err
 			}
-			grants = view.Keep(grants, f.match)
+			grants = view.Keep(grants, f.Picks)
 			slices.SortStableFunc(grants, func(a, b v1alpha1.AccessGrant) int { return view.Given(&a).Compare(view.Given(&b)) })
 			used, err := o.usesOf(cmd.Context(), c, grants, out)
 			if err != nil {
@@ -74,11 +82,15 @@ In -o csv a text that a spreadsheet would take for a formula begins with a '.
 		},
 	}
 	out = newOutput(cmd, "", "wide", "csv", "jsonl")
-	cmd.Flags().StringVar(&f.user, "user", "", "Only what this user asked for or got: NAME, group:NAME or sa:NAMESPACE/NAME.")
-	cmd.Flags().StringVar(&f.role, "role", "", "Only this role: NAME, Role/NAME or ClusterRole/NAME.")
-	cmd.Flags().BoolVar(&f.active, "active", false, "Only what is held at this moment.")
-	cmd.Flags().StringVar(&since, "since", "", "Only what was held at or after this: 24h, 7d, or a time such as 2026-05-04T10:00:00Z.")
+	cmd.Flags().StringVar(&f.User, "user", "", "Only what this user asked for or got: NAME, group:NAME or sa:NAMESPACE/NAME.")
+	cmd.Flags().StringVar(&f.Role, "role", "", "Only this role: NAME, Role/NAME or ClusterRole/NAME.")
+	cmd.Flags().BoolVar(&f.Active, "active", false, "Only what is held at this moment.")
+	cmd.Flags().StringVar(&f.Policy, "policy", "", "Only what this policy allowed.")
+	cmd.Flags().StringVar(&since, "since", "", "Only what was held at or after this: 24h, 7d, a day such as 2026-05-04, or a time such as 2026-05-04T10:00:00Z.")
+	cmd.Flags().StringVar(&until, "until", "", "Only what was given at or before this, written like --since; of a day, its end.")
 	complete(cmd, "since", fixed("24h", "7d", "30d"))
+	complete(cmd, "until", fixed("24h", "7d", "30d"))
+	complete(cmd, "policy", o.completePolicies)
 	complete(cmd, "user", fixed())
 	complete(cmd, "role", o.completeRoles)
 	return cmd
@@ -111,55 +123,12 @@ func (o *options) usesOf(ctx context.Context, c *cluster.Client, grants []v1alph
 func (o *options) writeAudit(grants []v1alpha1.AccessGrant, used map[string]view.Use, now time.Time, out *output) error {
 	switch out.format() {
 	case "csv":
-		return writeCSV(o.Out, grants, used, !out.noHeaders)
+		return view.WriteCSV(o.Out, view.Refs(grants), used, !out.noHeaders)
 	case "jsonl":
 		return writeLines(o.Out, grants, used)
 	}
 	return o.printList(out, &v1alpha1.AccessGrantList{Items: grants}, view.Grants(grants, used, now, out.format() == "wide"),
 		"No such access is on record.")
-}
-
-// auditFilter picks grants; what is empty picks all.
-type auditFilter struct {
-	user, namespace, role string
-	since                 time.Time
-	active                bool
-}
-
-func (f auditFilter) match(g *v1alpha1.AccessGrant) bool {
-	if f.active && g.Status.Phase != v1alpha1.GrantActive {
-		return false
-	}
-	if g.Status.EndedTime != nil && g.Status.EndedTime.Time.Before(f.since) {
-		return false
-	}
-	if f.role != "" && f.role != g.Spec.Summary.Role && (g.Spec.RoleRef == nil || f.role != g.Spec.RoleRef.Name) {
-		return false
-	}
-	if f.namespace != "" && !g.Spec.Cluster && !slices.ContainsFunc(g.Spec.Namespaces, func(n v1alpha1.GrantNamespace) bool { return n.Name == f.namespace }) {
-		return false
-	}
-	return f.user == "" || f.isAbout(g)
-}
-
-func (f auditFilter) isAbout(g *v1alpha1.AccessGrant) bool {
-	is := func(s v1alpha1.Subject) bool {
-		username, _ := identity.Username(s)
-		return f.user == text.Subject(s) || f.user == username
-	}
-	return is(identity.SubjectOf(g.Spec.Requester)) ||
-		slices.ContainsFunc(g.Spec.Subjects, func(s v1alpha1.GrantSubject) bool { return is(s.Subject) })
-}
-
-func writeCSV(w io.Writer, grants []v1alpha1.AccessGrant, used map[string]view.Use, headers bool) error {
-	var rows [][]string
-	if headers {
-		rows = append(rows, view.RecordColumns)
-	}
-	for i := range grants {
-		rows = append(rows, view.Each(record(&grants[i], used).Row(), text.Cell))
-	}
-	return csv.NewWriter(w).WriteAll(rows)
 }
 
 // writeLines writes a JSON object a line.

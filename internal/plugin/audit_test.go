@@ -57,7 +57,7 @@ func TestAuditFormats(t *testing.T) {
 	b.WriteString("\n")
 	write(&b, view.Grants(someGrants(), nil, now, true), false)
 	b.WriteString("\n")
-	if err := writeCSV(&b, someGrants(), nil, true); err != nil {
+	if err := view.WriteCSV(&b, view.Refs(someGrants()), nil, true); err != nil {
 		t.Fatal(err)
 	}
 	b.WriteString("\n")
@@ -65,34 +65,4 @@ func TestAuditFormats(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "audit.txt", b.String())
-}
-
-func TestAuditFilter(t *testing.T) {
-	for name, tc := range map[string]struct {
-		filter auditFilter
-		want   string
-	}{
-		"all":                      {auditFilter{}, "fix-1 migrate-1"},
-		"active":                   {auditFilter{active: true}, "migrate-1"},
-		"alice":                    {auditFilter{user: "alice"}, "fix-1"},
-		"a ServiceAccount":         {auditFilter{user: "sa:payments/migrator"}, "migrate-1"},
-		"by its username":          {auditFilter{user: "system:serviceaccount:payments:migrator"}, "migrate-1"},
-		"nobody":                   {auditFilter{user: "eve"}, ""},
-		"namespace":                {auditFilter{namespace: "payments"}, "fix-1 migrate-1"},
-		"the cluster's only":       {auditFilter{namespace: "billing"}, "migrate-1"},
-		"role":                     {auditFilter{role: "edit"}, "fix-1"},
-		"role of a kind":           {auditFilter{role: "ClusterRole/edit"}, "fix-1"},
-		"role of another kind":     {auditFilter{role: "Role/edit"}, ""},
-		"held in the last hour":    {auditFilter{since: now.Add(-time.Hour)}, "migrate-1"},
-		"held in the last 2 hours": {auditFilter{since: now.Add(-2 * time.Hour)}, "fix-1 migrate-1"},
-		"several":                  {auditFilter{user: "alice", active: true}, ""},
-	} {
-		var names []string
-		for _, g := range view.Keep(someGrants(), tc.filter.match) {
-			names = append(names, g.Name)
-		}
-		if got := strings.Join(names, " "); got != tc.want {
-			t.Errorf("%s: %q, want %q", name, got, tc.want)
-		}
-	}
 }

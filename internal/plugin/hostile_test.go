@@ -117,7 +117,7 @@ func printed(t *testing.T, s string, width int) map[string]string {
 	}
 	maps.Copy(out, observedTexts(t, s))
 	var csv strings.Builder
-	if err := writeCSV(&csv, []v1alpha1.AccessGrant{g}, used, true); err != nil {
+	if err := view.WriteCSV(&csv, view.Refs([]v1alpha1.AccessGrant{g}), used, true); err != nil {
 		t.Fatal(err)
 	}
 	out["csv"] = csv.String()

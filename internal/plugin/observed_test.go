@@ -214,7 +214,7 @@ func TestAuditOfUse(t *testing.T) {
 	b.WriteString("\n")
 	write(&b, view.Grants(grants, used, now, true), false)
 	b.WriteString("\n")
-	if err := writeCSV(&b, grants, used, true); err != nil {
+	if err := view.WriteCSV(&b, view.Refs(grants), used, true); err != nil {
 		t.Fatal(err)
 	}
 	b.WriteString("\n")

@@ -88,9 +88,11 @@ func (o *options) writeReview(ctx context.Context, c *cluster.Client, me v1alpha
 		shown = o.ErrOut
 	}
 	p := view.PageOf(request, now)
-	if err := observe(ctx, c, &p, request, now); err != nil {
+	used, g, err := c.UsageOfRequest(ctx, request)
+	if err != nil {
 		return err
 	}
+	p.Tell(used, g, view.RulesOfRequest(request), now)
 	fmt.Fprintln(shown, page(p, term.StyleOf(shown)))
 	reviewed, already, err := c.Decide(ctx, request, me, v1alpha1.VerdictReview, comment)
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 	"github.com/accessbroker/accessbroker/internal/plugin/cluster"
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
-	"github.com/accessbroker/accessbroker/internal/usage"
 )
 
 func (o *options) newShowCommand() *cobra.Command {
@@ -56,9 +55,11 @@ as an observer saw it.`,
 			}
 			now := time.Now()
 			p := view.PageOf(request, now)
-			if err := observe(cmd.Context(), c, &p, request, now); err != nil {
+			used, g, err := c.UsageOfRequest(cmd.Context(), request)
+			if err != nil {
 				return err
 			}
+			p.Tell(used, g, view.RulesOfRequest(request), now)
 			fmt.Fprint(o.Out, page(p, term.StyleOf(o.Out)), next(request, me))
 			return nil
 		},
@@ -75,40 +76,12 @@ func (o *options) showGrant(ctx context.Context, c *cluster.Client, g *v1alpha1.
 	}
 	now := time.Now()
 	p := view.PageOfGrant(g, now)
-	stored, err := c.Usage(ctx, g.Name)
-	switch {
-	case err == nil && stored.Spec.GrantRef.UID == g.UID:
-		p.Observe(view.Observed{Usage: usage.SummaryOf(&stored.Status), Grant: g, Rules: view.RulesOfGrant(g)}, now)
-	case err != nil && !cluster.NotTold(err):
-		return err
-	}
-	fmt.Fprint(o.Out, page(p, term.StyleOf(o.Out)))
-	return nil
-}
-
-// observe adds to the page of a request what its access was used for, where somebody
-// observed it and we may read it.
-func observe(ctx context.Context, c *cluster.Client, p *view.Page, r *v1alpha1.AccessRequest, now time.Time) error {
-	if r.Status.GrantName == "" {
-		return nil
-	}
-	stored, err := c.Usage(ctx, r.Status.GrantName)
+	used, err := c.UsageOf(ctx, g)
 	if err != nil {
-		if cluster.NotTold(err) {
-			return nil
-		}
 		return err
 	}
-	observed := view.Observed{Usage: usage.SummaryOf(&stored.Status), Rules: view.RulesOfRequest(r)}
-	switch g, err := c.Grant(ctx, r.Status.GrantName); {
-	case err == nil && g.UID != stored.Spec.GrantRef.UID:
-		return nil
-	case err == nil:
-		observed.Grant, observed.Rules = g, view.RulesOfGrant(g)
-	case !cluster.NotTold(err):
-		return err
-	}
-	p.Observe(observed, now)
+	p.Tell(used, g, nil, now)
+	fmt.Fprint(o.Out, page(p, term.StyleOf(o.Out)))
 	return nil
 }
 

@@ -37,6 +37,8 @@ func TestBadInput(t *testing.T) {
 		"two names":         {bob, []string{"approve", "a", "b"}, []string{"name one request; you named 2"}},
 		"unknown format":    {alice, []string{"list", "-o", "xml"}, []string{`unknown output format "xml"`, "wide, json"}},
 		"bad since":         {vera, []string{"audit", "--since", "monday"}, []string{"24h or 7d"}},
+		"bad until":         {vera, []string{"audit", "--until", "2026-02-30"}, []string{"--until: ", "24h or 7d"}},
+		"until before":      {vera, []string{"audit", "--since", "1d", "--until", "2d"}, []string{"--until is before --since"}},
 		"eve may not look":  {eve, []string{"usage"}, []string{"forbidden", "access-auditor"}},
 		"nor at a grant":    {alice, []string{"usage", "x-93a9a96315c30a04"}, []string{"forbidden", "access-auditor"}},
 		"nor for advice":    {bob, []string{"advise", "--role", "edit"}, []string{"forbidden", "access-auditor"}},

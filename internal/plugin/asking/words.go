@@ -80,16 +80,28 @@ func Moment(word string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// Since reads a time, or a span of time back from now.
+// Since reads a time, a day in UTC, or a span of time back from now.
 func Since(word string, now time.Time) (time.Time, error) {
 	if d, err := Duration(word); err == nil {
 		return now.Add(-d), nil
 	}
+	if day, err := time.Parse(time.DateOnly, word); err == nil {
+		return day, nil
+	}
 	t, err := time.Parse(time.RFC3339, word)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is neither a span of time, such as 24h or 7d, nor a time, such as 2026-05-04T10:00:00Z", word)
+		return time.Time{}, fmt.Errorf("%q is neither a span of time, such as 24h or 7d, nor a day, such as 2026-05-04, nor a time, such as 2026-05-04T10:00:00Z", word)
 	}
 	return t, nil
+}
+
+// Until reads what Since does, of a day its last moment: who writes "until
+// Friday" means Friday too.
+func Until(word string, now time.Time) (time.Time, error) {
+	if day, err := time.Parse(time.DateOnly, word); err == nil {
+		return day.Add(24*time.Hour - time.Nanosecond), nil
+	}
+	return Since(word, now)
 }
 
 // Role reads NAME, Role/NAME or ClusterRole/NAME. kind is that of a bare

@@ -68,13 +68,27 @@ func TestMoment(t *testing.T) {
 func TestSince(t *testing.T) {
 	for input, want := range map[string]time.Time{
 		"24h": now.Add(-24 * time.Hour), "7d": now.Add(-7 * 24 * time.Hour), "2026-05-01T00:00:00Z": time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC),
+		"2026-05-01": time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC), "2026-05-01T00:00:00+02:00": time.Date(2026, 4, 30, 22, 0, 0, 0, time.UTC),
 	} {
 		if got, err := Since(input, now); err != nil || !got.Equal(want) {
 			t.Errorf("%q is %s, %v; want %s", input, got, err, want)
 		}
 	}
-	_, err := Since("yesterday", now)
-	fails(t, err, "yesterday")
+	for _, input := range []string{"yesterday", "2026-02-30", "1.5.2026", "05/01/2026", "2026-05-01 10:00"} {
+		_, err := Since(input, now)
+		fails(t, err, input)
+	}
+}
+
+func TestUntil(t *testing.T) {
+	for input, want := range map[string]time.Time{
+		"24h": now.Add(-24 * time.Hour), "2026-05-01T00:00:00Z": time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC),
+		"2026-05-01": time.Date(2026, 5, 1, 23, 59, 59, 999999999, time.UTC),
+	} {
+		if got, err := Until(input, now); err != nil || !got.Equal(want) {
+			t.Errorf("%q is %s, %v; want %s", input, got, err, want)
+		}
+	}
 }
 
 func TestRole(t *testing.T) {

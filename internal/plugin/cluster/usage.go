@@ -34,6 +34,50 @@ func (c *Client) Usage(ctx context.Context, grant string) (*v1alpha1.AccessUsage
 	return usage, err
 }
 
+// UsageOf reads what is stored of the use of a grant: nil where nobody observed it, where
+// we may not read it, and where it is of another grant that had this name.
+func (c *Client) UsageOf(ctx context.Context, g *v1alpha1.AccessGrant) (*v1alpha1.AccessUsage, error) {
+	used, err := c.usage(ctx, g.Name)
+	if used == nil || used.Spec.GrantRef.UID != g.UID {
+		return nil, err
+	}
+	return used, nil
+}
+
+// UsageOfRequest reads what is stored of the use of the access that a request led to, and
+// its grant: nil where there is none, and where we are not told.
+func (c *Client) UsageOfRequest(ctx context.Context, r *v1alpha1.AccessRequest) (*v1alpha1.AccessUsage, *v1alpha1.AccessGrant, error) {
+	if r.Status.GrantName == "" {
+		return nil, nil, nil
+	}
+	used, err := c.usage(ctx, r.Status.GrantName)
+	if used == nil {
+		return nil, nil, err
+	}
+	switch g, err := c.Grant(ctx, r.Status.GrantName); {
+	case err != nil && !NotTold(err):
+		return nil, nil, err
+	case err != nil:
+		return used, nil, nil
+	case g.UID != used.Spec.GrantRef.UID:
+		return nil, nil, nil
+	default:
+		return used, g, nil
+	}
+}
+
+// usage is nil where we are not told.
+func (c *Client) usage(ctx context.Context, grant string) (*v1alpha1.AccessUsage, error) {
+	used, err := c.Usage(ctx, grant)
+	switch {
+	case err == nil:
+		return used, nil
+	case NotTold(err):
+		return nil, nil
+	}
+	return nil, err
+}
+
 // EachUsage hands on all that is stored, page by page, and keeps nothing of it.
 func (c *Client) EachUsage(ctx context.Context, visit func(*v1alpha1.AccessUsage)) error {
 	next := ""

@@ -42,6 +42,18 @@ func RulesOfGrant(g *v1alpha1.AccessGrant) []string {
 // RulesOfRequest are the rules that a request is about, line by line.
 func RulesOfRequest(r *v1alpha1.AccessRequest) []string { return rulesOf(r) }
 
+// Tell adds to the page what is stored of the use of the access, nothing where nothing is
+// stored or told. The rules are those of the grant or, without it, the ones given.
+func (p *Page) Tell(stored *v1alpha1.AccessUsage, g *v1alpha1.AccessGrant, lines []string, now time.Time) {
+	if stored == nil {
+		return
+	}
+	if g != nil {
+		lines = RulesOfGrant(g)
+	}
+	p.Observe(Observed{Usage: usage.SummaryOf(&stored.Status), Grant: g, Rules: lines}, now)
+}
+
 // Observe tells of observed usage on the page of a request or grant: what is suspicious
 // right after the state, the rest after the facts.
 func (p *Page) Observe(o Observed, now time.Time) {

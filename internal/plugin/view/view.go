@@ -41,3 +41,12 @@ func Keep[T any](items []T, holds func(*T) bool) []T {
 	}
 	return kept
 }
+
+// Refs point to each item.
+func Refs[T any](items []T) []*T {
+	refs := make([]*T, len(items))
+	for i := range items {
+		refs[i] = &items[i]
+	}
+	return refs
+}
