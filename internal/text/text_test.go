@@ -142,6 +142,7 @@ func TestSlack(t *testing.T) {
 func TestCell(t *testing.T) {
 	for input, want := range map[string]string{
 		"": "", "INC-42\n": "INC-42", "=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@x": "'@x", "'=1": "''=1", "\t=1": `\t=1`, "1=1": "1=1",
+		"＝1+1": "'＝1+1", "＋1": "'＋1", "－1": "'－1", "＠x": "'＠x", "1＝1": "1＝1",
 	} {
 		if got := Cell(input); got != want {
 			t.Errorf("%q: %q, want %q", input, got, want)

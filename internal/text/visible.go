@@ -62,10 +62,10 @@ var slackMarkup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 func Slack(s string) string { return Visible(slackMarkup.Replace(s)) }
 
 // Cell is Visible for a cell of a spreadsheet, which must not run a text as a
-// formula.
+// formula. Some take the full-width signs of a Japanese keyboard for the same.
 func Cell(s string) string {
 	s = Visible(Trim(s))
-	if strings.HasPrefix(s, "'") || strings.ContainsAny(s[:min(len(s), 1)], "=+-@") {
+	if first, _ := utf8.DecodeRuneInString(s); strings.ContainsRune("'=+-@＝＋－＠", first) {
 		return "'" + s
 	}
 	return s
