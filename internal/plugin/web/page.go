@@ -96,6 +96,9 @@ func New(ctx context.Context, o Options) (*Page, error) {
 	p.get("/decide", p.decide)
 	p.get("/requests/{namespace}/{name}", p.request)
 	p.post("/requests/{namespace}/{name}/{verdict}", p.act)
+	p.get("/record", p.record)
+	p.mux.HandleFunc("GET /record.csv", p.recordCSV)
+	p.get("/grants/{name}", p.grant)
 	return p, nil
 }
 

@@ -56,6 +56,11 @@ func (p *Page) pageOf(r *http.Request, request *v1alpha1.AccessRequest, faults [
 		Shown: view.ShownOf(request), Page: view.PageOf(request, now), Card: view.CardOf(request, now),
 		Held: request.Status.Phase == v1alpha1.RequestActive, Faults: faults,
 	}
+	used, g, err := p.Cluster.UsageOfRequest(r.Context(), request)
+	if err != nil {
+		return content{}, err
+	}
+	data.Page.Tell(used, g, view.RulesOfRequest(request), now)
 	data.Why, _ = view.Next(request, p.Me)
 	if view.MyCredential(request, p.Me) {
 		data.Login = view.Command("login", request)
