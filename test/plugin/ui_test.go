@@ -65,7 +65,7 @@ func TestPageStory(t *testing.T) {
 	until(t, bobs, "decide", "ClusterRole/edit in namespace "+ns)
 	status, page := bobs.Get("decide")
 	look(t, 200, status, page, "Who alice", "Why INC-42: stuck consumers", "The holder could", "Look and decide on fix")
-	if status, page = alices.Get("decide"); strings.Contains(kit.Text(page), "in namespace "+ns) {
+	if _, page = alices.Get("decide"); strings.Contains(kit.Text(page), "in namespace "+ns) {
 		t.Error("alice is offered to decide on her own")
 	}
 	until(t, alices, "mine", "Pending: waiting for approval, 0 of 1 approvals")
@@ -100,6 +100,8 @@ func TestPageStory(t *testing.T) {
 			t.Fatalf("%s: it was decided", name)
 		}
 	}
+	status, page = bobs.Get(at + "/approve")
+	look(t, 200, status, page, "It waits for you")
 	status, page = bobs.Post(at+"/approve", with("comment", "go ahead", "atMost", "10m"))
 	look(t, 200, status, page, "fix is approved.", "Approve (at most 10m) by bob", "go ahead")
 	if d := decisions(t, ns, "fix"); len(d) != 1 || d[0].RequestUID != asked.UID || d[0].RulesHash == "" || d[0].MaxDuration.Duration != 10*time.Minute {

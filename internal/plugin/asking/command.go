@@ -33,8 +33,14 @@ func (f Form) Command(namespace string) string {
 		flag("subject", Quoted(subject))
 	}
 	for _, optional := range [][2]string{
-		{"selector", f.Selector}, {"task", f.Task}, {"complete-when", f.CompleteWhen}, {"for", f.Duration}, {"start", f.Start},
-		{"ticket", f.Ticket}, {"policy", f.Policy}, {"name", f.Name},
+		{"selector", f.Selector},
+		{"task", f.Task},
+		{"complete-when", f.CompleteWhen},
+		{"for", f.Duration},
+		{"start", f.Start},
+		{"ticket", f.Ticket},
+		{"policy", f.Policy},
+		{"name", f.Name},
 	} {
 		if optional[1] != "" {
 			flag(optional[0], Quoted(optional[1]))

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -96,6 +95,10 @@ func New(ctx context.Context, o Options) (*Page, error) {
 	p.get("/decide", p.decide)
 	p.get("/requests/{namespace}/{name}", p.request)
 	p.post("/requests/{namespace}/{name}/{verdict}", p.act)
+	// Where a form was sent, and somebody opens the address again.
+	p.mux.HandleFunc("GET /requests/{namespace}/{name}/{verdict}", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, p.at("requests", r.PathValue("namespace"), r.PathValue("name")), http.StatusSeeOther)
+	})
 	p.get("/record", p.record)
 	p.mux.HandleFunc("GET /record.csv", p.recordCSV)
 	p.get("/grants/{name}", p.grant)
@@ -114,6 +117,8 @@ type content struct {
 	data  any
 	// status of the answer, 200 when 0.
 	status int
+	// at is where the page is read anew; where it is, when empty.
+	at string
 }
 
 // outcome of what somebody did: where they go on, and what they are told there; or the
@@ -166,6 +171,8 @@ type frame struct {
 	Notice   string
 	Nav      []link
 	Events   string
+	// Page is where the page is read anew.
+	Page string
 	Data     any
 }
 
@@ -182,7 +189,7 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, status int, shown co
 	f := frame{
 		Title: shown.title, Me: text.Person(p.Me.Username, p.Me.Groups, 3), Context: p.Context, ReadOnly: p.ReadOnly,
 		Notice: p.notices.take(r), Nav: p.nav(r), Data: shown.data,
-		Events: p.at("events"),
+		Events: p.at("events"), Page: shown.at,
 	}
 	if !p.everywhere {
 		f.Only = p.Cluster.Namespace
@@ -258,7 +265,7 @@ func (p *Page) at(parts ...string) string {
 func (p *Page) parse() (map[string]*template.Template, error) {
 	common, err := template.New("").Funcs(template.FuncMap{
 		"at":     p.at,
-		"moment": func(t time.Time) string { return text.Moment(t) },
+		"moment": text.Moment,
 		"list":   func(items ...any) []any { return items },
 	}).ParseFS(templates, "templates/layout.html", "templates/parts.html")
 	if err != nil {

@@ -86,7 +86,7 @@ func (p *Page) pageOf(r *http.Request, request *v1alpha1.AccessRequest, faults [
 	if len(faults) > 0 {
 		status = http.StatusUnprocessableEntity
 	}
-	return content{template: "request", title: request.Name, data: data, status: status}, nil
+	return content{template: "request", title: request.Name, data: data, status: status, at: p.at("requests", request.Namespace, request.Name)}, nil
 }
 
 // forms are those for what I can do about a request, with what was written into them.

@@ -75,7 +75,7 @@
     if (asking) { again = true; return; }
     asking = true;
     try {
-      const address = new URL(location.href);
+      const address = new URL(document.body.dataset.page || location.href, location.href);
       address.searchParams.delete('said');
       const answer = await fetch(address, {redirect: 'error'});
       if (answer.ok) {
