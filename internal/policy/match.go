@@ -169,6 +169,22 @@ func (p *Policy) ConditionsRead(variable string) bool {
 	return slices.ContainsFunc(p.conditions, func(c condition) bool { return c.program.Reads(variable) })
 }
 
+// Without is the policy without those of its conditions that read one of the variables,
+// and their names: for whoever cannot see what they read.
+func (p *Policy) Without(variables ...string) (*Policy, []string) {
+	rest := *p
+	rest.conditions = nil
+	var left []string
+	for _, c := range p.conditions {
+		if slices.ContainsFunc(variables, func(v string) bool { return c.program.Reads(v) }) {
+			left = append(left, c.Name)
+			continue
+		}
+		rest.conditions = append(rest.conditions, c)
+	}
+	return &rest, left
+}
+
 // StillAllows tells whether a policy that has not changed since it allowed a request
 // still allows it with the namespaces as they are now. It checks only what depends
 // on them. It checks a condition that also reads the task, which changes by itself,
