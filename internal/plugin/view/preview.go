@@ -46,6 +46,8 @@ type Preview struct {
 	Says string
 	// Facts and Parts are those of the page of the request.
 	Facts, Parts []Part
+	// Warns are what stands in the way now.
+	Warns []string
 	// Untold is what cannot be told, and why.
 	Untold []string
 }
@@ -75,7 +77,7 @@ func PreviewOf(ctx context.Context, policies []v1alpha1.AccessPolicy, request *v
 	would := request.DeepCopy()
 	would.CreationTimestamp = metav1.NewTime(now)
 	would.Status = v1alpha1.AccessRequestStatus{}
-	out := Preview{Answer: match.Answer, Says: match.Message}
+	out := Preview{Answer: match.Answer, Says: sentence(match.Message)}
 	if match.Answer == policy.Allowed {
 		out.Policy = match.Policy.Name
 		out.Untold = append(out.Untold, doubts[out.Policy]...)
@@ -86,12 +88,23 @@ func PreviewOf(ctx context.Context, policies []v1alpha1.AccessPolicy, request *v
 		if !match.Latest.IsZero() {
 			out.Untold = append(out.Untold, fmt.Sprintf("Whether it is approved in time: it can begin no later than %s, because you may use the policy for no longer.", text.Moment(match.Latest)))
 		}
+		if ready := conditionOf(match.Policy.Status.Conditions, v1alpha1.ConditionReady); ready.Status == metav1.ConditionFalse {
+			out.Warns = append(out.Warns, sentence("nothing comes of policy "+word(out.Policy)+" now: "+ready.Message))
+		}
 	}
 	if never := neverGrantable(request); never != "" {
-		out.Answer, out.Policy, out.Says, out.Untold = policy.NotAllowed, "", never, nil
+		out.Answer, out.Policy, out.Says, out.Warns, out.Untold = policy.NotAllowed, "", never, nil, nil
 	}
 	out.describe(would, seen, now)
 	return out, nil
+}
+
+// sentence begins with a capital and ends with a full stop.
+func sentence(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + strings.TrimSuffix(s[1:], ".") + "."
 }
 
 // decidedBy says who decides, in a line.

@@ -66,6 +66,7 @@ func TestPreview(t *testing.T) {
 		answer   policy.Answer
 		policy   string
 		says     string
+		warns    string
 		facts    []string
 		untold   []string
 	}{
@@ -153,6 +154,13 @@ func TestPreview(t *testing.T) {
 				return p
 			}()}, in: payments(team), answer: policy.Unknown, says: "gives nothing until a second person confirms it",
 		},
+		"the broker may not bind the role": {
+			policies: []v1alpha1.AccessPolicy{func() v1alpha1.AccessPolicy {
+				p := aPolicy("p")
+				p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "MayNotBind", Message: "the broker may not bind it"}}
+				return p
+			}()}, in: payments(team), answer: policy.Allowed, policy: "p", warns: "Nothing comes of policy p now: the broker may not bind it.",
+		},
 		"one that is being deleted": {
 			policies: []v1alpha1.AccessPolicy{func() v1alpha1.AccessPolicy {
 				p := aPolicy("p")
@@ -175,8 +183,10 @@ func TestPreview(t *testing.T) {
 			},
 		},
 		"only until": {
-			policies: []v1alpha1.AccessPolicy{aPolicy("p", func(s *v1alpha1.AccessPolicySpec) { s.Requesters[0].Until = ptr.To(metav1.NewTime(noon.Add(3 * time.Hour))) })},
-			in:       payments(team), answer: policy.Allowed, policy: "p", untold: []string{"it can begin no later than 2026-05-04T14:00:00Z"},
+			policies: []v1alpha1.AccessPolicy{aPolicy("p", func(s *v1alpha1.AccessPolicySpec) {
+				s.Requesters[0].Until = ptr.To(metav1.NewTime(noon.Add(3 * time.Hour)))
+			})},
+			in: payments(team), answer: policy.Allowed, policy: "p", untold: []string{"it can begin no later than 2026-05-04T14:00:00Z"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -196,6 +206,9 @@ func TestPreview(t *testing.T) {
 			}
 			if got.Answer != tc.answer || got.Policy != tc.policy || !strings.Contains(got.Says, tc.says) {
 				t.Errorf("%s by %q: %s", got.Answer, got.Policy, got.Says)
+			}
+			if warns := strings.Join(got.Warns, " "); warns != tc.warns {
+				t.Errorf("it warns: %q", warns)
 			}
 			var facts []string
 			for _, part := range got.Facts {
