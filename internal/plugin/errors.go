@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -18,7 +17,6 @@ import (
 	"github.com/accessbroker/accessbroker/internal/plugin/term"
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
 	"github.com/accessbroker/accessbroker/internal/text"
-	"github.com/accessbroker/accessbroker/pkg/accessclient"
 )
 
 // Exit statuses of `request --wait`, documented in its help. Those of `run`, `for`
@@ -102,10 +100,7 @@ func exitStatus(err error) int {
 // roleAnnotation on a command names the ClusterRole that its users need.
 const roleAnnotation = "role"
 
-var (
-	refused    = regexp.MustCompile(`(?s)^.*?ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: (.*)$`)
-	valueNoise = regexp.MustCompile(`^(Invalid value|Required value|Too long|Too many|Unsupported value|Forbidden): ("(string|object|array)": )?`)
-)
+var refused = regexp.MustCompile(`(?s)^.*?ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: (.*)$`)
 
 // explain says what went wrong and what to do about it. role is the ClusterRole
 // that the command needs.
@@ -156,9 +151,7 @@ func explain(err error, role string) string {
 
 // invalid lists what is wrong, field by field.
 func invalid(err error, message string) string {
-	lines := view.Each(accessclient.Causes(err), func(cause metav1.StatusCause) string {
-		return term.Clean(cause.Field + ": " + valueNoise.ReplaceAllString(cause.Message, ""))
-	})
+	lines := view.Each(cluster.Invalid(err), func(w cluster.Wrong) string { return w.Field + ": " + w.Message })
 	if len(lines) == 0 {
 		return message
 	}

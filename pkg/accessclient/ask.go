@@ -46,8 +46,18 @@ func (c *Client) stored(ctx context.Context) (v1alpha1.UserInfo, error) {
 // who asks at that moment; in another call its answer may differ. Before
 // Kubernetes 1.36 nothing fills the requester in, and it is written here.
 func (c *Client) Ask(ctx context.Context, request *v1alpha1.AccessRequest) error {
+	return c.create(ctx, request)
+}
+
+// Rehearse is Ask, but nothing is stored: the request is as it would be, or the API
+// server and its admission policies say what is wrong with it.
+func (c *Client) Rehearse(ctx context.Context, request *v1alpha1.AccessRequest) error {
+	return c.create(ctx, request, client.DryRunAll)
+}
+
+func (c *Client) create(ctx context.Context, request *v1alpha1.AccessRequest, options ...client.CreateOption) error {
 	written := request.DeepCopy()
-	err := c.api.Create(ctx, request)
+	err := c.api.Create(ctx, request, options...)
 	if !requesterMissing(err) {
 		return err
 	}
@@ -55,7 +65,7 @@ func (c *Client) Ask(ctx context.Context, request *v1alpha1.AccessRequest) error
 		return err
 	}
 	written.DeepCopyInto(request)
-	return c.api.Create(ctx, request)
+	return c.api.Create(ctx, request, options...)
 }
 
 // ErrNotOurs says that there is a request of this name that somebody else made, or

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -105,9 +106,16 @@ func (c *Client) May(ctx context.Context, r refusal.Right) (bool, error) {
 
 // NamespaceLabels are those of a namespace.
 func (c *Client) NamespaceLabels(ctx context.Context, name string) (map[string]string, error) {
-	ns := &corev1.Namespace{}
-	err := c.api.Get(ctx, client.ObjectKey{Name: name}, ns)
+	ns, err := c.NamespaceMetadata(ctx, name)
 	return ns.Labels, err
+}
+
+// NamespaceMetadata reads what policies see of a namespace.
+func (c *Client) NamespaceMetadata(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
+	ns := &metav1.PartialObjectMetadata{}
+	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	err := c.api.Get(ctx, client.ObjectKey{Name: name}, ns)
+	return ns, err
 }
 
 // Request reads a request of the namespace.
