@@ -148,6 +148,7 @@ func (o *options) ui(ctx context.Context, ui uiOptions) error {
 	page, err := web.New(ctx, web.Options{
 		Cluster: c, Me: me, Context: contextName, Root: door.Root(), ReadOnly: ui.readOnly, Explain: explain,
 		AskWithKey: func(ctx context.Context, request *v1alpha1.AccessRequest) error { return o.askWithKey(ctx, c, request) },
+		Kinds:      o.config.ToRESTMapper,
 	})
 	if err != nil {
 		return err

@@ -119,7 +119,7 @@ func TestPageStory(t *testing.T) {
 	mine := url.Values{"uid": {string(asked.UID)}, "reason": {asked.Spec.Reason}}
 	status, page = alices.Post(at+"/extend", mine)
 	look(t, 200, status, page, "You asked for more time.", "more of fix", "INC-42: stuck consumers")
-	status, page = alices.Post(at+"/extend", url.Values{"uid": {string(asked.UID)}, "duration": {"a while"}})
+	status, page = alices.Post(at+"/extend", url.Values{"uid": {string(asked.UID)}, "for": {"a while"}})
 	look(t, http.StatusUnprocessableEntity, status, page, `"a while" is not a duration`, "Reason")
 	status, page = alices.Post(at+"/release", url.Values{"uid": {string(asked.UID)}, "back": {"mine"}})
 	look(t, 200, status, page, "fix is released.", "Mine")

@@ -51,7 +51,7 @@ func limitsOf(r *http.Request, verdict v1alpha1.Verdict) (limits []accessclient.
 // extend asks for more time of a request.
 func (p *Page) extend(r *http.Request, request *v1alpha1.AccessRequest, again func(...fault) (outcome, error)) (outcome, error) {
 	asked := asking.Form{
-		Duration: strings.TrimSpace(r.PostFormValue("duration")), Reason: strings.TrimSpace(r.PostFormValue("reason")),
+		Duration: strings.TrimSpace(r.PostFormValue("for")), Reason: strings.TrimSpace(r.PostFormValue("reason")),
 	}
 	spec, err := asked.Extending(request.Name)
 	var wrong asking.Faults

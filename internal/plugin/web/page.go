@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -37,6 +38,8 @@ type Options struct {
 	Explain func(err error, role string) string
 	// AskWithKey asks for an issued credential, and keeps its key on this machine.
 	AskWithKey func(context.Context, *v1alpha1.AccessRequest) error
+	// Kinds tells which kinds the cluster has, for tasks and permissions.
+	Kinds func() (meta.RESTMapper, error)
 }
 
 // Page serves all views. Its paths are those below the root.
@@ -102,6 +105,10 @@ func New(ctx context.Context, o Options) (*Page, error) {
 	p.get("/record", p.record)
 	p.mux.HandleFunc("GET /record.csv", p.recordCSV)
 	p.get("/grants/{name}", p.grant)
+	if !o.ReadOnly {
+		p.get("/ask", p.ask)
+		p.post("/ask", p.asked)
+	}
 	return p, nil
 }
 
@@ -173,7 +180,7 @@ type frame struct {
 	Events   string
 	// Page is where the page is read anew.
 	Page string
-	Data     any
+	Data any
 }
 
 type link struct {

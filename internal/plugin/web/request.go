@@ -123,7 +123,7 @@ func (p *Page) forms(data *requestData, request *v1alpha1.AccessRequest, written
 	}
 	if view.Extendable(request, p.Me) {
 		add(form{ID: "extend", Action: to("extend"), Title: "More time", Fields: []field{
-			{ID: "duration", Name: "duration", Label: "How long", Hint: "Added to the time that there is, such as 30m. Empty for as long as the policy says.", Suggest: []string{"15m", "30m", "1h", "2h"}},
+			{ID: "for", Name: "for", Label: "How long", Hint: "Added to the time that there is, such as 30m. Empty for as long as the policy says.", Suggest: []string{"15m", "30m", "1h", "2h"}},
 			{ID: "reason", Name: "reason", Label: "Reason", Value: request.Spec.Reason, Required: true, Most: asking.MaxReason, Hint: "Why it takes longer, in one line."},
 		}, Buttons: []button{{Text: "Extend", Class: "quiet"}}})
 		data.Commands = append(data.Commands, view.Command("extend", request)+" --for 30m --reason …")
