@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,8 +26,8 @@ import (
 var (
 	e *kit.Cluster
 	// The cast: alice and dave ask (group dev), bob and carol approve (group
-	// sre), vera audits, eve holds nothing.
-	alice, dave, bob, carol, vera, eve, admin person
+	// sre), vera audits, eve holds nothing. nora asks (group narrow), and may read no roles.
+	alice, dave, bob, carol, vera, eve, nora, admin person
 )
 
 // person has a client to assert with and a kubeconfig to type commands with.
@@ -53,6 +54,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		&carol: {"carol", "sre"},
 		&vera:  {"vera", "audit"},
 		&eve:   {"eve", "mischief"},
+		&nora:  {"nora", "narrow"},
 		&admin: {lab.AdminName, "system:masters"},
 	} {
 		config, err := e.User(to.name, to.group)
@@ -67,6 +69,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		e.Bind(ctx, "access-requester", "dev"),
 		e.Bind(ctx, "access-approver", "sre"),
 		e.Bind(ctx, "access-auditor", "audit"),
+		narrow(ctx),
 	); err != nil {
 		return 1, err
 	}
@@ -75,6 +78,19 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	return kit.Run(ctx, m, broker)
+}
+
+// narrow gives the group narrow what a requester needs, and nothing more: it stands for
+// access-requester as others wrote it themselves.
+func narrow(ctx context.Context) error {
+	own := func(verbs []string, resources ...string) rbacv1.PolicyRule {
+		return rbacv1.PolicyRule{Verbs: verbs, APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: resources}
+	}
+	return errors.Join(e.Admin.Create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "narrow-requester"}, Rules: []rbacv1.PolicyRule{
+		own([]string{"get", "list", "watch", "create"}, "accessrequests"),
+		own([]string{"get", "patch"}, "accessrequests/status"),
+		own([]string{"get", "list", "watch"}, "accesspolicies"),
+	}}), e.Bind(ctx, "narrow-requester", "narrow"))
 }
 
 func login(name string, config *rest.Config) (p person, err error) {
