@@ -150,6 +150,10 @@ func TestEnter(t *testing.T) {
 	if again := h.ask(t, "GET", address, "", "Cookie", cookie, "Sec-Fetch-Site", "same-origin"); again.StatusCode != http.StatusOK || len(again.Cookies()) > 0 {
 		t.Errorf("%d %s", again.StatusCode, again.body)
 	}
+	// Another page cannot have it opened, even with the cookie.
+	if led := h.ask(t, "GET", address, "", "Cookie", cookie, "Sec-Fetch-Site", "same-site"); led.StatusCode != http.StatusForbidden || strings.Contains(led.body, h.Root()) {
+		t.Errorf("%d %s", led.StatusCode, led.body)
+	}
 }
 
 // A secret is for one browser, for ten minutes.
