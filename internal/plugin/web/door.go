@@ -232,6 +232,7 @@ var (
 <p>If you came in already: <a href="">try again</a>.</p>
 `))
 	goOn = template.Must(template.New("").Parse(bareHead + `<title>kubectl access</title>
+<meta name="referrer" content="no-referrer">
 <meta http-equiv="refresh" content="0;url={{.}}">
 <p><a href="{{.}}">Go on to the page</a></p>
 `))

@@ -130,6 +130,7 @@ func TestEnter(t *testing.T) {
 	for _, want := range []string{
 		`<meta http-equiv="refresh" content="0;url=` + h.Root() + `requests/payments/fix">`,
 		`<a href="` + h.Root() + `requests/payments/fix">`, `<html lang="en">`,
+		`<meta name="referrer" content="no-referrer">`, // the address has a secret, if a used one
 	} {
 		if !strings.Contains(came.body, want) {
 			t.Errorf("no %q in\n%s", want, came.body)
