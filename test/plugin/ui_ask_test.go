@@ -430,6 +430,15 @@ func TestUIAskAgain(t *testing.T) {
 	if attr(again.byID(t, "role"), "aria-invalid") != "" {
 		t.Error("the role is well")
 	}
+	var summary []string
+	for n := range again.tree.Descendants() {
+		if n.Type == html.ElementNode && strings.HasPrefix(attr(n, "class"), "faults") {
+			each(n, "a", func(a *html.Node) { summary = append(summary, attr(a, "href")) })
+		}
+	}
+	if got := strings.Join(summary, " "); got != "#for #reason #subject #namespaces" {
+		t.Errorf("the summary is not in the order of the form: %s", got)
+	}
 	// The same once more: all that was written is in the form.
 	once := b.press(t, again, "See what it would give", nil).says(t, http.StatusUnprocessableEntity)
 	for id, want := range typed {
@@ -603,6 +612,14 @@ func TestUIAskImpatient(t *testing.T) {
 	p := e.NewPolicy(t, ns, nil)
 	b := browse(t, alice.access("ui", "--no-browser", "-n", ns))
 	looked := b.press(t, b.page(t, "ask?policy="+p.Name), "See what it would give", map[string]string{"role": "view", "reason": "INC-42", "start": "+10m"})
+	each(looked.tree, "input", func(n *html.Node) {
+		if attr(n, "type") != "hidden" || attr(n, "name") != "start" {
+			return
+		}
+		if _, err := time.Parse(time.RFC3339, attr(n, "value")); err != nil {
+			t.Errorf("what was looked at moves on: %v", err)
+		}
+	})
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() { b.press(t, looked, "Send the request", nil).says(t, http.StatusOK, "The request was sent.") })

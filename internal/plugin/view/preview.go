@@ -44,8 +44,11 @@ type Preview struct {
 	Policy string
 	// Says what would come of it, in a line.
 	Says string
-	// Facts and Parts are those of the page of the request.
-	Facts, Parts []Part
+	// Facts are those of the page of the request.
+	Facts []Part
+	// Risks are what its holder could turn it into, the most dangerous first, and Allows
+	// all that it allows; none when they are not known.
+	Risks, Allows []Item
 	// Warns are what stands in the way now.
 	Warns []string
 	// Untold is what cannot be told, and why.
@@ -117,11 +120,14 @@ func decidedBy(r *v1alpha1.AccessRequest) string {
 
 // describe says what would be asked for, as the page of the request will.
 func (p *Preview) describe(r *v1alpha1.AccessRequest, seen Seen, now time.Time) {
-	var risks []Item
 	if seen.Unread == "" {
 		all := rules.Normalize(seen.Rules)
 		r.Status.Rules = rules.Show(all, ownLimit).Stored("the role has all of them")
-		risks = Each(rules.Risks(all), func(risk rules.Risk) Item { return Item{Text: risk.Message, Danger: true} })
+		p.Allows = allowed(r)
+		p.Risks = Each(rules.Risks(all), func(risk rules.Risk) Item { return Item{Text: risk.Message, Danger: true} })
+		if len(p.Risks) == 0 {
+			p.Risks = []Item{{Text: rules.NoneKnown.Message}}
+		}
 	} else {
 		p.Untold = append(p.Untold, "What it allows, and what its holder could turn it into: "+seen.Unread+". Whoever decides sees it.")
 	}
@@ -138,13 +144,8 @@ func (p *Preview) describe(r *v1alpha1.AccessRequest, seen Seen, now time.Time) 
 		what := count(r.Status.Rules)
 		page.fact("Can change", what.changes())
 		page.fact("Rights", what.rights())
-		if len(risks) == 0 {
-			risks = []Item{{Text: rules.NoneKnown.Message}}
-		}
-		page.part("Its holder could", risks)
-		page.part("What it allows", allowed(r))
 	}
-	p.Facts, p.Parts = page.Facts, page.Parts
+	p.Facts = page.Facts
 }
 
 // askOf is the request as policies see it.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -265,6 +266,11 @@ func (p *Page) askForm(r *http.Request, name string, value func(string) string, 
 	for _, f := range faults {
 		data.Faults = append(data.Faults, place(f, data.Fields, data.More))
 	}
+	// In the order of the form, and what is at no field first.
+	order := view.Each(slices.Concat(data.Fields, data.More), func(f field) string { return f.ID })
+	slices.SortStableFunc(data.Faults, func(a, b fault) int {
+		return cmp.Compare(slices.Index(order, a.Field), slices.Index(order, b.Field))
+	})
 	data.Open = slices.ContainsFunc(data.More, func(f field) bool { return f.Value != "" || f.Fault != "" })
 	shown := content{template: "askform", title: "Ask by policy " + name, data: data}
 	switch {
@@ -281,7 +287,10 @@ func place(f fault, groups ...[]field) fault {
 	for _, fields := range groups {
 		for i := range fields {
 			if fields[i].ID == f.Field {
-				fields[i].Fault = f.Message
+				if fields[i].Fault != "" {
+					fields[i].Fault += "; "
+				}
+				fields[i].Fault += f.Message
 				return fault{f.Field, fields[i].Label + ": " + f.Message}
 			}
 		}
