@@ -12,7 +12,7 @@ import (
 func (f Form) Command(namespace string) string {
 	words := []string{"kubectl access request"}
 	if f.Role != "" {
-		words = append(words, bare(f.role()))
+		words = append(words, Bare(f.role()))
 	}
 	flag := func(name, value string) {
 		if value != "" {
@@ -22,9 +22,9 @@ func (f Form) Command(namespace string) string {
 	for _, rule := range f.Rules {
 		flag("rules", Quoted(rule))
 	}
-	words = append(words, "-n "+bare(namespace))
+	words = append(words, "-n "+Bare(namespace))
 	if len(f.Namespaces) > 0 {
-		flag("namespaces", bare(strings.Join(f.Namespaces, ",")))
+		flag("namespaces", Bare(strings.Join(f.Namespaces, ",")))
 	}
 	if f.Cluster {
 		words = append(words, "--cluster")
@@ -69,8 +69,8 @@ func (f Form) role() string {
 // simple words mean themselves in a shell.
 var simple = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,-]+$`)
 
-// bare is a word for a shell, quoted where it has to be.
-func bare(word string) string {
+// Bare is a word for a shell, quoted where it has to be.
+func Bare(word string) string {
 	if simple.MatchString(word) {
 		return word
 	}

@@ -34,9 +34,13 @@ func (p *Page) grant(r *http.Request) (content, error) {
 	if err != nil {
 		return content{}, err
 	}
-	// Whose page this is hears of it when the grant changes.
+	// A page that is open hears of it when the grant changes.
 	p.grants.start()
-	now := time.Now()
+	return p.granted(g, used, time.Now()), nil
+}
+
+// granted is the page of a grant, with what is stored of its use.
+func (p *Page) granted(g *v1alpha1.AccessGrant, used *v1alpha1.AccessUsage, now time.Time) content {
 	data := grantData{
 		Page: view.PageOfGrant(g, now), Outcome: view.OutcomeOf(g).Kind(), Story: view.Story(g, now),
 		Held: g.Status.Phase == v1alpha1.GrantActive, From: view.Given(g), Until: g.Spec.ExpirationTime.Time,
@@ -48,5 +52,5 @@ func (p *Page) grant(r *http.Request) (content, error) {
 	if g.Spec.Extends != nil {
 		data.Extends = g.Spec.Extends.Name
 	}
-	return content{template: "grant", title: g.Name, data: data}, nil
+	return content{template: "grant", title: g.Name, data: data}
 }

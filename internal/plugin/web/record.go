@@ -64,20 +64,25 @@ func (p *Page) record(r *http.Request) (content, error) {
 		return p.notRead(err)
 	}
 	grants, whole := p.grants.all()
-	now := time.Now()
+	shown := p.recorded(r, grants, whole, time.Now())
+	if err := p.grants.why(); err != nil {
+		shown.data.(*recordData).Old = p.Explain(err, auditor)
+	}
+	return shown, nil
+}
+
+// recorded is what a request asks for of these grants; whole tells that they are all.
+func (p *Page) recorded(r *http.Request, grants []*v1alpha1.AccessGrant, whole bool, now time.Time) content {
 	asked := pickedBy(r, now)
 	data := recordData{
 		Reading: !whole, Faults: asked.faults, Fields: asked.fields(grants), Active: asked.filter.Active,
 		Filtered: len(asked.written) > 0, Known: count(len(grants)), All: p.at("record"), Legend: view.Outcomes,
 		CSV: p.query("record.csv", asked.written), Command: asked.command(),
 	}
-	if err := p.grants.why(); err != nil {
-		data.Old = p.Explain(err, auditor)
-	}
 	shown := content{template: "record", title: "Record", data: &data}
 	if len(asked.faults) > 0 {
 		shown.status = http.StatusUnprocessableEntity
-		return shown, nil
+		return shown
 	}
 	picked := newestFirst(grants, asked.filter)
 	data.Total, data.None = count(len(picked)), len(picked) == 0
@@ -99,7 +104,7 @@ func (p *Page) record(r *http.Request) (content, error) {
 	}
 	window := view.WindowOf(listed, asked.filter.Since, asked.filter.Until, now)
 	data.Timeline = p.drawn(view.TimelineOf(listed, window, now))
-	return shown, nil
+	return shown
 }
 
 // recordCSV writes what `kubectl access audit -o csv` does.
@@ -253,11 +258,11 @@ func (asked pick) command() string {
 	command := "kubectl access audit"
 	for _, name := range []string{byUser, byRole, byPolicy, bySince, byUntil} {
 		if value := asked.written.Get(name); value != "" {
-			command += " --" + name + " " + asking.Quoted(value)
+			command += " --" + name + " " + asking.Bare(value)
 		}
 	}
 	if asked.filter.Namespace != "" {
-		command += " -n " + asking.Quoted(asked.filter.Namespace)
+		command += " -n " + asking.Bare(asked.filter.Namespace)
 	}
 	if asked.filter.Active {
 		command += " --active"

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"regexp"
 	"strconv"
 
 	"github.com/accessbroker/accessbroker/internal/plugin/view"
@@ -27,12 +28,31 @@ type timelineRow struct {
 	view.TimelineRow
 	To string
 	// For whom, where that is not who asked alone.
-	For string
+	For  string
+	Told []word
 	// X and Width are what was held, Rest and RestWidth what is left of its time.
 	X, Width, Rest, RestWidth string
 	// Letter stands at LetterX, inside the bar where there is room.
 	LetterX, LetterAnchor string
 	Inside                bool
+}
+
+// word of a sentence; a moment is not broken into two lines.
+type word struct {
+	Text   string
+	Moment bool
+}
+
+var moment = regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z`)
+
+// told takes a sentence apart into its moments and what is between them.
+func told(sentence string) (words []word) {
+	at := 0
+	for _, found := range moment.FindAllStringIndex(sentence, -1) {
+		words = append(words, word{Text: sentence[at:found[0]]}, word{sentence[found[0]:found[1]], true})
+		at = found[1]
+	}
+	return append(words, word{Text: sentence[at:]})
 }
 
 const (
@@ -59,8 +79,11 @@ func (p *Page) drawn(t view.Timeline) timeline {
 		}
 		out.Ticks = append(out.Ticks, label)
 	}
+	if len(out.Ticks) > 1 && out.Ticks[1].Day != "" {
+		out.Ticks[0].Day = "" // there is no room for both, and the head says it
+	}
 	for _, of := range t.Rows {
-		row := timelineRow{TimelineRow: of, To: p.at("grants", of.Grant)}
+		row := timelineRow{TimelineRow: of, To: p.at("grants", of.Grant), Told: told(of.Story)}
 		if of.Subjects != of.Who {
 			row.For = of.Subjects
 		}
@@ -74,8 +97,10 @@ func (p *Page) drawn(t view.Timeline) timeline {
 			row.LetterX, row.LetterAnchor, row.Inside = percent(start+0.01), "start", true
 		case end+room <= 1:
 			row.LetterX, row.LetterAnchor = percent(end+0.01), "start"
-		default:
+		case start >= room:
 			row.LetterX, row.LetterAnchor = percent(start-0.01), "end"
+		default: // over the time that is left
+			row.LetterX, row.LetterAnchor = percent(start+width+0.01), "start"
 		}
 		out.Rows = append(out.Rows, row)
 	}
@@ -83,3 +108,6 @@ func (p *Page) drawn(t view.Timeline) timeline {
 }
 
 func percent(of float64) string { return strconv.FormatFloat(of*100, 'f', 2, 64) + "%" }
+
+// Odd tells of a tick that a narrow screen has no room for.
+func (timeline) Odd(i int) bool { return i%2 == 1 }
