@@ -172,6 +172,11 @@ func TestPageVerdicts(t *testing.T) {
 	look(t, http.StatusBadRequest, status, page, "is nothing that can be done about a request")
 	status, page = bobs.Get("requests/" + ns + "/nobody")
 	look(t, http.StatusNotFound, status, page, "That did not work", "not found")
+	for _, path := range []string{"requests/" + ns + "/a%2Fb", "requests/%2e%2e/x", "grants/a%2Fb", "grants/%3Cscript%3E"} {
+		if status, page = bobs.Get(path); status != http.StatusNotFound && status != http.StatusForbidden {
+			t.Errorf("%s: %d\n%s", path, status, page)
+		}
+	}
 	status, page = bobs.Get("nowhere")
 	look(t, http.StatusNotFound, status, page, "There is no such page.")
 }

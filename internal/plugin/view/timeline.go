@@ -78,9 +78,9 @@ type Timeline struct {
 
 // TimelineRow is one grant.
 type TimelineRow struct {
-	Grant, Who, Subjects, Role, Scope, Policy string
-	Outcome                                   OutcomeKind
-	Reason                                    v1alpha1.EndReason
+	Grant, Request, Who, Subjects, Role, Scope, Policy string
+	Outcome                                            OutcomeKind
+	Reason                                             v1alpha1.EndReason
 	// Story says what the bar shows.
 	Story string
 	Bar   Bar
@@ -102,7 +102,7 @@ func TimelineOf(grants []*v1alpha1.AccessGrant, w Window, now time.Time) Timelin
 	t := Timeline{Window: w, Ticks: ticks(w), Now: w.at(now)}
 	for _, g := range grants {
 		t.Rows = append(t.Rows, TimelineRow{
-			Grant: g.Name, Who: g.Spec.Requester.Username, Subjects: g.Spec.Summary.Subjects,
+			Grant: g.Name, Request: g.Spec.RequestRef.Name, Who: g.Spec.Requester.Username, Subjects: g.Spec.Summary.Subjects,
 			Role: g.Spec.Summary.Role, Scope: g.Spec.Summary.Scope, Policy: g.Spec.PolicyRef.Name,
 			Outcome: OutcomeOf(g).Kind(), Reason: g.Status.EndReason, Story: Story(g, now), Bar: w.bar(g, now),
 		})

@@ -233,6 +233,7 @@ var (
 `))
 	goOn = template.Must(template.New("").Parse(bareHead + `<title>kubectl access</title>
 <meta name="referrer" content="no-referrer">
+<link rel="icon" href="static/icon.svg">
 <meta http-equiv="refresh" content="0;url={{.}}">
 <p><a href="{{.}}">Go on to the page</a></p>
 `))

@@ -63,6 +63,9 @@ func (p *Page) mine(r *http.Request) (content, error) {
 			Card: view.CardOf(of, now), Shown: view.ShownOf(of),
 			Release: !p.ReadOnly && !of.Status.Phase.Ended(), Extend: !p.ReadOnly && view.Extendable(of, p.Me),
 		}
+		if card.Who == p.Me.Username && card.ForWhom == "" {
+			card.Who = "" // me, as everything here
+		}
 		if view.MyCredential(of, p.Me) {
 			card.Login = view.Command("login", of)
 		}

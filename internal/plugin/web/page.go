@@ -16,6 +16,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	validPath "k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -138,6 +139,10 @@ type outcome struct {
 // get serves a view.
 func (p *Page) get(path string, view func(*http.Request) (content, error)) {
 	p.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+		if !named(r) {
+			p.show(w, r, http.StatusNotFound, failed("There is nothing of this name."))
+			return
+		}
 		shown, err := view(r)
 		if err != nil {
 			p.fail(w, r, err)
@@ -155,6 +160,10 @@ func (p *Page) post(path string, act func(*http.Request) (outcome, error)) {
 			p.show(w, r, http.StatusForbidden, failed("This page is read-only: nothing was done."))
 			return
 		}
+		if !named(r) {
+			p.show(w, r, http.StatusNotFound, failed("There is nothing of this name."))
+			return
+		}
 		done, err := act(r)
 		switch {
 		case err != nil:
@@ -165,6 +174,11 @@ func (p *Page) post(path string, act func(*http.Request) (outcome, error)) {
 			http.Redirect(w, r, p.notices.carry(done.to, done.said), http.StatusSeeOther)
 		}
 	})
+}
+
+// named tells whether the names in a path are such that there can be an object of them.
+func named(r *http.Request) bool {
+	return len(validPath.IsValidPathSegmentName(r.PathValue("namespace"))) == 0 && len(validPath.IsValidPathSegmentName(r.PathValue("name"))) == 0
 }
 
 // frame is what is around each view.

@@ -102,7 +102,7 @@ func TestRecordSaysWhatItShows(t *testing.T) {
 	}
 	for _, want := range []string{
 		"1–8 of 8, picked of 8, the newest first",
-		`<a href="/root/grants/taken">alice</a>`, "ClusterRole/edit in payments", "by policy on-call",
+		`<a href="/root/grants/taken">alice<span class="hidden">, </span> <span class="dim">`, "ClusterRole/edit in payments", "by policy on-call",
 		"<title>Held from 2026-05-04T10:00:00Z, ended 2026-05-04T10:50:00Z, taken away (Revoked) by bob</title>",
 		"Held from <time>2026-05-04T10:00:00Z</time>, ended <time>2026-05-04T10:50:00Z</time>, taken away (Revoked) by bob</td>",
 		`href="/root/record.csv?user=alice"`, "kubectl access audit --user alice</pre>",

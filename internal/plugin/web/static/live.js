@@ -20,8 +20,7 @@
     const now = Date.now();
     for (const clock of document.querySelectorAll('time[data-until]')) {
       const left = (Date.parse(clock.dataset.until) - now) / 1000;
-      clock.textContent = left > 0 ? span(left) + ' left' : 'time is up';
-      clock.title = 'until ' + clock.dataset.until;
+      clock.textContent = left > 0 ? span(left) + ' left, until ' + clock.dataset.until : 'time is up';
     }
     for (const clock of document.querySelectorAll('time[data-since]')) {
       clock.textContent = span((now - Date.parse(clock.dataset.since)) / 1000) + ' ago';
