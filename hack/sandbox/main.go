@@ -92,6 +92,11 @@ The same in fewer words, with the plugin:
   alice access list -n payments
   bob access audit
 
+Or in a browser, each in a terminal of their own, until Ctrl-C:
+
+  alice access ui
+  bob access ui
+
 Alice is refused at first, and again 20 seconds after the approval. The role
 admin takes both bob and carol: hack/sandbox/policy.yaml says so.
 
