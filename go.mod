@@ -7,6 +7,8 @@ tool sigs.k8s.io/controller-tools/cmd/controller-gen
 require (
 	cel.dev/cel-go v0.33.2
 	github.com/KimMachineGun/automemlimit v1.0.1
+	github.com/chromedp/cdproto v0.159.0
+	github.com/chromedp/chromedp v0.23.0
 	github.com/cloudevents/sdk-go/v2 v2.16.2
 	github.com/go-json-experiment/json v1.27.0
 	github.com/go-logr/logr v1.4.4

@@ -40,6 +40,7 @@ var scenes = [][]row{
 	{{"cost", costByStock}, {"memory", memoryPerGrant}, {"idle", requestsWhenIdle}, {"restart", restartWithOverdue}},
 	{{"issued", memoryPerIssued}},
 	{{"kept", startWithEnded}},
+	{{"page", recordOnAPage}},
 	{{"events", readEvents}, {"usage", callToUsage}},
 }
 

@@ -105,11 +105,11 @@ func (s *scene) settledMemory(ctx context.Context) (memory, error) {
 
 // resident memory of the broker in bytes, and peak the most that it ever was, as
 // the kernel tells them.
-func (s *scene) resident() (float64, error) { return s.kernel("VmRSS:") }
-func (s *scene) peak() (float64, error)     { return s.kernel("VmHWM:") }
+func (s *scene) resident() (float64, error) { return kernel(s.broker.PID(), "VmRSS:") }
+func (s *scene) peak() (float64, error)     { return kernel(s.broker.PID(), "VmHWM:") }
 
-func (s *scene) kernel(field string) (float64, error) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.broker.PID()))
+func kernel(process int, field string) (float64, error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process))
 	if err != nil {
 		return 0, err
 	}
