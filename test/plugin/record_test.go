@@ -1,0 +1,143 @@
+package plugin
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/test/kit"
+)
+
+// reader is somebody who has opened the page, without a browser.
+type reader struct {
+	cookie string
+	root   *url.URL
+}
+
+// opens starts the page of a person, and enters.
+func (p person) opens(t *testing.T) *reader {
+	t.Helper()
+	cmd := p.access("ui", "--no-browser")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	enter, err := url.Parse(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.Get(enter.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	cookie, _, _ := strings.Cut(answer.Header.Get("Set-Cookie"), ";")
+	if answer.StatusCode != http.StatusOK || cookie == "" {
+		t.Fatalf("%s, and no cookie", answer.Status)
+	}
+	return &reader{cookie, enter.ResolveReference(&url.URL{Path: "."})}
+}
+
+// get is a page, with its status.
+func (r *reader) get(t *testing.T, page string) (string, *http.Response) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.root.String()+page, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Cookie", r.cookie)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body), answer
+}
+
+// The record on the page is that of audit: the same grants, the same CSV, and nothing for
+// those who may not list grants.
+func TestRecordPage(t *testing.T) {
+	t.Parallel()
+	ns := e.NewNamespace(t, nil)
+	policy := e.NewPolicy(t, ns, nil)
+	held, released := ask(t, ns, "held"), ask(t, ns, "released")
+	for _, r := range []string{"held", "released"} {
+		bob.run(t, "approve", r, "-n", ns).ok(t)
+	}
+	held, released = e.WaitFor(t, held, v1alpha1.RequestActive), e.WaitFor(t, released, v1alpha1.RequestActive)
+	alice.run(t, "release", "released", "-n", ns).ok(t)
+	e.WaitEnded(t, released.Status.GrantName, v1alpha1.EndReleased)
+
+	of := "?namespace=" + ns + "&policy=" + policy.Name + "&since=1d"
+	page := vera.opens(t)
+	var body string
+	kit.Eventually(t, "the record", func(context.Context) (bool, error) {
+		body, _ = page.get(t, "record"+of)
+		return strings.Contains(body, "1–2 of 2, picked of ") && strings.Contains(body, "(Released)"), nil
+	})
+	for _, want := range []string{"held now", "done (Released) by alice", "grants/" + held.Status.GrantName, `value="` + ns + `"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page does not say %q:\n%s", want, body)
+		}
+	}
+	list, answer := page.get(t, "record.csv"+of)
+	audit := vera.run(t, "audit", "-o", "csv", "-n", ns, "--policy", policy.Name, "--since", "1d").ok(t).out
+	if list != audit || strings.Count(list, "\n") != 3 {
+		t.Errorf("the page has\n%s\nand audit\n%s", list, audit)
+	}
+	if of, how := answer.Header.Get("Content-Type"), answer.Header.Get("Content-Disposition"); !strings.HasPrefix(of, "text/csv") ||
+		how != fmt.Sprintf(`attachment; filename="access-%s.csv"`, time.Now().UTC().Format(time.DateOnly)) {
+		t.Error(of, how)
+	}
+	if list, _ := page.get(t, "record.csv"+of+"&ended=done"); strings.Count(list, "\n") != 2 || !strings.Contains(list, ",Released,") {
+		t.Error(list)
+	}
+	for _, wrong := range []string{"record?since=monday", "record.csv?since=monday"} {
+		if body, answer := page.get(t, wrong); answer.StatusCode/100 != 4 || !strings.Contains(body, "24h or 7d") {
+			t.Errorf("%s: %s\n%s", wrong, answer.Status, body)
+		}
+	}
+
+	// A grant as show has it.
+	body, _ = page.get(t, "grants/"+released.Status.GrantName)
+	for _, want := range []string{"INC-42: stuck consumers", "Released, by alice", "Approve by bob", `requests/` + ns + `/released"`, policy.Name} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page of a grant does not say %q:\n%s", want, body)
+		}
+	}
+	if body, answer := page.get(t, "grants/nosuch"); answer.StatusCode != http.StatusNotFound || !strings.Contains(body, "not found") {
+		t.Errorf("%s\n%s", answer.Status, body)
+	}
+
+	// Who may not list grants hears which role they need.
+	page = alice.opens(t)
+	for _, of := range []string{"record", "record.csv", "grants/" + held.Status.GrantName} {
+		body, answer := page.get(t, of)
+		if answer.StatusCode != http.StatusForbidden || !strings.Contains(body, "access-auditor") || strings.Contains(body, held.Status.GrantName+"<") {
+			t.Errorf("%s: %s\n%s", of, answer.Status, body)
+		}
+	}
+}
