@@ -251,7 +251,7 @@ func TestUIAsk(t *testing.T) {
 	}
 	looked := b.press(t, form, "See what it would give", map[string]string{"role": "edit", "for": "30m", "reason": "INC-42: it's stuck", "ticket": "INC-42"})
 	looked.says(t, http.StatusOK, "What it would give", "Policy "+p.Name+" decides, with 1 approval.", "How long30m from the grant on",
-		"Who decidesgroup:sre", "you may not read ClusterRole/edit", "namespace "+ns)
+		"Who decidesgroup:sre", "Its holder could", "What it allows", "namespace "+ns)
 	if n := len(requests(t, ns)); n != 0 {
 		t.Fatalf("%d requests are there already", n)
 	}
@@ -511,7 +511,7 @@ func TestUIPropose(t *testing.T) {
 	refused := alice.kubectl("delete", "pod", "x", "-n", ns)
 	list := b.page(t, "ask")
 	form := b.press(t, list, "Propose", map[string]string{"refused": refused})
-	form.says(t, http.StatusOK, "You may not delete pods x in namespace "+ns+".", "Policy "+p.Name+" offers ClusterRole/edit", "you may not read")
+	form.says(t, http.StatusOK, "You may not delete pods x in namespace "+ns+".", "Policy "+p.Name+" offers ClusterRole/edit")
 	looked := b.press(t, form, "See what it would give", map[string]string{"reason": "INC-42"})
 	if got, want := textOf(looked.byID(t, "command")), "kubectl access request edit -n "+ns+" --policy '"+p.Name+"' --reason 'INC-42'"; got != want {
 		t.Errorf("%s\nwant %s", got, want)
@@ -548,10 +548,10 @@ func TestUIAskSeen(t *testing.T) {
 		Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: "alice"}},
 	})
 	kit.Create(t, e.Admin, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "reader"}, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles"}, Verbs: []string{"get"}},
 		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"get"}},
 	}})
 	p := e.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		s.Requesters = append(s.Requesters, v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "Group", Name: "narrow"})...)
 		s.Roles = []v1alpha1.RoleRef{{Kind: v1alpha1.RoleKind, Name: "debugger"}}
 		s.Approvals = []v1alpha1.ApprovalStage{{Name: "owners", FromNamespaceLabel: &v1alpha1.NamespaceLabel{Key: "team"}}}
 	})
@@ -560,7 +560,7 @@ func TestUIAskSeen(t *testing.T) {
 		want []string
 	}{
 		"alice, who may read": {alice, []string{"Who decidesgroup:payments-ops", "Its holder could", "What it allows create pods/exec", "Nothing comes of policy"}},
-		"dave, who may not": {dave, []string{
+		"nora, who may not": {nora, []string{
 			"Who decidesgroup:<label team>", "This cannot be told", "the label team of namespace " + ns + ", whose labels you may not read", "you may not read Role/debugger",
 		}},
 	} {
