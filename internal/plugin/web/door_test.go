@@ -2,6 +2,7 @@ package web
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -68,7 +69,9 @@ func (h *house) ask(t *testing.T, method, target, body string, headers ...string
 		r.Header.Add(headers[i], headers[i+1])
 	}
 	// It goes to the server by whatever name: a name of somebody else's may resolve to it.
-	transport := &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("tcp", h.host) }}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", h.host)
+	}}
 	defer transport.CloseIdleConnections()
 	answered, err := transport.RoundTrip(r)
 	if err != nil {
