@@ -57,8 +57,13 @@ func (p person) opens(t *testing.T) *reader {
 	return &reader{cookie, enter.ResolveReference(&url.URL{Path: "."})}
 }
 
-// get is a page, with its status.
-func (r *reader) get(t *testing.T, page string) (string, *http.Response) {
+// got is an answer whose body is read.
+type got struct {
+	status int
+	http.Header
+}
+
+func (r *reader) get(t *testing.T, page string) (string, got) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.root.String()+page, nil)
 	if err != nil {
@@ -74,7 +79,7 @@ func (r *reader) get(t *testing.T, page string) (string, *http.Response) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(body), answer
+	return string(body), got{answer.StatusCode, answer.Header}
 }
 
 // The record on the page is that of audit: the same grants, the same CSV, and nothing for
@@ -108,7 +113,7 @@ func TestRecordPage(t *testing.T) {
 	if list != audit || strings.Count(list, "\n") != 3 {
 		t.Errorf("the page has\n%s\nand audit\n%s", list, audit)
 	}
-	if of, how := answer.Header.Get("Content-Type"), answer.Header.Get("Content-Disposition"); !strings.HasPrefix(of, "text/csv") ||
+	if of, how := answer.Get("Content-Type"), answer.Get("Content-Disposition"); !strings.HasPrefix(of, "text/csv") ||
 		how != fmt.Sprintf(`attachment; filename="access-%s.csv"`, time.Now().UTC().Format(time.DateOnly)) {
 		t.Error(of, how)
 	}
@@ -116,8 +121,8 @@ func TestRecordPage(t *testing.T) {
 		t.Error(list)
 	}
 	for _, wrong := range []string{"record?since=monday", "record.csv?since=monday"} {
-		if body, answer := page.get(t, wrong); answer.StatusCode/100 != 4 || !strings.Contains(body, "24h or 7d") {
-			t.Errorf("%s: %s\n%s", wrong, answer.Status, body)
+		if body, answer := page.get(t, wrong); answer.status/100 != 4 || !strings.Contains(body, "24h or 7d") {
+			t.Errorf("%s: %d\n%s", wrong, answer.status, body)
 		}
 	}
 
@@ -128,16 +133,16 @@ func TestRecordPage(t *testing.T) {
 			t.Errorf("the page of a grant does not say %q:\n%s", want, body)
 		}
 	}
-	if body, answer := page.get(t, "grants/nosuch"); answer.StatusCode != http.StatusNotFound || !strings.Contains(body, "not found") {
-		t.Errorf("%s\n%s", answer.Status, body)
+	if body, answer := page.get(t, "grants/nosuch"); answer.status != http.StatusNotFound || !strings.Contains(body, "not found") {
+		t.Errorf("%d\n%s", answer.status, body)
 	}
 
 	// Who may not list grants hears which role they need.
 	page = alice.opens(t)
 	for _, of := range []string{"record", "record.csv", "grants/" + held.Status.GrantName} {
 		body, answer := page.get(t, of)
-		if answer.StatusCode != http.StatusForbidden || !strings.Contains(body, "access-auditor") || strings.Contains(body, held.Status.GrantName+"<") {
-			t.Errorf("%s: %s\n%s", of, answer.Status, body)
+		if answer.status != http.StatusForbidden || !strings.Contains(body, "access-auditor") || strings.Contains(body, held.Status.GrantName+"<") {
+			t.Errorf("%s: %d\n%s", of, answer.status, body)
 		}
 	}
 }

@@ -241,8 +241,10 @@ func TestDrawn(t *testing.T) {
 		return of
 	}
 	for _, w := range []view.Window{
-		{From: noon.Add(-time.Hour * 4), To: noon.Add(time.Hour)}, {From: noon.Add(-100), To: noon},
-		{From: noon.AddDate(-50, 0, 0), To: noon}, {From: noon.Add(-time.Hour), To: noon.AddDate(50, 0, 0)},
+		{From: noon.Add(-time.Hour * 4), To: noon.Add(time.Hour)},
+		{From: noon.Add(-100), To: noon},
+		{From: noon.AddDate(-50, 0, 0), To: noon},
+		{From: noon.Add(-time.Hour), To: noon.AddDate(50, 0, 0)},
 	} {
 		drawn := p.drawn(view.TimelineOf(oneOfEach(), w, noon))
 		for _, row := range drawn.Rows {
@@ -280,6 +282,22 @@ func TestRecordReading(t *testing.T) {
 		shown := p.recorded(httptest.NewRequest("GET", "/record"+query, nil), nil, true, noon)
 		if html := render(t, p, shown.template, shown.data); !strings.Contains(html, says) || strings.Contains(html, "refresh") {
 			t.Errorf("%s: %s", query, html)
+		}
+	}
+}
+
+// The page of a grant has all that show has, long lists too.
+func TestGrantPage(t *testing.T) {
+	p := aPage(t)
+	g := aGrant("fix-1", 20, func(g *v1alpha1.AccessGrant) {
+		g.Spec.RoleRef, g.Spec.RoleRules = &v1alpha1.RoleRef{Kind: "ClusterRole", Name: "edit"}, []string{"get pods"}
+		g.Spec.Decisions = []v1alpha1.Decision{{Username: "bob", Verdict: v1alpha1.VerdictApprove}}
+		g.Status.Conditions = []metav1.Condition{{Type: "AccessGiven", Status: "True", Message: "by one binding"}}
+	})
+	html := render(t, p, "grant", p.granted(g, nil, noon).data)
+	for _, want := range []string{"held now", "40m left", "Approve by bob", "<li>pods</li>", "by one binding", "kubectl access show fix-1", "/root/record?user=alice"} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page does not say %q:\n%s", want, html)
 		}
 	}
 }
