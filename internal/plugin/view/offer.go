@@ -46,6 +46,9 @@ func OfferOf(p *v1alpha1.AccessPolicy, me v1alpha1.UserInfo, now time.Time) Offe
 	n := v1alpha1.RequiredBy(Each(spec.Approvals, func(s v1alpha1.ApprovalStage) v1alpha1.StageApproval {
 		return v1alpha1.StageApproval{Count: s.Count}
 	}))
+	if n == 0 {
+		o.From = nil // who only watches, and may look back
+	}
 	if o.Approvals = approvals(n); spec.Approvals == nil {
 		o.Approvals = "missing"
 	}

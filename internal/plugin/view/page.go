@@ -254,9 +254,15 @@ func allowedBy(lines []string) []Item {
 			items = append(items, Item{Text: what})
 			shown = what
 		}
-		if len(fields) > 1 {
-			items = append(items, Item{List: strings.Split(fields[1], ",")})
+		if len(fields) < 2 {
+			continue
 		}
+		resources := strings.Split(fields[1], ",")
+		if last := &items[len(items)-1]; last.List != nil {
+			last.List = append(last.List, resources...) // the line was too long for one
+			continue
+		}
+		items = append(items, Item{List: resources})
 	}
 	return items
 }
@@ -289,8 +295,19 @@ func Question(r *v1alpha1.AccessRequest, now time.Time) string {
 	if kinds := Each(knownRisks(r), func(risk v1alpha1.Risk) string { return risk.Kind }); len(kinds) > 0 {
 		risks = "with these risks: " + text.List(kinds, maxConfirmed)
 	}
-	return fmt.Sprintf("Approve %s in %s for %s, %s, %s?", roleOf(r), whereOf(r),
-		strings.Join(text.Subjects(identity.Subjects(r.Asked())), ", "), howLong(r, now), risks)
+	return question(r, now) + ", " + risks + "?"
+}
+
+// ShortQuestion is Question beside a list of the risks.
+func ShortQuestion(r *v1alpha1.AccessRequest, now time.Time) string {
+	if n := len(knownRisks(r)); n > 0 {
+		return question(r, now) + ", with " + Plural(n, "known risk") + "?"
+	}
+	return Question(r, now)
+}
+
+func question(r *v1alpha1.AccessRequest, now time.Time) string {
+	return fmt.Sprintf("Approve %s in %s for %s, %s", roleOf(r), whereOf(r), strings.Join(text.Subjects(identity.Subjects(r.Asked())), ", "), howLong(r, now))
 }
 
 // maxConfirmed is how many risks the question names, the most dangerous first.

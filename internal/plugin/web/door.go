@@ -103,6 +103,8 @@ func (d *Door) Guard(page http.Handler) http.Handler {
 			d.enter(w, r)
 		case !fromHere(r):
 			refuse(w, otherPage)
+		case r.URL.Path == doorStyle:
+			http.ServeFileFS(w, r, static, "static"+doorStyle)
 		case !strings.HasPrefix(r.URL.Path, d.root) || !d.knows(r):
 			refuse(w, stranger)
 		default:
@@ -227,23 +229,32 @@ const (
 
 var (
 	notIn = template.Must(template.New("").Parse(bareHead + `<title>You are not let in</title>
+<main>
 <h1>You are not let in</h1>
 <p>This is the page of kubectl access ui. {{.}}</p>
 <p>If you came in already: <a href="">try again</a>.</p>
+</main>
 `))
 	goOn = template.Must(template.New("").Parse(bareHead + `<title>kubectl access</title>
 <meta name="referrer" content="no-referrer">
 <link rel="icon" href="static/icon.svg">
 <meta http-equiv="refresh" content="0;url={{.}}">
+<main>
+<h1>kubectl access</h1>
 <p><a href="{{.}}">Go on to the page</a></p>
+</main>
 `))
 )
+
+// doorStyle is the one file that needs no cookie: it is how what is said at the door looks.
+const doorStyle = "/door.css"
 
 const bareHead = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
+<link rel="stylesheet" href="` + doorStyle + `">
 `
 
 func refuse(w http.ResponseWriter, why string) {

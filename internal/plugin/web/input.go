@@ -1,7 +1,10 @@
 package web
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -48,6 +51,20 @@ func limitsOf(r *http.Request, verdict v1alpha1.Verdict) (limits []accessclient.
 	return limits, faults
 }
 
+// moreName is a name for the next request for more time of another. It is made when the
+// form is shown, so that a form that is sent twice is one request.
+func (p *Page) moreName(request *v1alpha1.AccessRequest) string {
+	before := 0
+	others, _ := p.requests.all()
+	for _, other := range others {
+		if other.Namespace == request.Namespace && other.Spec.Extends == request.Name {
+			before++
+		}
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", request.UID, before))
+	return asking.NameLike(request.Name, "more") + hex.EncodeToString(sum[:4])
+}
+
 // extend asks for more time of a request.
 func (p *Page) extend(r *http.Request, request *v1alpha1.AccessRequest, again func(...fault) (outcome, error)) (outcome, error) {
 	asked := asking.Form{
@@ -66,9 +83,9 @@ func (p *Page) extend(r *http.Request, request *v1alpha1.AccessRequest, again fu
 		return again(fault{Message: p.explain(err)})
 	}
 	more := &v1alpha1.AccessRequest{
-		ObjectMeta: metav1.ObjectMeta{Namespace: request.Namespace, GenerateName: asking.NameLike(request.Name, "more")}, Spec: spec,
+		ObjectMeta: metav1.ObjectMeta{Namespace: request.Namespace, Name: r.PostFormValue("more")}, Spec: spec,
 	}
-	if err := p.Cluster.Ask(r.Context(), more); err != nil {
+	if err := p.Cluster.AskOnce(r.Context(), more); err != nil {
 		return again(fault{Message: p.explain(err)})
 	}
 	return outcome{to: p.at("requests", more.Namespace, more.Name), said: "You asked for more time."}, nil

@@ -33,6 +33,8 @@ type mineCard struct {
 	// Login is the command that uses its credential.
 	Login string
 	Shown view.Shown
+	// More is the name of the request for more time that Extend makes.
+	More string
 }
 
 // read are the requests that are there, once all are or patience is over; whole tells
@@ -60,7 +62,7 @@ func (p *Page) mine(r *http.Request) (content, error) {
 			continue
 		}
 		card := mineCard{
-			Card: view.CardOf(of, now), Shown: view.ShownOf(of),
+			Card: view.CardOf(of, now), Shown: view.ShownOf(of), More: p.moreName(of),
 			Release: !p.ReadOnly && !of.Status.Phase.Ended(), Extend: !p.ReadOnly && view.Extendable(of, p.Me),
 		}
 		if card.Who == p.Me.Username && card.ForWhom == "" {

@@ -35,8 +35,10 @@ type requestData struct {
 // form for something that I can do about a request.
 type form struct {
 	ID, Action, Title string
-	Fields            []field
-	Buttons           []button
+	// More is the name of the request for more time that the form makes.
+	More    string
+	Fields  []field
+	Buttons []button
 }
 
 type button struct{ Text, Action, Class string }
@@ -102,7 +104,7 @@ func (p *Page) forms(data *requestData, request *v1alpha1.AccessRequest, written
 	deny := button{Text: "Deny", Action: to("deny"), Class: "bad"}
 	switch {
 	case view.WaitsForMe(request, p.Me):
-		data.Question = view.Question(request, now)
+		data.Question = view.ShortQuestion(request, now)
 		add(form{ID: "approve", Action: to("approve"), Fields: []field{
 			{ID: "atMost", Name: "atMost", Label: "At most", Hint: "Leave it empty for as long as was asked for, or give less: 30m, 2h.", Suggest: []string{"15m", "30m", "1h", "2h", "4h"}},
 			{ID: "until", Name: "until", Label: "Until", Hint: "No later than this: +2h from now, or 2026-05-04T18:00:00Z."},
@@ -121,19 +123,20 @@ func (p *Page) forms(data *requestData, request *v1alpha1.AccessRequest, written
 		}, Buttons: []button{{Text: "Write the review"}}})
 		data.Commands = append(data.Commands, view.Command("review", request)+" --comment …")
 	}
-	if view.Extendable(request, p.Me) {
-		add(form{ID: "extend", Action: to("extend"), Title: "More time", Fields: []field{
-			{ID: "for", Name: "for", Label: "How long", Hint: "Added to the time that there is, such as 30m. Empty for as long as the policy says.", Suggest: []string{"15m", "30m", "1h", "2h"}},
-			{ID: "reason", Name: "reason", Label: "Reason", Value: request.Spec.Reason, Required: true, Most: asking.MaxReason, Hint: "Why it takes longer, in one line."},
-		}, Buttons: []button{{Text: "Extend", Class: "quiet"}}})
-		data.Commands = append(data.Commands, view.Command("extend", request)+" --for 30m --reason …")
-	}
 	if view.Mine(request, p.Me) && !request.Status.Phase.Ended() {
+		data.Why = "What you can do"
 		text := "Release"
 		if request.Status.Phase != v1alpha1.RequestActive {
 			text = "Withdraw"
 		}
 		add(form{ID: "release", Action: to("release"), Buttons: []button{{Text: text}}}, "release")
+	}
+	if view.Extendable(request, p.Me) {
+		add(form{ID: "extend", Action: to("extend"), Title: "More time", More: p.moreName(request), Fields: []field{
+			{ID: "for", Name: "for", Label: "How long", Hint: "Added to the time that there is, such as 30m. Empty for as long as the policy says.", Suggest: []string{"15m", "30m", "1h", "2h"}},
+			{ID: "reason", Name: "reason", Label: "Reason", Value: request.Spec.Reason, Required: true, Most: asking.MaxReason, Hint: "Why it takes longer, in one line."},
+		}, Buttons: []button{{Text: "Extend", Class: "quiet"}}})
+		data.Commands = append(data.Commands, view.Command("extend", request)+" --for 30m --reason …")
 	}
 }
 

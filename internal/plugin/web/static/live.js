@@ -42,6 +42,7 @@
   // take puts what is new into the page, part by part, and keeps the focus where it is.
   const take = (fresh) => {
     const was = document.querySelector('[data-shown]'), is = fresh.querySelector('[data-shown]');
+    // A decision is on what was shown, which does not change under the eyes of who decides.
     if (was && is && was.dataset.shown !== is.dataset.shown) {
       say('What is asked for has changed since it was shown here. Load the page again to see it.');
       return;
