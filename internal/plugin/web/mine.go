@@ -62,11 +62,14 @@ func (p *Page) mine(r *http.Request) (content, error) {
 			continue
 		}
 		card := mineCard{
-			Card: view.CardOf(of, now), Shown: view.ShownOf(of), More: p.moreName(of),
+			Card: view.CardOf(of, now), Shown: view.ShownOf(of),
 			Release: !p.ReadOnly && !of.Status.Phase.Ended(), Extend: !p.ReadOnly && view.Extendable(of, p.Me),
 		}
 		if card.Who == p.Me.Username && card.ForWhom == "" {
 			card.Who = "" // me, as everything here
+		}
+		if card.Extend {
+			card.More = p.moreName(of)
 		}
 		if view.MyCredential(of, p.Me) {
 			card.Login = view.Command("login", of)
