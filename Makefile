@@ -106,6 +106,20 @@ test-spiffe: controlplane build ## Run the tests with a real SPIRE, e.g. make te
 	@hack/spire/build.sh || [[ $$? == 3 && $(TEST_SPIFFE) != must ]]
 	@TEST_SPIFFE=$(TEST_SPIFFE) go test -count=1 -timeout 20m -v $(ARGS) ./test/spiffe
 
+# A browser is not ours to install: without one, or without npm for axe-core, the
+# tests say what did not run and how to get it. TEST_BROWSER=must fails instead.
+# -artifacts keeps pictures of the pages that a failed test looked at.
+TEST_BROWSER ?= 1
+.PHONY: test-browser
+test-browser: controlplane build ## Run the tests in a real Chromium, e.g. make test-browser ARGS='-run Story -v'
+	@hack/browser/install.sh || [[ $$? == 3 && $(TEST_BROWSER) != must ]]
+	@TEST_BROWSER=$(TEST_BROWSER) go test -p 1 -parallel 4 -count=1 -timeout 20m $(ARGS) ./test/browser/...
+
+.PHONY: screenshots
+screenshots: controlplane build ## Take pictures of every page, phone, desktop and wide, light and dark, into screenshots/
+	@mkdir -p screenshots
+	@TEST_BROWSER=$(if $(filter 1,$(TEST_BROWSER)),pictures,$(TEST_BROWSER)) SCREENSHOTS='$(CURDIR)/screenshots' go test -count=1 -timeout 20m -run '^TestScreenshots$$' $(ARGS) ./test/browser
+
 .PHONY: test-versions
 test-versions: controlplane build ## Run the suites that depend on the version on the newest Kubernetes and on OLDER, e.g. make test-versions OLDER=1.30 VERSIONED=./test/e2e
 	@hack/controlplane/build.sh $(OLDER)
@@ -216,4 +230,4 @@ ci: ## Run what CI runs
 
 .PHONY: clean
 clean: ## Remove everything that was built, the control plane too
-	@rm -rf bin dist tmp cover.out
+	@rm -rf bin dist tmp screenshots cover.out
