@@ -16,7 +16,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	validPath "k8s.io/apimachinery/pkg/api/validation/path"
+	segment "k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -178,7 +178,7 @@ func (p *Page) post(path string, act func(*http.Request) (outcome, error)) {
 
 // named tells whether the names in a path are such that there can be an object of them.
 func named(r *http.Request) bool {
-	return len(validPath.IsValidPathSegmentName(r.PathValue("namespace"))) == 0 && len(validPath.IsValidPathSegmentName(r.PathValue("name"))) == 0
+	return len(segment.IsPathSegmentName(r.PathValue("namespace"))) == 0 && len(segment.IsPathSegmentName(r.PathValue("name"))) == 0
 }
 
 // frame is what is around each view.
