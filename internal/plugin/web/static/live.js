@@ -35,9 +35,13 @@
   const stale = document.getElementById('stale');
   const say = (text) => { if (stale.textContent !== text) stale.textContent = text; };
 
-  // inUse tells that somebody writes there: what they wrote is not thrown away.
-  const inUse = (part) => part.contains(document.activeElement) && document.activeElement !== part ||
-    [...part.querySelectorAll('input:not([type=hidden]), textarea')].some((f) => f.value !== f.defaultValue);
+  // inUse tells that somebody writes there, or that something is written which the page
+  // as it is now does not have: nothing of that is thrown away.
+  const inUse = (part, now) => part.contains(document.activeElement) && document.activeElement !== part ||
+    [...part.querySelectorAll('input:not([type=hidden]), select, textarea')].some((field) => {
+      const fresh = now.querySelector('#' + CSS.escape(field.id));
+      return field.value !== (fresh ? fresh.value : '');
+    });
 
   // take puts what is new into the page, part by part, and keeps the focus where it is.
   const take = (fresh) => {
@@ -51,7 +55,7 @@
     for (const part of document.querySelectorAll('[data-live]')) {
       const now = fresh.getElementById(part.id);
       if (!now || now.isEqualNode(part) || part.dataset.was === now.innerHTML) continue;
-      if ('keep' in part.dataset && inUse(part)) {
+      if ('keep' in part.dataset && inUse(part, now)) {
         say('Something here has changed. Load the page again to see it.');
         continue;
       }
