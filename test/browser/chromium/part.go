@@ -71,34 +71,23 @@ func (p Part) find(roles []string, name string) (found element, err error) {
 	if root.ObjectID == "" {
 		return found, fmt.Errorf("nothing on the page says %q", p.near)
 	}
-	// A control may stand around the text that it is looked for near to, and a row
-	// says more than the cell: so the search goes outwards.
-	for {
-		exact, longer, err := p.look(ctx, root, roles, name)
-		if err != nil {
-			return found, err
+	exact, longer, err := p.look(ctx, root, roles, name)
+	if err != nil {
+		return found, err
+	}
+	for _, list := range [][]element{exact, longer} {
+		if len(list) == 1 {
+			return list[0], nil
 		}
-		for _, list := range [][]element{exact, longer} {
-			if len(list) == 1 {
-				return list[0], nil
-			}
-			if len(list) > 1 {
-				return found, fmt.Errorf("%d elements are called %q: %v", len(list), name, list)
-			}
-		}
-		if p.near == "" {
-			return found, fmt.Errorf("there is no %s that is called %q", strings.Join(roles, ", "), name)
-		}
-		out, err := chromedp.Call(ctx, runtime.CallFunctionOn, runtime.CallFunctionOnParams{
-			ObjectID: root.ObjectID, FunctionDeclaration: "function() { return this.parentElement }",
-		})
-		if err != nil {
-			return found, err
-		}
-		if root = out.Result; root.ObjectID == "" {
-			return found, fmt.Errorf("near %q there is no %s that is called %q", p.near, strings.Join(roles, ", "), name)
+		if len(list) > 1 {
+			return found, fmt.Errorf("%d elements are called %q: %v", len(list), name, list)
 		}
 	}
+	where := ""
+	if p.near != "" {
+		where = fmt.Sprintf("near %q ", p.near)
+	}
+	return found, fmt.Errorf("%sthere is no %s that is called %q", where, strings.Join(roles, ", "), name)
 }
 
 func (p Part) look(ctx context.Context, root *runtime.RemoteObject, roles []string, name string) (exact, longer []element, err error) {
