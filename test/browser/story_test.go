@@ -305,8 +305,9 @@ func TestRevokeAndReview(t *testing.T) {
 			if d := decided(t, r, v1alpha1.VerdictReview); d.Comment != "nothing but the restarts that were asked for" || d.Username != "carol" {
 				t.Errorf("not what carol found: %+v", d)
 			}
-			hers.Click(r.Name)
-			hers.Sees("nothing but the restarts that were asked for")
+			// Her list moves as others' requests end, and a link in it with it: she opens it
+			// by the command that a notification brings.
+			alice.looks(t, look, "areq/"+r.Name, "-n", ns).Sees("nothing but the restarts that were asked for")
 		})
 	}
 }

@@ -16,17 +16,17 @@
     return out.join('');
   };
 
-  const tick = () => {
+  const tick = (page) => {
     const now = Date.now();
-    for (const clock of document.querySelectorAll('time[data-until]')) {
+    for (const clock of page.querySelectorAll('time[data-until]')) {
       const left = (Date.parse(clock.dataset.until) - now) / 1000;
       clock.textContent = left > 0 ? span(left) + ' left, until ' + clock.dataset.until : 'time is up';
     }
-    for (const clock of document.querySelectorAll('time[data-since]')) {
+    for (const clock of page.querySelectorAll('time[data-since]')) {
       clock.textContent = span((now - Date.parse(clock.dataset.since)) / 1000) + ' ago';
       clock.title = clock.dataset.since;
     }
-    for (const bar of document.querySelectorAll('progress[data-until]')) {
+    for (const bar of page.querySelectorAll('progress[data-until]')) {
       const from = Date.parse(bar.dataset.from), until = Date.parse(bar.dataset.until);
       bar.value = until > from ? Math.min(1, Math.max(0, (now - from) / (until - from))) : 1;
     }
@@ -51,38 +51,48 @@
       say('What is asked for has changed since it was shown here. Load the page again to see it.');
       return;
     }
-    let changed = false;
+    tick(fresh);
+    tick(document);
     for (const part of document.querySelectorAll('[data-live]')) {
       const now = fresh.getElementById(part.id);
-      if (!now || now.isEqualNode(part) || part.dataset.was === now.innerHTML) continue;
+      if (!now) continue;
+      const open = [...part.querySelectorAll('details[open] > summary')].map((summary) => summary.textContent);
+      for (const summary of now.querySelectorAll('summary')) {
+        if (open.includes(summary.textContent)) summary.parentElement.open = true;
+      }
+      if (now.isEqualNode(part)) continue;
       if ('keep' in part.dataset && inUse(part, now)) {
         say('Something here has changed. Load the page again to see it.');
         continue;
       }
       const focused = part.contains(document.activeElement) ? document.activeElement : null;
       const href = focused && (focused.getAttribute('href') || focused.getAttribute('formaction') || focused.textContent);
-      const html = now.innerHTML;
       part.replaceChildren(...now.childNodes);
-      part.dataset.was = html;
       if (focused) {
         const again = [...part.querySelectorAll('a, button')].find((e) => (e.getAttribute('href') || e.getAttribute('formaction') || e.textContent) === href);
         (again || document.getElementById('main')).focus({preventScroll: true});
       }
-      changed = true;
     }
     document.title = fresh.title;
-    if (changed) tick();
   };
 
-  let asking = false, again = false;
+  // Nothing moves away under a finger that is down.
+  let asking = false, again = false, down = false;
+  addEventListener('pointerdown', () => { down = true; }, true);
+  for (const end of ['pointerup', 'pointercancel']) {
+    addEventListener(end, () => { down = false; if (again) setTimeout(refresh); }, true);
+  }
   const refresh = async () => {
-    if (asking) { again = true; return; }
+    if (asking || down) { again = true; return; }
+    again = false;
     asking = true;
     try {
       const address = new URL(document.body.dataset.page || location.href, location.href);
       address.searchParams.delete('said');
       const answer = await fetch(address, {redirect: 'error'});
-      if (answer.ok) {
+      if (down) {
+        again = true;
+      } else if (answer.ok) {
         take(new DOMParser().parseFromString(await answer.text(), 'text/html'));
       } else if (answer.status === 403) {
         say('This page is closed. Start kubectl access ui again.');
@@ -91,7 +101,7 @@
       say('kubectl access ui does not answer: it has ended, or this machine was asleep.');
     } finally {
       asking = false;
-      if (again) { again = false; refresh(); }
+      if (again && !down) refresh();
     }
   };
 
@@ -115,7 +125,7 @@
   };
 
   document.addEventListener('visibilitychange', listen);
-  tick();
-  setInterval(tick, 1000);
+  tick(document);
+  setInterval(() => tick(document), 1000);
   listen();
 })();
