@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/internal/lab"
@@ -99,14 +97,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 			return 1, err
 		}
 	}
-	// Who may read a role is told what it allows before they ask for it.
-	reader := &rbacv1.ClusterRole{
-		ObjectMeta: metav1.ObjectMeta{Name: "role-reader"},
-		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"get", "list"}, APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles", "roles"}}},
-	}
 	if err := errors.Join(
-		e.Admin.Create(ctx, reader),
-		e.Bind(ctx, reader.Name, "dev"),
 		e.Bind(ctx, "access-requester", "dev"),
 		e.Bind(ctx, "access-approver", "sre"),
 		e.Bind(ctx, "access-auditor", "audit"),
