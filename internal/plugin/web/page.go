@@ -9,6 +9,7 @@ import (
 	"embed"
 	"errors"
 	"html/template"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -204,8 +205,7 @@ type link struct {
 	Waiting int
 }
 
-// show renders a view. All of it is made safe to look at, at once and as a whole, so that
-// no template can forget it.
+// show answers with a view.
 func (p *Page) show(w http.ResponseWriter, r *http.Request, status int, shown content) {
 	f := frame{
 		Title: shown.title, Me: text.Person(p.Me.Username, p.Me.Groups, 3), Context: p.Context, ReadOnly: p.ReadOnly,
@@ -215,14 +215,22 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, status int, shown co
 	if !p.everywhere {
 		f.Only = p.Cluster.Namespace
 	}
-	var out bytes.Buffer
-	if err := p.templates[shown.template].ExecuteTemplate(&out, "layout", f); err != nil {
+	page, err := p.render(shown.template, f)
+	if err != nil {
 		http.Error(w, "the page cannot be shown: "+text.Visible(err.Error()), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(text.Lines(out.String()))) // a browser that has gone
+	_, _ = io.WriteString(w, page) // a browser that has gone reads no error
+}
+
+// render makes the HTML of a view. All of it is made safe to look at, at once and as a
+// whole, so that no template can forget it.
+func (p *Page) render(view string, f frame) (string, error) {
+	var out bytes.Buffer
+	err := p.templates[view].ExecuteTemplate(&out, "layout", f)
+	return text.Lines(out.String()), err
 }
 
 func (p *Page) nav(r *http.Request) []link {
