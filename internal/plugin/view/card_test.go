@@ -34,15 +34,15 @@ func aCard(name string, minutes int, risks ...string) *v1alpha1.AccessRequest {
 func TestWorstFirst(t *testing.T) {
 	requests := []*v1alpha1.AccessRequest{
 		aCard("none", 50, "NoneKnown"), aCard("unknown", 60, "FromTheFuture"), aCard("secrets", 5, "ReadSecrets", "Persist"),
-		aCard("secrets-only", 7, "ReadSecrets"), aCard("secrets-older", 8, "ReadSecrets", "Persist"), aCard("pods", 1, "RunPods"), aCard("not-looked", 2),
+		aCard("secrets-only", 7, "ReadSecrets"), aCard("secrets-older", 8, "ReadSecrets", "Persist"), aCard("pods", 1, "RunPods"), aCard("not-looked", 2), aCard("anything", 0, "DoAnything"),
 	}
 	slices.SortFunc(requests, WorstFirst)
 	names := Each(requests, func(r *v1alpha1.AccessRequest) string { return r.Name })
-	if got := strings.Join(names, " "); got != "pods secrets-older secrets secrets-only unknown none not-looked" {
+	if got := strings.Join(names, " "); got != "anything pods secrets-older secrets secrets-only unknown none not-looked" {
 		t.Errorf("got %s", got)
 	}
 	slices.SortFunc(requests, NewestFirst)
-	if requests[0].Name != "pods" || requests[len(requests)-1].Name != "unknown" {
+	if requests[0].Name != "anything" || requests[len(requests)-1].Name != "unknown" {
 		t.Errorf("newest first: %s … %s", requests[0].Name, requests[len(requests)-1].Name)
 	}
 }
