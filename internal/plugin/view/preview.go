@@ -204,7 +204,7 @@ func assumed(p *v1alpha1.AccessPolicy, r *v1alpha1.AccessRequest, seen Seen) (*p
 		stage.FromNamespaceLabel = nil
 	}
 	variables := []string{"cluster"}
-	if r.Spec.Task != nil {
+	if r.Asked().Task != nil {
 		variables = append(variables, "task")
 	}
 	if blind {

@@ -273,7 +273,7 @@ func keeps(of *v1alpha1.AccessPolicy, request *v1alpha1.AccessRequest, value fun
 // was not looked at.
 func (p *Page) see(ctx context.Context, r *v1alpha1.AccessRequest) (seen view.Seen, warns, untold []string) {
 	names := []string{r.Namespace}
-	switch scope := r.Spec.Scope; {
+	switch scope := r.Asked().Scope; {
 	case scope == nil:
 	case scope.Cluster != nil:
 		names = nil
@@ -301,8 +301,8 @@ func (p *Page) see(ctx context.Context, r *v1alpha1.AccessRequest) (seen view.Se
 		}
 		seen.Namespaces = append(seen.Namespaces, view.SeenNamespace{Name: name, Object: object})
 	}
-	seen.Rules = v1alpha1.RBACRules(r.Spec.Rules)
-	if ref := r.Spec.RoleRef; ref != nil {
+	seen.Rules = v1alpha1.RBACRules(r.Asked().Rules)
+	if ref := r.Asked().RoleRef; ref != nil {
 		in := names
 		if ref.Kind == v1alpha1.ClusterRoleKind {
 			in = []string{""}
