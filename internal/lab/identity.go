@@ -11,6 +11,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -74,8 +75,14 @@ func (c *ControlPlane) Kubeconfig(name string, cfg *rest.Config) (string, error)
 		Contexts:       map[string]*clientcmdapi.Context{name: {Cluster: "local", AuthInfo: name}},
 		CurrentContext: name,
 	}
+	// At once: somebody else may read the one of the same name at this moment.
 	path := c.KubeconfigOf(name)
-	if err := clientcmd.WriteToFile(kubeconfig, path); err != nil {
+	written := path + "-" + utilrand.String(8)
+	err := clientcmd.WriteToFile(kubeconfig, written)
+	if err == nil {
+		err = os.Rename(written, path)
+	}
+	if err != nil {
 		return "", fmt.Errorf("write the kubeconfig of %s: %w", name, err)
 	}
 	return path, nil
