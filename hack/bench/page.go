@@ -51,7 +51,7 @@ func recordOnAPage(ctx context.Context, s *scene) ([]result, error) {
 			return nil, err
 		}
 		// With the one that the others were cast from.
-		read = strings.Contains(body, "1–50 of "+thousands(s.n.stock()+1)+",")
+		read = strings.Contains(body, "1–40 of "+thousands(s.n.stock()+1)+",")
 		if !read && time.Since(begin) > time.Minute {
 			return nil, fmt.Errorf("the page does not come to have the whole record:\n%s", body)
 		}

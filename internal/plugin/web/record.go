@@ -27,7 +27,7 @@ const (
 	// auditor is the ClusterRole that lets its holders read the record.
 	auditor = "access-auditor"
 	// onePage is how many grants a page lists.
-	onePage = 50
+	onePage = 40
 	// soon is how long the record is waited for before the page says that it is being
 	// read; it comes by itself then.
 	soon = 200 * time.Millisecond
