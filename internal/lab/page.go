@@ -44,20 +44,19 @@ func StartPage(cmd *exec.Cmd) (*Page, error) {
 	return p, nil
 }
 
-// Close ends it as Ctrl-C does. It is an error when it does not end by itself, or with
-// another status than that of an interruption.
+// Close ends it as Ctrl-C does, once. It is an error when it does not end by itself, or
+// with another status than 0.
 func (p *Page) Close() error {
+	if p.cmd.ProcessState != nil {
+		return nil
+	}
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		return err
 	}
 	late := time.AfterFunc(Patience, func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()
-	const interrupted = 130
-	if err := p.cmd.Wait(); err != nil && p.cmd.ProcessState.ExitCode() != interrupted {
+	if err := p.cmd.Wait(); err != nil {
 		return fmt.Errorf("kubectl access ui: %w: %s", err, p.said)
 	}
 	return nil
 }
-
-// PID of the process.
-func (p *Page) PID() int { return p.cmd.Process.Pid }

@@ -1,7 +1,6 @@
 package attacks
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -22,12 +20,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
 // ui is a running `kubectl access ui` of somebody, and a browser that came in.
 type ui struct {
-	cmd *exec.Cmd
+	running *lab.Page
 	// address is the one that was printed; here is where the page is, as an origin, and
 	// root below which path.
 	address, here, root string
@@ -46,27 +45,14 @@ func startUI(t *testing.T, name, group string, env []string, args ...string) *ui
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &ui{cmd: e.Kubectl(kubeconfig, append([]string{"access", "ui"}, args...)...)}
-	u.cmd.Env = append(u.cmd.Env, env...)
-	var said strings.Builder
-	u.cmd.Stderr = &said
-	out, err := u.cmd.StdoutPipe()
+	cmd := e.Kubectl(kubeconfig, append([]string{"access", "ui"}, args...)...)
+	cmd.Env = append(cmd.Env, env...)
+	running, err := lab.StartPage(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := u.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	t.Cleanup(func() {
-		if u.cmd.ProcessState == nil {
-			u.end(t)
-		}
-	})
-	if err != nil {
-		t.Fatalf("no address: %v\n%s", err, said.String())
-	}
-	u.address = strings.TrimSpace(line)
+	u := &ui{running: running, address: running.Address}
+	t.Cleanup(func() { u.end(t) })
 	at, err := url.Parse(u.address)
 	if err != nil {
 		t.Fatal(err)
@@ -84,11 +70,8 @@ func startUI(t *testing.T, name, group string, env []string, args ...string) *ui
 // end ends it as Ctrl-C does.
 func (u *ui) end(t *testing.T) {
 	t.Helper()
-	if err := u.cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := u.cmd.Wait(); err != nil {
-		t.Errorf("it ended with %v", err)
+	if err := u.running.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,13 +1,11 @@
 package plugin
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -25,23 +23,16 @@ type reader struct {
 // opens starts the page of a person, and enters.
 func (p person) opens(t *testing.T) *reader {
 	t.Helper()
-	cmd := p.access("ui", "--no-browser")
-	out, err := cmd.StdoutPipe()
+	page, err := e.OpenPage(p.kubeconfig)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
+		if err := page.Close(); err != nil {
+			t.Error(err)
+		}
 	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	enter, err := url.Parse(strings.TrimSpace(line))
+	enter, err := url.Parse(page.Address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"bufio"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -10,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
@@ -34,39 +33,27 @@ type browsing struct {
 // browse opens the page of `kubectl access ui`.
 func browse(t *testing.T, ui *exec.Cmd) *browsing {
 	t.Helper()
-	out, err := ui.StdoutPipe()
+	page, err := lab.StartPage(ui)
 	if err != nil {
-		t.Fatal(err)
-	}
-	var said strings.Builder
-	ui.Stderr = &said
-	if err := ui.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = ui.Process.Signal(syscall.SIGINT)
-		_ = ui.Wait()
-		if t.Failed() {
-			t.Log(said.String())
+		if err := page.Close(); err != nil {
+			t.Error(err)
 		}
 	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("no address: %v", err)
-	}
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := &browsing{Client: &http.Client{Jar: jar}}
-	address := strings.TrimSpace(line)
-	at, err := url.Parse(address)
+	at, err := url.Parse(page.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(at.Path, "/"), "/")
 	b.root = at.Scheme + "://" + at.Host + "/" + first + "/"
-	if entered := b.get(t, address); entered.status != http.StatusOK {
+	if entered := b.get(t, page.Address); entered.status != http.StatusOK {
 		t.Fatalf("%d: %s", entered.status, entered.text)
 	}
 	return b

@@ -295,7 +295,6 @@ func (p *Page) parse() (map[string]*template.Template, error) {
 	common, err := template.New("").Funcs(template.FuncMap{
 		"at":     p.at,
 		"moment": text.Moment,
-		"list":   func(items ...any) []any { return items },
 	}).ParseFS(templates, "templates/layout.html", "templates/parts.html")
 	if err != nil {
 		return nil, err

@@ -11,7 +11,8 @@ import (
 // first needs them: who opens the page to decide on one request reads no record of ten
 // thousand grants.
 type store[T any] struct {
-	ctx      context.Context //nolint:containedctx // it is the life of the page, not of a call
+	// ctx is the life of the page, not of a call.
+	ctx      context.Context
 	informer cache.SharedIndexInformer
 	// changes beats whenever something has changed.
 	changes *pulse
