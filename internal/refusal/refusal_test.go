@@ -207,6 +207,64 @@ func TestRules(t *testing.T) {
 	}
 }
 
+func TestByPlace(t *testing.T) {
+	for name, tc := range map[string]struct {
+		rights []Right
+		want   []string
+	}{
+		"nothing": {nil, nil},
+		"one namespace, one rule": {
+			[]Right{{Verb: "get", Resource: "pods", Namespace: "a"}, {Verb: "list", Resource: "pods", Namespace: "a"}},
+			[]string{"get,list pods in namespace a"},
+		},
+		"the same right in two namespaces stays two": {
+			[]Right{{Verb: "get", Resource: "pods", Namespace: "b"}, {Verb: "get", Resource: "pods", Namespace: "a"}},
+			[]string{"get pods in namespace b", "get pods in namespace a"},
+		},
+		"a namespace and the cluster, mixed up": {
+			[]Right{
+				{Verb: "get", Path: "/metrics"},
+				{Verb: "delete", Resource: "pods", Name: "x", Namespace: "a"},
+				{Verb: "list", Group: "apps", Resource: "deployments"},
+				{Verb: "get", Resource: "secrets", Namespace: "a"},
+			},
+			[]string{
+				"list deployments.apps; get /metrics in the whole cluster",
+				"delete pods x; get secrets in namespace a",
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			var kept int
+			for _, place := range ByPlace(tc.rights) {
+				got = append(got, place.String())
+				kept += len(place.Rights)
+				for _, r := range place.Rights {
+					if r.Namespace != place.Namespace {
+						t.Errorf("%+v is among what is missing in %q", r, place.Namespace)
+					}
+				}
+			}
+			if !slices.Equal(got, tc.want) || kept != len(tc.rights) {
+				t.Errorf("%q, %d rights; want %q, %d", got, kept, tc.want, len(tc.rights))
+			}
+		})
+	}
+}
+
+func TestRightSaysWhere(t *testing.T) {
+	for want, r := range map[string]Right{
+		"create pods/exec x in namespace a":          {Verb: "create", Resource: "pods/exec", Name: "x", Namespace: "a"},
+		"list deployments.apps in the whole cluster": {Verb: "list", Group: "apps", Resource: "deployments"},
+		"get /metrics in the whole cluster":          {Verb: "get", Path: "/metrics"},
+	} {
+		if got := r.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // Whatever a program prints, what comes of it is bounded, can be shown as it is, and
 // means no more than single calls.
 func FuzzParse(f *testing.F) {
