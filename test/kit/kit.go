@@ -241,12 +241,17 @@ func (c *Cluster) WaitMatched(t testing.TB, request *v1alpha1.AccessRequest) *v1
 }
 
 // Approved waits until the broker has told whom to ask, approves a request as
-// one of them, and waits until the access is given.
+// one of them, and waits until the access is given and all of that is on record: a
+// request tells of an issued credential before its grant does.
 func (c *Cluster) Approved(t testing.TB, approver client.Client, request *v1alpha1.AccessRequest) *v1alpha1.AccessRequest {
 	t.Helper()
 	c.WaitMatched(t, request)
 	MustDecide(t, approver, request, v1alpha1.VerdictApprove)
-	return c.WaitFor(t, request, v1alpha1.RequestActive)
+	active := c.WaitFor(t, request, v1alpha1.RequestActive)
+	Eventually(t, "the record of the grant", func(context.Context) (bool, error) {
+		return c.GrantOf(t, request).Status.Phase != "", nil
+	})
+	return active
 }
 
 // WaitUntil waits until something holds of a request; it fails when the request ends first.
