@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -22,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
+	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
 const (
@@ -33,20 +31,24 @@ const (
 
 // recordOnAPage: kubectl access ui of an auditor, with a stock of grants on record. How
 // soon it has read all of them, what it holds, and how soon the record is seen.
-func recordOnAPage(ctx context.Context, s *scene) ([]result, error) {
+func recordOnAPage(ctx context.Context, s *scene) (results []result, err error) {
 	if err := s.stockRecord(ctx, s.n.stock()); err != nil {
 		return nil, err
 	}
-	visit, err := s.openPage(ctx)
+	page, err := s.openPage(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer visit.end()
+	defer func() { err = errors.Join(err, page.Close()) }()
+	visitor, err := page.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
 	with := thousands(s.n.stock()) + " grants on record: "
 
 	begin := time.Now()
 	for read := false; !read; {
-		body, err := visit.get(ctx, "record")
+		body, err := got(ctx, visitor, "record")
 		if err != nil {
 			return nil, err
 		}
@@ -56,12 +58,12 @@ func recordOnAPage(ctx context.Context, s *scene) ([]result, error) {
 			return nil, fmt.Errorf("the page does not come to have the whole record:\n%s", body)
 		}
 	}
-	results := []result{{What: with + "first asked for → all are there", Unit: "ms", Value: millis(time.Since(begin))}}
+	results = []result{{What: with + "first asked for → all are there", Unit: "ms", Value: millis(time.Since(begin))}}
 
 	var took []time.Duration
 	for range gets {
 		begin := time.Now()
-		if _, err := visit.get(ctx, "record"); err != nil {
+		if _, err := got(ctx, visitor, "record"); err != nil {
 			return nil, err
 		}
 		took = append(took, time.Since(begin))
@@ -71,7 +73,7 @@ func recordOnAPage(ctx context.Context, s *scene) ([]result, error) {
 	results = append(results, served)
 
 	begin = time.Now()
-	list, err := visit.get(ctx, "record.csv")
+	list, err := got(ctx, visitor, "record.csv")
 	if err != nil {
 		return nil, err
 	}
@@ -80,11 +82,11 @@ func recordOnAPage(ctx context.Context, s *scene) ([]result, error) {
 	}
 	results = append(results, result{What: with + "all of it as CSV", Unit: "ms", Value: millis(time.Since(begin)), Note: fmt.Sprintf("%.1f MB", float64(len(list))/1e6)})
 
-	held, err := kernel(visit.command.Process.Pid, "VmRSS:")
+	held, err := kernel(page.PID(), "VmRSS:")
 	if err != nil {
 		return nil, err
 	}
-	peak, err := kernel(visit.command.Process.Pid, "VmHWM:")
+	peak, err := kernel(page.PID(), "VmHWM:")
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +94,7 @@ func recordOnAPage(ctx context.Context, s *scene) ([]result, error) {
 		What: with + "resident memory of kubectl access ui", Unit: "MiB", Value: held / (1 << 20), Note: fmt.Sprintf("%.0f MiB at the most", peak/(1<<20)),
 	})
 
-	paints, err := visit.paints(ctx)
+	paints, err := paints(ctx, visitor)
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		fmt.Fprintln(os.Stderr, "first paint: NOT MEASURED: there is no Chromium: apt-get install chromium, or name one in $CHROMIUM")
@@ -132,15 +134,8 @@ func (s *scene) stockRecord(ctx context.Context, n int) error {
 	})
 }
 
-// visit is somebody who has opened the page.
-type visit struct {
-	command *exec.Cmd
-	client  *http.Client
-	root    *url.URL
-}
-
-// openPage starts kubectl access ui as an auditor, and enters.
-func (s *scene) openPage(ctx context.Context) (_ *visit, err error) {
+// openPage starts kubectl access ui as an auditor.
+func (s *scene) openPage(ctx context.Context) (*lab.Page, error) {
 	auditor, err := s.User("vera", "audit")
 	if err != nil {
 		return nil, err
@@ -155,38 +150,7 @@ func (s *scene) openPage(ctx context.Context) (_ *visit, err error) {
 	if err := s.mayAudit(ctx); err != nil {
 		return nil, err
 	}
-	v := &visit{command: s.Kubectl(kubeconfig, "access", "ui", "--no-browser")}
-	out, err := v.command.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	v.command.Stderr = os.Stderr
-	if err := v.command.Start(); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			v.end()
-		}
-	}()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return nil, fmt.Errorf("kubectl access ui says no address: %w", err)
-	}
-	enter, err := url.Parse(strings.TrimSpace(line))
-	if err != nil {
-		return nil, err
-	}
-	v.root = enter.ResolveReference(&url.URL{Path: "."})
-	jar := &oneCookie{}
-	v.client = &http.Client{Jar: jar}
-	if _, err := v.fetch(ctx, enter.String()); err != nil {
-		return nil, err
-	}
-	if jar.cookie == nil {
-		return nil, errors.New("the page sets no cookie")
-	}
-	return v, nil
+	return s.OpenPage(kubeconfig)
 }
 
 // mayAudit waits until the auditor may list grants.
@@ -206,47 +170,18 @@ func (s *scene) mayAudit(ctx context.Context) error {
 	}
 }
 
-func (v *visit) end() {
-	_ = v.command.Process.Signal(os.Interrupt)
-	_ = v.command.Wait()
-}
-
-func (v *visit) get(ctx context.Context, page string) (string, error) {
-	return v.fetch(ctx, v.root.JoinPath(page).String())
-}
-
-func (v *visit) fetch(ctx context.Context, address string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return "", err
+// got is what the page answers with when all is well.
+func got(ctx context.Context, v *lab.Visitor, path string) (string, error) {
+	answer, err := v.Get(ctx, path)
+	if err == nil && answer.Status != http.StatusOK {
+		err = fmt.Errorf("the page answers %d:\n%s", answer.Status, answer.Body)
 	}
-	response, err := v.client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the page answers %s:\n%s", response.Status, body)
-	}
-	return string(body), err
-}
-
-// oneCookie keeps the cookie of the page as it came, to hand it on to a browser.
-type oneCookie struct{ cookie *http.Cookie }
-
-func (c *oneCookie) SetCookies(_ *url.URL, cookies []*http.Cookie) { c.cookie = cookies[0] }
-
-func (c *oneCookie) Cookies(*url.URL) []*http.Cookie {
-	if c.cookie == nil {
-		return nil
-	}
-	return []*http.Cookie{{Name: c.cookie.Name, Value: c.cookie.Value}}
+	return answer.Body, err
 }
 
 // paints loads the record in a Chromium that knows nothing yet, again and again, and
 // takes the times from the start of the navigation that the browser itself tells.
-func (v *visit) paints(ctx context.Context) (took []time.Duration, err error) {
+func paints(ctx context.Context, v *lab.Visitor) (took []time.Duration, err error) {
 	program, err := findChromium()
 	if err != nil {
 		return nil, err
@@ -266,17 +201,17 @@ func (v *visit) paints(ctx context.Context) (took []time.Duration, err error) {
 	defer release()
 	tab, leave := chromedp.NewContext(allocator)
 	defer leave()
-	cookie := v.client.Jar.(*oneCookie).cookie
+	cookie := v.Cookie()
 	if err := chromedp.Do(tab, chromedp.EmulateViewport(1280, 800)); err != nil {
 		return nil, fmt.Errorf("start %s: %w", program, err)
 	}
 	if _, err := chromedp.Call(tab, network.SetCookie, network.SetCookieParams{
-		Name: cookie.Name, Value: cookie.Value, URL: v.root.String(), Path: cookie.Path, HTTPOnly: ptr.To(true), SameSite: network.CookieSameSiteStrict,
+		Name: cookie.Name, Value: cookie.Value, URL: v.At(""), Path: v.Root, HTTPOnly: ptr.To(true), SameSite: network.CookieSameSiteStrict,
 	}); err != nil {
 		return nil, err
 	}
 	for range loads {
-		if err := chromedp.Do(tab, chromedp.Navigate("about:blank"), chromedp.Navigate(v.root.JoinPath("record").String())); err != nil {
+		if err := chromedp.Do(tab, chromedp.Navigate("about:blank"), chromedp.Navigate(v.At("record"))); err != nil {
 			return nil, err
 		}
 		at, err := chromedp.Run(tab, chromedp.Evaluate[float64](`new Promise((tell) => {

@@ -2,9 +2,6 @@ package kit
 
 import (
 	"html"
-	"io"
-	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"regexp"
 	"strings"
@@ -13,12 +10,10 @@ import (
 	"github.com/accessbroker/accessbroker/internal/lab"
 )
 
-// Visitor is a browser without a screen that came in to a page of `kubectl access ui`.
+// Visitor is a lab.Visitor whose failures are those of a test.
 type Visitor struct {
-	*http.Client
+	*lab.Visitor
 	t testing.TB
-	// Here is the origin of the page, and Root the path below which it is.
-	Here, Root string
 }
 
 // Visit runs `kubectl access ui` as the user of a kubeconfig for as long as the test
@@ -29,76 +24,56 @@ func (c *Cluster) Visit(t testing.TB, kubeconfig string, args ...string) *Visito
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ComeIn(t, page)
+}
+
+// ComeIn opens the one-time address of a page, which ends with the test.
+func ComeIn(t testing.TB, page *lab.Page) *Visitor {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := page.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return ComeIn(t, page)
-}
-
-// ComeIn opens the one-time address of a page.
-func ComeIn(t testing.TB, page *lab.Page) *Visitor {
-	t.Helper()
-	address, err := url.Parse(page.Address)
+	v, err := page.Enter(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &Visitor{t: t, Here: address.Scheme + "://" + address.Host, Client: &http.Client{Jar: jar, Timeout: Patience}}
-	v.Root, _, _ = strings.Cut(address.Path, "enter")
-	if status, body := v.get(page.Address); status != http.StatusOK {
-		t.Fatalf("not let in: %d %s", status, body)
-	}
-	return v
+	return &Visitor{v, t}
 }
 
-// At is the URL of a page below the root.
-func (v *Visitor) At(path string) string { return v.Here + v.Root + path }
+// Answer is a page.
+func (v *Visitor) Answer(path string) lab.Answer {
+	v.t.Helper()
+	return v.must(v.Visitor.Get(v.t.Context(), path))
+}
+
+// Sent is what is shown in the end when a form was sent.
+func (v *Visitor) Sent(path string, form url.Values) lab.Answer {
+	v.t.Helper()
+	return v.must(v.Visitor.Post(v.t.Context(), path, form))
+}
+
+func (v *Visitor) must(a lab.Answer, err error) lab.Answer {
+	v.t.Helper()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return a
+}
 
 // Get returns the status and the content of a page.
 func (v *Visitor) Get(path string) (int, string) {
 	v.t.Helper()
-	return v.get(v.At(path))
-}
-
-func (v *Visitor) get(target string) (int, string) {
-	v.t.Helper()
-	r, err := http.NewRequestWithContext(v.t.Context(), http.MethodGet, target, http.NoBody)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	return v.send(r)
+	a := v.Answer(path)
+	return a.Status, a.Body
 }
 
 // Post sends a form as a page of ours does, and returns what is shown in the end.
 func (v *Visitor) Post(path string, form url.Values) (int, string) {
 	v.t.Helper()
-	r, err := http.NewRequestWithContext(v.t.Context(), http.MethodPost, v.At(path), strings.NewReader(form.Encode()))
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Origin", v.Here)
-	r.Header.Set("Sec-Fetch-Site", "same-origin")
-	return v.send(r)
-}
-
-func (v *Visitor) send(r *http.Request) (int, string) {
-	v.t.Helper()
-	answer, err := v.Do(r)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	return answer.StatusCode, string(body)
+	a := v.Sent(path, form)
+	return a.Status, a.Body
 }
 
 // Text is what is read of a page: without tags, and with single spaces.

@@ -1,9 +1,7 @@
 package plugin
 
 import (
-	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os/exec"
 	"regexp"
@@ -25,38 +23,16 @@ import (
 )
 
 // browsing is somebody at the page, with a browser that has no script.
-type browsing struct {
-	*http.Client
-	root string
-}
+type browsing struct{ *kit.Visitor }
 
 // browse opens the page of `kubectl access ui`.
-func browse(t *testing.T, ui *exec.Cmd) *browsing {
+func browse(t *testing.T, ui *exec.Cmd) browsing {
 	t.Helper()
 	page, err := lab.StartPage(ui)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := page.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &browsing{Client: &http.Client{Jar: jar}}
-	at, err := url.Parse(page.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, _, _ := strings.Cut(strings.TrimPrefix(at.Path, "/"), "/")
-	b.root = at.Scheme + "://" + at.Host + "/" + first + "/"
-	if entered := b.get(t, page.Address); entered.status != http.StatusOK {
-		t.Fatalf("%d: %s", entered.status, entered.text)
-	}
-	return b
+	return browsing{kit.ComeIn(t, page)}
 }
 
 // shown is a page.
@@ -69,35 +45,18 @@ type shown struct {
 	tree *html.Node
 }
 
-func (b *browsing) get(t *testing.T, address string) shown {
+func (b browsing) page(t *testing.T, path string) shown {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.do(t, request)
+	return read(t, b.Answer(path))
 }
 
-func (b *browsing) page(t *testing.T, path string) shown { return b.get(t, b.root+path) }
-
-func (b *browsing) do(t *testing.T, request *http.Request) shown {
+func read(t *testing.T, a lab.Answer) shown {
 	t.Helper()
-	answer, err := b.Do(request)
+	tree, err := html.Parse(strings.NewReader(a.Body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tree, err := html.Parse(strings.NewReader(string(body)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := shown{status: answer.StatusCode, html: string(body), tree: tree, path: strings.TrimPrefix(answer.Request.URL.String(), b.root)}
-	s.text = spaces.ReplaceAllString(textOf(tree), " ")
-	return s
+	return shown{status: a.Status, html: a.Body, tree: tree, path: a.Path, text: spaces.ReplaceAllString(textOf(tree), " ")}
 }
 
 var spaces = regexp.MustCompile(`\s+`)
@@ -167,9 +126,9 @@ func (s shown) says(t *testing.T, status int, texts ...string) shown {
 
 // press sends the form that has a button of this name, with what is written into its
 // fields besides what is in them.
-func (b *browsing) press(t *testing.T, s shown, button string, write map[string]string) shown {
+func (b browsing) press(t *testing.T, s shown, button string, write map[string]string) shown {
 	t.Helper()
-	var request *http.Request
+	var sent *lab.Answer
 	each(s.tree, "form", func(form *html.Node) {
 		values := url.Values{}
 		found := false
@@ -205,22 +164,13 @@ func (b *browsing) press(t *testing.T, s shown, button string, write map[string]
 			// As browsers do.
 			values.Set(name, strings.ReplaceAll(strings.ReplaceAll(values.Get(name), "\r\n", "\n"), "\n", "\r\n"))
 		}
-		at, err := url.Parse(b.root)
-		if err != nil {
-			t.Fatal(err)
-		}
-		request, err = http.NewRequestWithContext(t.Context(), http.MethodPost, at.Scheme+"://"+at.Host+attr(form, "action"), strings.NewReader(values.Encode()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		request.Header.Set("Origin", at.Scheme+"://"+at.Host)
-		request.Header.Set("Sec-Fetch-Site", "same-origin")
+		answer := b.Sent(strings.TrimPrefix(attr(form, "action"), b.Root), values)
+		sent = &answer
 	})
-	if request == nil {
+	if sent == nil {
 		t.Fatalf("there is no button %q in\n%s", button, s.text)
 	}
-	return b.do(t, request)
+	return read(t, *sent)
 }
 
 // Alice looks at what she may ask for, sees what would come of it, and sends it. Nothing
