@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -51,11 +52,9 @@ func (o *options) adviseStored(ctx context.Context, f *advise, wanted advice.Opt
 		return nil, hintf("See 'kubectl access audit' for the grants that are on record.", "no access was given %s", s.about())
 	}
 	observed := map[string]*usage.Summary{}
-	if err := c.EachUsage(ctx, func(u *v1alpha1.AccessUsage) {
-		if g := grants[u.Name]; g != nil && g.UID == u.Spec.GrantRef.UID {
-			summary := usage.SummaryOf(&u.Status)
-			observed[u.Name] = &summary
-		}
+	if err := c.UsagesOf(ctx, slices.Collect(maps.Values(grants)), func(u *v1alpha1.AccessUsage) {
+		summary := usage.SummaryOf(&u.Status)
+		observed[u.Name] = &summary
 	}); err != nil {
 		return nil, noUsages(err)
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/plugin/asking"
@@ -98,19 +97,11 @@ In -o csv a text that a spreadsheet would take for a formula begins with a '.
 
 // usesOf reads what was observed of the use of these grants, where we may.
 func (o *options) usesOf(ctx context.Context, c *cluster.Client, grants []v1alpha1.AccessGrant, out *output) (map[string]view.Use, error) {
-	if len(grants) == 0 || out.printer != nil {
+	if out.printer != nil {
 		return nil, nil
 	}
-	uid := map[string]types.UID{}
-	for i := range grants {
-		uid[grants[i].Name] = grants[i].UID
-	}
 	used := map[string]view.Use{}
-	err := c.EachUsage(ctx, func(u *v1alpha1.AccessUsage) {
-		if of, asked := uid[u.Name]; asked && of == u.Spec.GrantRef.UID {
-			used[u.Name] = view.UseOf(&u.Status)
-		}
-	})
+	err := c.UsagesOf(ctx, view.Refs(grants), func(u *v1alpha1.AccessUsage) { used[u.Name] = view.UseOf(&u.Status) })
 	switch {
 	case apierrors.IsForbidden(err):
 		fmt.Fprintln(o.ErrOut, "You may not read AccessUsages: what the access was used for is left out.")

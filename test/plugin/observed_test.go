@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -144,8 +145,26 @@ func TestObservedUsage(t *testing.T) {
 	vera.run(t, "audit", "-n", ns, "-o", "jsonl").ok(t, `"calls":41,"refusedCalls":3,"lastCall":"`)
 	vera.run(t, "audit", "-n", ns, "-o", "wide").ok(t, "LAST CALL\tREFUSED\tSESSIONS\tLEFT BEHIND\tPOLICY")
 
-	// Somebody may read grants, and not their usage.
+	// So it is on the page.
+	onPage := func(p person, used bool) {
+		t.Helper()
+		page := e.Visit(t, p.kubeconfig)
+		list, want := page.Answer("record.csv?namespace="+ns), p.run(t, "audit", "-n", ns, "-o", "csv").ok(t).out
+		if list.Body != want || list.Status != http.StatusOK {
+			t.Errorf("%d: the page has\n%s\nand audit\n%s", list.Status, list.Body, want)
+		}
+		if status, body := page.Get("grants/" + g.Name); status != http.StatusOK || strings.Contains(kit.Text(body), "Used 41 calls in 12 minutes") != used {
+			t.Errorf("%d: %s", status, kit.Text(body))
+		}
+		if status, body := page.Get("record?namespace=" + ns); status != http.StatusOK || !strings.Contains(kit.Text(body), "1–1 of 1, picked of") {
+			t.Errorf("%d: %s", status, kit.Text(body))
+		}
+	}
+	onPage(vera, true)
+
+	// Somebody may read grants, and not their usage; nor may they watch them.
 	reader := reads(t, "reader-"+ns, "accessgrants", "accessrequests")
+	onPage(reader, false)
 	reader.run(t, "audit", "-n", ns).ok(t, "alice", "You may not read AccessUsages").not(t, "CALLS")
 	reader.run(t, "show", g.Name).ok(t, "Grant "+g.Name).not(t, "Observed ")
 	// Or usage and not grants.

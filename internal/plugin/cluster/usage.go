@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
@@ -93,6 +94,23 @@ func (c *Client) EachUsage(ctx context.Context, visit func(*v1alpha1.AccessUsage
 			return nil
 		}
 	}
+}
+
+// UsagesOf hands on what is stored of the use of these grants, and of no others that
+// had their names.
+func (c *Client) UsagesOf(ctx context.Context, grants []*v1alpha1.AccessGrant, visit func(*v1alpha1.AccessUsage)) error {
+	if len(grants) == 0 {
+		return nil
+	}
+	uids := make(map[string]types.UID, len(grants))
+	for _, g := range grants {
+		uids[g.Name] = g.UID
+	}
+	return c.EachUsage(ctx, func(u *v1alpha1.AccessUsage) {
+		if uid, wanted := uids[u.Name]; wanted && uid == u.Spec.GrantRef.UID {
+			visit(u)
+		}
+	})
 }
 
 // NotServed tells whether the API server does not know the kind at all.

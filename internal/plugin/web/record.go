@@ -13,7 +13,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
 	"github.com/accessbroker/accessbroker/internal/identity"
@@ -141,18 +140,7 @@ func (p *Page) recordCSV(w http.ResponseWriter, r *http.Request) {
 // uses is what was observed of the use of these grants, as far as it is told.
 func (p *Page) uses(ctx context.Context, grants []*v1alpha1.AccessGrant) (map[string]view.Use, error) {
 	used := map[string]view.Use{}
-	if len(grants) == 0 {
-		return used, nil
-	}
-	uid := map[string]types.UID{}
-	for _, g := range grants {
-		uid[g.Name] = g.UID
-	}
-	err := p.Cluster.EachUsage(ctx, func(u *v1alpha1.AccessUsage) {
-		if of, asked := uid[u.Name]; asked && of == u.Spec.GrantRef.UID {
-			used[u.Name] = view.UseOf(&u.Status)
-		}
-	})
+	err := p.Cluster.UsagesOf(ctx, grants, func(u *v1alpha1.AccessUsage) { used[u.Name] = view.UseOf(&u.Status) })
 	if cluster.NotTold(err) {
 		err = nil
 	}
