@@ -132,12 +132,12 @@ func TestNotStopped(t *testing.T) {
 		}
 	})
 	attack(t, "edit in the broker's own namespace", func(t *testing.T) {
-		newPolicy(t, lab.BrokerNamespace, func(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = new(int32) })
-		request := e.WaitFor(t, e.Ask(t, alice, lab.BrokerNamespace, nil), v1alpha1.RequestActive)
+		name, who := somebodyNew(t, lab.BrokerNamespace)
+		request := e.WaitFor(t, e.Ask(t, who, lab.BrokerNamespace, nil), v1alpha1.RequestActive)
 		if !slices.ContainsFunc(request.Status.Risks, func(r v1alpha1.Risk) bool { return r.Kind == "MintTokens" }) {
 			t.Errorf("nobody is told: %+v", request.Status.Risks)
 		}
-		config, err := e.User("alice", "dev")
+		config, err := e.User(name, "dev")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,9 +147,9 @@ func TestNotStopped(t *testing.T) {
 		}
 		_, err = clientset.CoreV1().ServiceAccounts(lab.BrokerNamespace).CreateToken(t.Context(), lab.BrokerServiceAccount, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 		if err != nil {
-			t.Errorf("alice cannot become the broker: mend the page: %v", err)
+			t.Errorf("they cannot become the broker: mend the page: %v", err)
 		}
-		kit.MustDecide(t, alice, request, v1alpha1.VerdictRelease)
+		kit.MustDecide(t, who, request, v1alpha1.VerdictRelease)
 		e.WaitEnded(t, e.GrantOf(t, request).Name, v1alpha1.EndReleased)
 	})
 	attack(t, "name that looks alike in another alphabet", func(t *testing.T) {

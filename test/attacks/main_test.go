@@ -5,6 +5,7 @@ package attacks
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -307,6 +308,17 @@ func pin(t *testing.T, g *v1alpha1.AccessGrant, ns string) {
 		g.Spec.Namespaces = []v1alpha1.GrantNamespace{{ObjectRef: v1alpha1.ObjectRef{Name: ns, UID: namespace.UID}}}
 	}
 	g.Spec.RoleUID, g.Spec.RoleRules = role.UID, rules.Show(role.Rules, rules.Limit{Lines: 511, Bytes: 63 << 10}).Lines
+}
+
+// somebodyNew is of group dev, with a policy for themselves alone that gives edit in a
+// namespace at once: for a namespace that other tests look at, too.
+func somebodyNew(t *testing.T, ns string) (name string, who client.Client) {
+	t.Helper()
+	name = strings.ToLower(rand.Text())
+	newPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) {
+		s.Requesters, s.Approvals[0].Count = v1alpha1.RequestersFor(v1alpha1.PolicySubject{Kind: "User", Name: name}), new(int32)
+	})
+	return name, e.Person(t, name, "dev")
 }
 
 // newPolicy is a policy that lets as many requests wait as the attacks make.
