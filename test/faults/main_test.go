@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -107,6 +108,21 @@ func automatic(s *v1alpha1.AccessPolicySpec) { s.Approvals[0].Count = ptr.To[int
 // lasting is a request's duration.
 func lasting(d time.Duration) func(*v1alpha1.AccessRequestSpec) {
 	return func(s *v1alpha1.AccessRequestSpec) { s.Duration = &metav1.Duration{Duration: d} }
+}
+
+// allowRules lets policies offer rules, for as long as the test runs: the cluster is used
+// again.
+func (c *cluster) allowRules(t *testing.T) {
+	t.Helper()
+	adhoc := filepath.Join(c.Root, "config", "components", "adhoc-rules")
+	kubectl := func(verb string) {
+		t.Helper()
+		if out, err := c.Kubectl(c.KubeconfigOf(lab.AdminName), verb, "-f", filepath.Join(adhoc, "ceiling.yaml"), "-f", filepath.Join(adhoc, "role.yaml")).CombinedOutput(); err != nil {
+			t.Errorf("kubectl %s: %v\n%s", verb, err, out)
+		}
+	}
+	kubectl("apply")
+	t.Cleanup(func() { kubectl("delete") })
 }
 
 // waitNoAccess waits until alice can do nothing in a namespace.

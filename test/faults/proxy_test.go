@@ -101,6 +101,6 @@ func (c *cluster) startBehind(t *testing.T, p *proxy) *lab.Process {
 // policies and Events are not, and questions, which are POSTs too, write nothing.
 func changes(r *http.Request) bool {
 	return r.Method != http.MethodGet && slices.ContainsFunc(
-		[]string{"/accessrequests", "/accessgrants", "/rbac.authorization.k8s.io/"},
+		[]string{"/accessrequests", "/accessgrants", "/rbac.authorization.k8s.io/", "/serviceaccounts"},
 		func(part string) bool { return strings.Contains(r.URL.Path, part) })
 }

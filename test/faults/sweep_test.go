@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/accessbroker/accessbroker/api/v1alpha1"
-	"github.com/accessbroker/accessbroker/internal/lab"
 	"github.com/accessbroker/accessbroker/test/kit"
 )
 
@@ -178,23 +177,14 @@ func TestSweepTellsOfCopies(t *testing.T) {
 // somebody may have deleted the binding alone.
 func TestSweepTakesRoles(t *testing.T) {
 	c := take(t)
-	admin := c.KubeconfigOf(lab.AdminName)
-	adhoc := filepath.Join(c.Root, "config", "components", "adhoc-rules")
-	kubectl := func(verb string) {
-		if out, err := c.Kubectl(admin, verb, "-f", filepath.Join(adhoc, "ceiling.yaml"), "-f", filepath.Join(adhoc, "role.yaml")).CombinedOutput(); err != nil {
-			t.Errorf("kubectl %s: %v\n%s", verb, err, out)
-		}
-	}
-	kubectl("apply")
-	t.Cleanup(func() { kubectl("delete") }) // the cluster is used again
+	c.allowRules(t)
 	broker := c.StartBroker(t, "broker")
-	rules := []v1alpha1.PolicyRule{{Verbs: []string{"delete"}, APIGroups: []string{""}, Resources: []string{"pods"}}}
 	active := func() (string, *v1alpha1.AccessGrant) {
 		ns := c.NewNamespace(t, nil)
-		c.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { automatic(s); s.Roles, s.Rules = nil, rules })
+		c.NewPolicy(t, ns, func(s *v1alpha1.AccessPolicySpec) { automatic(s); s.Roles, s.Rules = nil, deletePods })
 		request := c.Ask(t, c.alice, ns, func(s *v1alpha1.AccessRequestSpec) {
 			lasting(3 * time.Second)(s)
-			s.RoleRef, s.Rules = nil, rules
+			s.RoleRef, s.Rules = nil, deletePods
 		})
 		c.WaitFor(t, request, v1alpha1.RequestActive)
 		return ns, c.GrantOf(t, request)
