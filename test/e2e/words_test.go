@@ -90,7 +90,10 @@ func TestNoErrorsFromANamespaceThatGoes(t *testing.T) {
 		return e.Admin.Delete(ctx, request.DeepCopy(), client.DryRunAll) != nil, nil
 	})
 	kit.Delete(t, e.Admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})
-	kit.MustDecide(t, bob, request, v1alpha1.VerdictDeny)
+	// The broker may end it before bob does: either way there is something to tell.
+	if err := kit.Decide(t, bob, request, v1alpha1.VerdictDeny); err != nil && !strings.Contains(err.Error(), "the request is over (Failed)") {
+		t.Fatal(err)
+	}
 	e.WaitUntil(t, request, "an end", func(r *v1alpha1.AccessRequest) bool { return r.Status.Phase.Ended() })
 
 	// The broker writes Events when it has time: one of the two lines comes.
