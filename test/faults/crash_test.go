@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -40,6 +41,16 @@ func TestKilledAfterEachWrite(t *testing.T) {
 			policy: func(s *v1alpha1.AccessPolicySpec) { s.Roles, s.Rules = nil, deletePods },
 			asks:   func(s *v1alpha1.AccessRequestSpec) { s.RoleRef, s.Rules = nil, deletePods },
 		},
+		// A ClusterRole and its binding.
+		"rules in the whole cluster": {
+			writes: 10,
+			policy: func(s *v1alpha1.AccessPolicySpec) {
+				s.Roles, s.Rules, s.Namespaces, s.ClusterScope = nil, deletePods, nil, v1alpha1.ClusterScopeAllowed
+			},
+			asks: func(s *v1alpha1.AccessRequestSpec) {
+				s.RoleRef, s.Rules, s.Scope = nil, deletePods, &v1alpha1.Scope{Cluster: &v1alpha1.ClusterScope{}}
+			},
+		},
 		// And a ServiceAccount, made and removed, and its token.
 		"a role, with a credential": {writes: 13, policy: kit.Issues, issued: true},
 	} {
@@ -63,7 +74,7 @@ func TestKilledAfterEachWrite(t *testing.T) {
 					writes++
 				}
 			}
-			t.Logf("a life in two namespaces has %d writes", writes)
+			t.Logf("a life has %d writes", writes)
 			if writes < kind.writes {
 				t.Errorf("a life has %d writes: some were not counted", writes)
 			}
@@ -73,7 +84,7 @@ func TestKilledAfterEachWrite(t *testing.T) {
 
 // lifeKind is what a grant is of: each kind has other objects.
 type lifeKind struct {
-	// writes that a life has in two namespaces at the least.
+	// writes that a life has at the least.
 	writes int
 	policy func(*v1alpha1.AccessPolicySpec)
 	asks   func(*v1alpha1.AccessRequestSpec)
@@ -158,6 +169,15 @@ func (l *life) play(t *testing.T) {
 	if l.kind.issued && (l.can(t, l.alice, one) || l.can(t, l.alice, two)) {
 		t.Error("alice has the access of the credential herself")
 	}
+	bindings := 0
+	for _, of := range grant.Bindings(g) {
+		if of.Kind == grant.RoleBindingKind {
+			bindings++
+		}
+	}
+	if held := l.bindings(t, g.Name); len(held) != bindings {
+		t.Errorf("Active, but the bindings are %v", held)
+	}
 	if err := l.recorded(t.Context(), g); err != nil {
 		t.Error(err)
 	}
@@ -168,6 +188,9 @@ func (l *life) play(t *testing.T) {
 		if l.can(t, holder, one) || l.can(t, holder, two) {
 			t.Error("there is still access")
 		}
+	}
+	if left := l.bindings(t, g.Name); len(left) != 0 {
+		t.Errorf("left are %v", left)
 	}
 	for _, of := range grant.Objects(g) {
 		if there, err := l.object(t.Context(), of); !apierrors.IsNotFound(err) {
@@ -232,21 +255,27 @@ func (l *life) inventory(ctx context.Context, request *v1alpha1.AccessRequest, n
 			return nil, fmt.Errorf("the grant lasts %s", lasts)
 		}
 	}
-	for _, kind := range []string{grant.RoleBindingKind, grant.RoleKind, grant.ServiceAccountKind} {
-		for _, ns := range append(namespaces, v1alpha1.GrantsNamespace) {
-			of := &metav1.PartialObjectMetadataList{}
-			of.SetGroupVersionKind(groupVersion(kind).WithKind(kind + "List"))
-			if err := l.Admin.List(ctx, of, client.InNamespace(ns), client.HasLabels{v1alpha1.LabelGrant}); err != nil {
-				return nil, err
+	look := func(kind, namespace string) error {
+		of := &metav1.PartialObjectMetadataList{}
+		of.SetGroupVersionKind(groupVersion(kind).WithKind(kind + "List"))
+		if err := l.Admin.List(ctx, of, client.InNamespace(namespace)); err != nil {
+			return err
+		}
+		for _, o := range of.Items {
+			if kind == grant.ServiceAccountKind && o.Name == "default" { // every namespace has one
+				continue
 			}
-			for _, o := range of.Items {
-				if found == nil || len(o.OwnerReferences) != 1 || o.OwnerReferences[0].UID != found.UID {
-					return nil, fmt.Errorf("a %s that no grant accounts for: %+v", kind, o.ObjectMeta)
-				}
+			if found == nil || len(o.OwnerReferences) != 1 || o.OwnerReferences[0].UID != found.UID {
+				return fmt.Errorf("a %s that no grant accounts for: %+v", kind, o.ObjectMeta)
 			}
 		}
+		return nil
 	}
-	return found, nil
+	err = look(grant.ServiceAccountKind, v1alpha1.GrantsNamespace)
+	for _, ns := range namespaces {
+		err = errors.Join(err, look(grant.RoleBindingKind, ns), look(grant.RoleKind, ns))
+	}
+	return found, err
 }
 
 // recorded errs unless the status of a grant pins exactly the objects that there are.
