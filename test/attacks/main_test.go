@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -328,6 +329,9 @@ func newPolicy(t *testing.T, ns string, edit func(*v1alpha1.AccessPolicySpec)) *
 		s.MaxPendingPerRequester = ptr.To[int32](1000)
 		if edit != nil {
 			edit(s)
+		}
+		if everybody := func(of v1alpha1.PolicySubject) bool { return of.Kind == rbacv1.GroupKind }; ns == lab.BrokerNamespace && slices.ContainsFunc(s.RequestersAt(time.Now()), everybody) {
+			t.Fatal("other tests look at this namespace: use somebodyNew")
 		}
 	})
 }
